@@ -1,0 +1,43 @@
+//! Bounds-checked reads of a packet.
+
+/// A frame as it came from the link.
+///
+/// The kernel's frames read packet memory; a byte slice is a frame for everything else.
+pub trait Frame {
+    /// Copies `N` bytes from `offset` bytes into the frame; `None` where they are not all there.
+    fn load<const N: usize>(&self, offset: usize) -> Option<[u8; N]>;
+
+    /// Reads a big-endian 16-bit number.
+    #[inline(always)]
+    fn load_u16(&self, offset: usize) -> Option<u16> {
+        self.load(offset).map(u16::from_be_bytes)
+    }
+
+    /// Reads one byte.
+    #[inline(always)]
+    fn load_u8(&self, offset: usize) -> Option<u8> {
+        self.load::<1>(offset).map(|[byte]| byte)
+    }
+}
+
+impl Frame for [u8] {
+    #[inline]
+    fn load<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+        self.get(offset..)?.first_chunk().copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_end_where_the_frame_ends() {
+        let frame: &[u8] = &[1, 2, 3, 4];
+        assert_eq!(frame.load::<4>(0), Some([1, 2, 3, 4]));
+        assert_eq!(frame.load::<4>(1), None);
+        assert_eq!(frame.load::<1>(4), None);
+        assert_eq!(frame.load::<1>(usize::MAX), None);
+        assert_eq!(frame.load_u16(2), Some(0x0304));
+    }
+}

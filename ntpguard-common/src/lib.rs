@@ -1,0 +1,13 @@
+//! What the kernel and the user-space half of ntpguard share, and the judge itself.
+//!
+//! [`judge::judge`] is a pure function of a packet and the tables. The same source runs in the
+//! kernel, in unit tests and under fuzzing, so that what is tested is what filters.
+
+#![no_std]
+
+pub mod frame;
+pub mod judge;
+pub mod ntp;
+pub mod packet;
+pub mod reason;
+pub mod tables;

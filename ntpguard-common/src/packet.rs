@@ -1,0 +1,315 @@
+//! The walk: from the link to a UDP datagram on port 123.
+//!
+//! Reads are taken one after another, each with its own way out: of two in one pattern the
+//! compiler makes a branch whose second half the verifier sees with the first one missing.
+
+use core::mem::{offset_of, size_of};
+
+use network_types::{
+    eth::EthHdr,
+    ip::{Ipv4Hdr, Ipv6Hdr},
+    udp::UdpHdr,
+};
+
+use crate::{frame::Frame, ntp, reason::Reason};
+
+/// What stands at the start of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Link {
+    /// An Ethernet header.
+    Ethernet = 0,
+    /// The IP header itself: tun, ppp, wireguard, wwan.
+    RawIp = 1,
+}
+
+/// Most VLAN tags (802.1Q and 802.1ad) that the walk steps over.
+pub const MAX_TAGS: usize = 4;
+
+/// Most IPv6 extension headers that the walk steps over.
+pub const MAX_EXTENSION_HEADERS: usize = 6;
+
+const ETHERTYPE_IPV4: u16 = 0x0800;
+const ETHERTYPE_IPV6: u16 = 0x86dd;
+const ETHERTYPE_8021Q: u16 = 0x8100;
+const ETHERTYPE_8021AD: u16 = 0x88a8;
+const TAG_LEN: usize = 4;
+
+const HOP_BY_HOP: u8 = 0;
+const UDP: u8 = 17;
+const ROUTING: u8 = 43;
+const FRAGMENT: u8 = 44;
+const AUTHENTICATION: u8 = 51;
+const DESTINATION_OPTIONS: u8 = 60;
+
+/// The fields of IPv4's flags and fragment offset, in host order.
+const IPV4_MORE_FRAGMENTS: u16 = 0x2000;
+const IPV4_FRAGMENT_OFFSET: u16 = 0x1fff;
+
+/// The same of an IPv6 fragment header (RFC 8200 section 4.5).
+const IPV6_MORE_FRAGMENTS: u16 = 0x0001;
+const IPV6_FRAGMENT_OFFSET: u16 = 0xfff8;
+
+/// What the walk made of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Packet {
+    /// Not UDP on port 123: none of the guard's business.
+    Foreign,
+    /// On port 123, or hiding whether it is, and wrong in itself.
+    Bad(Reason),
+    /// A UDP datagram with port 123 at one end or both.
+    Datagram(Datagram),
+}
+
+/// Where a datagram's parts are. Offsets are bytes from the start of the frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Datagram {
+    /// The IP version.
+    pub family: Family,
+    /// Offset of the IP header.
+    pub network: usize,
+    /// Offset of the UDP payload.
+    pub payload: usize,
+    /// Bytes of UDP payload.
+    pub payload_len: u16,
+    /// The sender's port.
+    pub source_port: u16,
+    /// The receiver's port.
+    pub destination_port: u16,
+}
+
+/// The IP version of a datagram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Family {
+    V4,
+    V6,
+}
+
+impl Datagram {
+    /// The sender's IPv4 address, in network order.
+    #[inline(always)]
+    pub fn source_v4<F: Frame + ?Sized>(&self, frame: &F) -> Option<[u8; 4]> {
+        frame.load(self.network + offset_of!(Ipv4Hdr, src_addr))
+    }
+
+    /// The receiver's IPv4 address, in network order.
+    #[inline(always)]
+    pub fn destination_v4<F: Frame + ?Sized>(&self, frame: &F) -> Option<[u8; 4]> {
+        frame.load(self.network + offset_of!(Ipv4Hdr, dst_addr))
+    }
+
+    /// The sender's IPv6 address, in network order.
+    #[inline(always)]
+    pub fn source_v6<F: Frame + ?Sized>(&self, frame: &F) -> Option<[u8; 16]> {
+        frame.load(self.network + offset_of!(Ipv6Hdr, src_addr))
+    }
+
+    /// The receiver's IPv6 address, in network order.
+    #[inline(always)]
+    pub fn destination_v6<F: Frame + ?Sized>(&self, frame: &F) -> Option<[u8; 16]> {
+        frame.load(self.network + offset_of!(Ipv6Hdr, dst_addr))
+    }
+}
+
+/// Walks `frame` from its link header to a datagram on port 123.
+#[inline(always)]
+pub fn walk<F: Frame + ?Sized>(frame: &F, link: Link) -> Packet {
+    let network = match link {
+        Link::Ethernet => walk_ethernet(frame),
+        Link::RawIp => walk_raw_ip(frame),
+    };
+    match network {
+        Network::V4(offset) => walk_ipv4(frame, offset),
+        Network::V6(offset) => walk_ipv6(frame, offset),
+        Network::Foreign => Packet::Foreign,
+        Network::Hidden => Packet::Bad(Reason::HeaderChain),
+    }
+}
+
+/// What the link header leads to.
+enum Network {
+    /// An IPv4 header at this offset.
+    V4(usize),
+    /// An IPv6 header at this offset.
+    V6(usize),
+    /// Neither.
+    Foreign,
+    /// More tags than the walk steps over.
+    Hidden,
+}
+
+#[inline(always)]
+fn walk_raw_ip<F: Frame + ?Sized>(frame: &F) -> Network {
+    // Two bytes: for one, LLVM turns `start + 1 > end` into `start >= end`, which at the start of
+    // the packet tells the verifier nothing (find_good_pkt_pointers in kernel/bpf/verifier.c).
+    match frame.load(0).map(|[byte, _]: [u8; 2]| byte >> 4) {
+        Some(4) => Network::V4(0),
+        Some(6) => Network::V6(0),
+        _ => Network::Foreign,
+    }
+}
+
+#[inline(always)]
+fn walk_ethernet<F: Frame + ?Sized>(frame: &F) -> Network {
+    let mut offset = size_of::<EthHdr>();
+    let Some(mut ether_type) = frame.load_u16(offset_of!(EthHdr, ether_type)) else {
+        return Network::Foreign;
+    };
+    for _ in 0..MAX_TAGS {
+        if !is_tag(ether_type) {
+            break;
+        }
+        let Some(inner) = frame.load_u16(offset + 2) else {
+            return Network::Foreign;
+        };
+        ether_type = inner;
+        offset += TAG_LEN;
+    }
+    match ether_type {
+        ETHERTYPE_IPV4 => Network::V4(offset),
+        ETHERTYPE_IPV6 => Network::V6(offset),
+        tag if is_tag(tag) => Network::Hidden,
+        _ => Network::Foreign,
+    }
+}
+
+#[inline(always)]
+const fn is_tag(ether_type: u16) -> bool {
+    ether_type == ETHERTYPE_8021Q || ether_type == ETHERTYPE_8021AD
+}
+
+/// Offsets from here on are at most a few header lengths, so sums of them cannot overflow.
+#[inline(always)]
+fn walk_ipv4<F: Frame + ?Sized>(frame: &F, network: usize) -> Packet {
+    let Some(header) = frame.load::<{ size_of::<Ipv4Hdr>() }>(network) else {
+        return Packet::Foreign;
+    };
+    if header[offset_of!(Ipv4Hdr, proto)] != UDP {
+        return Packet::Foreign;
+    }
+    // A later fragment carries no ports, and is worth nothing without the first.
+    let fragment = u16_at(&header, offset_of!(Ipv4Hdr, frags));
+    if fragment & IPV4_FRAGMENT_OFFSET != 0 {
+        return Packet::Foreign;
+    }
+    let vihl = header[offset_of!(Ipv4Hdr, vihl)];
+    let total = u16_at(&header, offset_of!(Ipv4Hdr, tot_len));
+    let length = u16::from(vihl & 0x0f) * 4;
+    if vihl >> 4 != 4 || length < size_of::<Ipv4Hdr>() as u16 || total < length {
+        return Packet::Bad(Reason::Malformed);
+    }
+    let udp = network + usize::from(length);
+    let is_fragment = fragment & IPV4_MORE_FRAGMENTS != 0;
+    walk_udp(frame, Family::V4, network, udp, total - length, is_fragment)
+}
+
+/// Reads a big-endian number out of a header.
+#[inline(always)]
+const fn u16_at(header: &[u8], offset: usize) -> u16 {
+    u16::from_be_bytes([header[offset], header[offset + 1]])
+}
+
+#[inline(always)]
+fn walk_ipv6<F: Frame + ?Sized>(frame: &F, network: usize) -> Packet {
+    let Some(header) = frame.load::<{ offset_of!(Ipv6Hdr, src_addr) }>(network) else {
+        return Packet::Foreign;
+    };
+    let mut next = header[offset_of!(Ipv6Hdr, next_hdr)];
+    let mut rest = u16_at(&header, offset_of!(Ipv6Hdr, payload_len));
+    // A jumbogram (RFC 2675) is longer than any NTP packet, and BIG TCP makes them of ordinary ones.
+    if rest == 0 && next == HOP_BY_HOP {
+        return Packet::Foreign;
+    }
+    let mut offset = network + size_of::<Ipv6Hdr>();
+    let mut is_fragment = false;
+    for _ in 0..MAX_EXTENSION_HEADERS {
+        if !is_extension(next) {
+            break;
+        }
+        let Some([following, length, high, low]) = frame.load(offset) else {
+            return Packet::Bad(Reason::HeaderChain);
+        };
+        let header: u16 = match next {
+            FRAGMENT => {
+                let field = u16::from_be_bytes([high, low]);
+                if field & IPV6_FRAGMENT_OFFSET != 0 {
+                    return Packet::Foreign;
+                }
+                // An atomic fragment, with nothing to follow, is a whole packet (RFC 6946).
+                is_fragment |= field & IPV6_MORE_FRAGMENTS != 0;
+                8
+            }
+            // Counted in 4-byte units, all but two of them (RFC 4302 section 2.2).
+            AUTHENTICATION => (u16::from(length) + 2) * 4,
+            _ => (u16::from(length) + 1) * 8,
+        };
+        let Some(left) = rest.checked_sub(header) else {
+            return Packet::Bad(Reason::HeaderChain);
+        };
+        rest = left;
+        offset += usize::from(header);
+        next = following;
+    }
+    if next == UDP {
+        return walk_udp(frame, Family::V6, network, offset, rest, is_fragment);
+    }
+    if is_extension(next) {
+        return Packet::Bad(Reason::HeaderChain);
+    }
+    Packet::Foreign
+}
+
+/// The headers that a host steps over on its way to UDP. ESP is opaque and ends the walk.
+#[inline(always)]
+const fn is_extension(next: u8) -> bool {
+    matches!(
+        next,
+        HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | DESTINATION_OPTIONS
+    )
+}
+
+/// `rest` is what the IP header says follows it, from the UDP header on.
+#[inline(always)]
+fn walk_udp<F: Frame + ?Sized>(
+    frame: &F,
+    family: Family,
+    network: usize,
+    offset: usize,
+    rest: u16,
+    is_fragment: bool,
+) -> Packet {
+    // A fragment that hides its ports may be anything once it is reassembled (RFC 7112); what
+    // follows the IP packet in the frame is padding, whatever it looks like.
+    let unreadable = Packet::Bad(if is_fragment {
+        Reason::Fragment
+    } else {
+        Reason::Malformed
+    });
+    if rest < size_of::<UdpHdr>() as u16 {
+        return unreadable;
+    }
+    let Some(header) = frame.load::<{ size_of::<UdpHdr>() }>(offset) else {
+        return unreadable;
+    };
+    let source_port = u16_at(&header, offset_of!(UdpHdr, src));
+    let destination_port = u16_at(&header, offset_of!(UdpHdr, dst));
+    if source_port != ntp::PORT && destination_port != ntp::PORT {
+        return Packet::Foreign;
+    }
+    if is_fragment {
+        return Packet::Bad(Reason::Fragment);
+    }
+    let length = u16_at(&header, offset_of!(UdpHdr, len));
+    if length != rest {
+        return Packet::Bad(Reason::Length);
+    }
+    Packet::Datagram(Datagram {
+        family,
+        network,
+        payload: offset + size_of::<UdpHdr>(),
+        payload_len: length - size_of::<UdpHdr>() as u16,
+        source_port,
+        destination_port,
+    })
+}

@@ -1,0 +1,229 @@
+//! The kernel tables: their names, keys and values.
+//!
+//! People read these with bpftool and other programs may too, so names, layouts and meanings
+//! change only together with [`ABI`].
+
+/// The number of this layout, kept in [`Info::abi`].
+pub const ABI: u32 = 1;
+
+/// Names of the maps, as they are in the object and under the pin directory.
+pub mod names {
+    /// Address (4 bytes, network order) → [`Grant`](super::Grant).
+    pub const ALLOW_V4: &str = "ALLOW_V4";
+    /// Address (16 bytes, network order) → [`Grant`](super::Grant).
+    pub const ALLOW_V6: &str = "ALLOW_V6";
+    /// IPv4 prefix → [`Grant`](super::Grant), longest match.
+    pub const ALLOW_NET_V4: &str = "ALLOW_NET_V4";
+    /// IPv6 prefix → [`Grant`](super::Grant), longest match.
+    pub const ALLOW_NET_V6: &str = "ALLOW_NET_V6";
+    /// 0 enforced, 1 monitored → [`Counters`](crate::reason::Counters), per CPU.
+    pub const COUNTERS: &str = "COUNTERS";
+    /// 0 → [`Info`](super::Info).
+    pub const INFO: &str = "INFO";
+    /// All of them.
+    pub const ALL: &[&str] = &[
+        ALLOW_V4,
+        ALLOW_V6,
+        ALLOW_NET_V4,
+        ALLOW_NET_V6,
+        COUNTERS,
+        INFO,
+    ];
+}
+
+/// Most entries of each `ALLOW_*` map unless the loader is told otherwise.
+///
+/// A hash map's buckets are made with the map, 16 bytes each: 65,536 keep them at 1 MiB, within
+/// reach of a CPU's cache under a flood of random addresses.
+pub const DEFAULT_TABLE_SIZE: u32 = 65_536;
+
+/// How many interfaces [`Info`] can name.
+pub const MAX_INTERFACES: usize = 32;
+
+/// What an address may be to this host. A set of them is [`Grant::roles`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u32)]
+pub enum Role {
+    /// Answers this host's requests (mode 4).
+    Server = 1,
+    /// Exchanges symmetric packets with this host (modes 1 and 2).
+    Peer = 1 << 1,
+    /// Sends time to a broadcast or multicast address (mode 5).
+    Broadcast = 1 << 2,
+    /// Asks this host for the time (mode 3, mode 1, and version 1's mode 0).
+    Client = 1 << 3,
+    /// Reads this host's variables, or is read by it (mode 6).
+    Control = 1 << 4,
+}
+
+impl Role {
+    /// Every role, in the order of [`Expiry`].
+    pub const ALL: [Self; 5] = [
+        Self::Server,
+        Self::Peer,
+        Self::Broadcast,
+        Self::Client,
+        Self::Control,
+    ];
+
+    /// The role's bit in [`Grant::roles`].
+    #[inline(always)]
+    pub const fn bit(self) -> u32 {
+        self as u32
+    }
+
+    /// The role's name on the command line and in JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Server => "server",
+            Self::Peer => "peer",
+            Self::Broadcast => "broadcast",
+            Self::Client => "client",
+            Self::Control => "control",
+        }
+    }
+}
+
+/// The bit of [`Grant::roles`] that says no: nothing more is granted here, whatever covers it.
+pub const DENY: u32 = 1 << 31;
+
+/// Who vouches for a grant. A set of them is [`Grant::origins`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u32)]
+pub enum Origin {
+    /// An address written in a configuration file.
+    Config = 1,
+    /// DNS, for a name in a configuration file.
+    Dns = 1 << 1,
+    /// A running time daemon.
+    Daemon = 1 << 2,
+    /// The state of an earlier run, until its name is resolved again.
+    Saved = 1 << 3,
+    /// Somebody, with `ntpguard allowlist add`.
+    Manual = 1 << 4,
+}
+
+impl Origin {
+    /// Every origin, by its bit.
+    pub const ALL: [Self; 5] = [
+        Self::Config,
+        Self::Dns,
+        Self::Daemon,
+        Self::Saved,
+        Self::Manual,
+    ];
+
+    /// The origin's bit in [`Grant::origins`].
+    pub const fn bit(self) -> u32 {
+        self as u32
+    }
+
+    /// The origin's name in tables and JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Config => "config",
+            Self::Dns => "dns",
+            Self::Daemon => "daemon",
+            Self::Saved => "saved",
+            Self::Manual => "manual",
+        }
+    }
+}
+
+/// When each role of a grant ends: seconds of boot time (`CLOCK_BOOTTIME`), 0 for never.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+#[expect(
+    missing_docs,
+    reason = "each field is the end of the role it is named for"
+)]
+pub struct Expiry {
+    pub server: u32,
+    pub peer: u32,
+    pub broadcast: u32,
+    pub client: u32,
+    pub control: u32,
+}
+
+impl Expiry {
+    /// When `role` ends.
+    #[inline(always)]
+    pub const fn get(&self, role: Role) -> u32 {
+        match role {
+            Role::Server => self.server,
+            Role::Peer => self.peer,
+            Role::Broadcast => self.broadcast,
+            Role::Client => self.client,
+            Role::Control => self.control,
+        }
+    }
+
+    /// Sets when `role` ends.
+    pub const fn set(&mut self, role: Role, seconds: u32) {
+        match role {
+            Role::Server => self.server = seconds,
+            Role::Peer => self.peer = seconds,
+            Role::Broadcast => self.broadcast = seconds,
+            Role::Client => self.client = seconds,
+            Role::Control => self.control = seconds,
+        }
+    }
+}
+
+/// What an address or prefix may be to this host: the value of the `ALLOW_*` maps.
+///
+/// Host byte order throughout.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Grant {
+    /// Bits of [`Role`], and [`DENY`].
+    pub roles: u32,
+    /// Bits of [`Origin`]; for display, the judge does not read it.
+    pub origins: u32,
+    /// When each role ends.
+    pub expires: Expiry,
+}
+
+/// How the guard was loaded: the value of the `INFO` map, written from user space alone.
+///
+/// Host byte order throughout.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Info {
+    /// The layout of all the maps, [`ABI`].
+    pub abi: u32,
+    /// 0 enforce, 1 monitor.
+    pub mode: u32,
+    /// When the programs were loaded, nanoseconds of boot time (`CLOCK_BOOTTIME`).
+    pub loaded: u64,
+    /// Entries in `ALLOW_NET_V4`; while it is 0 the judge does not search that map.
+    pub prefixes_v4: u32,
+    /// Entries in `ALLOW_NET_V6`; while it is 0 the judge does not search that map.
+    pub prefixes_v6: u32,
+    /// Indices of the guarded interfaces, 0 in the places not used.
+    pub interfaces: [u32; MAX_INTERFACES],
+}
+
+/// What the return value of a program built to explain is above the [`Reason`] it found.
+///
+/// A packet that is none of ours returns plain `XDP_PASS`.
+///
+/// [`Reason`]: crate::reason::Reason
+pub const EXPLAIN_BASE: u32 = 0x100;
+
+#[cfg(feature = "user")]
+mod pod {
+    use super::{Grant, Info};
+    use crate::reason::Counters;
+
+    // SAFETY: repr(C), made of integers alone, without padding, valid for every bit pattern.
+    unsafe impl aya::Pod for Grant {}
+    // SAFETY: as for Grant.
+    unsafe impl aya::Pod for Info {}
+    // SAFETY: as for Grant.
+    unsafe impl aya::Pod for Counters {}
+}
+
+// Padding would leak into the maps and break their printing.
+const _: () = assert!(size_of::<Grant>() == 28);
+const _: () = assert!(size_of::<Info>() == 24 + 4 * MAX_INTERFACES);
