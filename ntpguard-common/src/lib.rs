@@ -5,6 +5,11 @@
 
 #![no_std]
 
+#[cfg(any(test, feature = "fixtures"))]
+extern crate alloc;
+
+#[cfg(any(test, feature = "fixtures"))]
+pub mod fixtures;
 pub mod frame;
 pub mod judge;
 pub mod ntp;

@@ -1,0 +1,177 @@
+//! Every fixture against the judge, and the fixtures themselves against an independent reading.
+
+use std::{cell::Cell, collections::BTreeSet};
+
+use etherparse::{NetSlice, SlicedPacket, TransportSlice};
+use ntpguard_common::{
+    fixtures::{self, Fixture, NOW},
+    judge::{Limits, Verdict, judge},
+    packet::Link,
+    reason::Reason,
+};
+
+fn verdict(fixture: &Fixture) -> Verdict {
+    let limits = Limits { link: fixture.link };
+    judge(
+        fixture.frame.as_slice(),
+        || NOW,
+        &limits,
+        &fixtures::tables(),
+    )
+}
+
+#[test]
+fn each_fixture_gets_the_verdict_it_must_get() {
+    let tables = fixtures::tables();
+    let wrong: Vec<String> = fixtures::all()
+        .iter()
+        .filter_map(|fixture| {
+            let limits = Limits { link: fixture.link };
+            let verdict = judge(fixture.frame.as_slice(), || NOW, &limits, &tables);
+            (verdict != fixture.expected)
+                .then(|| format!("{}: {verdict:?}, not {:?}", fixture.name, fixture.expected))
+        })
+        .collect();
+    assert!(
+        wrong.is_empty(),
+        "{} fixtures fail:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
+}
+
+#[test]
+fn no_two_fixtures_share_a_name() {
+    let mut names = BTreeSet::new();
+    for fixture in fixtures::all() {
+        assert!(names.insert(fixture.name.clone()), "{}", fixture.name);
+    }
+}
+
+#[test]
+fn the_kernel_takes_every_fixture_for_a_test_run() {
+    for fixture in fixtures::all() {
+        assert!(
+            (14..=3_000).contains(&fixture.frame.len()),
+            "{}",
+            fixture.name
+        );
+    }
+}
+
+/// Requests are not tracked yet and rates not limited, so nothing can have these reasons.
+#[test]
+fn every_reason_but_those_of_tracking_has_a_fixture() {
+    use Reason::{Origin, Oversize, Rate, Unsolicited, WarmUp, ZeroOrigin};
+    let reasons: BTreeSet<Reason> = fixtures::all()
+        .iter()
+        .filter_map(|fixture| match fixture.expected {
+            Verdict::Judged(reason) => Some(reason),
+            Verdict::Foreign => None,
+        })
+        .collect();
+    let tracking = [WarmUp, Unsolicited, Origin, ZeroOrigin, Oversize, Rate];
+    for reason in Reason::ALL {
+        assert_eq!(
+            reasons.contains(reason),
+            !tracking.contains(reason),
+            "{reason}"
+        );
+    }
+}
+
+#[test]
+fn what_is_admitted_is_whole_ntp_over_udp_to_another_reader() {
+    let mut seen = 0;
+    for fixture in fixtures::all() {
+        if !matches!(fixture.expected, Verdict::Judged(reason) if reason.admits()) {
+            continue;
+        }
+        let frame = without_tags(&fixture);
+        let packet = match fixture.link {
+            Link::Ethernet => SlicedPacket::from_ethernet(&frame),
+            Link::RawIp => SlicedPacket::from_ip(&frame),
+        };
+        let packet = packet.unwrap_or_else(|error| panic!("{}: {error}", fixture.name));
+        let Some(TransportSlice::Udp(udp)) = &packet.transport else {
+            panic!("{}: not UDP", fixture.name);
+        };
+        assert!(
+            udp.source_port() == 123 || udp.destination_port() == 123,
+            "{}",
+            fixture.name
+        );
+        assert!(udp.payload().len() >= 12, "{}", fixture.name);
+        assert!(checksum_holds(&packet), "{}", fixture.name);
+        seen += 1;
+    }
+    assert!(seen > 100, "only {seen} fixtures are admitted");
+}
+
+/// The other reader knows of three tags at most.
+fn without_tags(fixture: &Fixture) -> Vec<u8> {
+    let mut frame = fixture.frame.clone();
+    while fixture.link == Link::Ethernet && matches!(frame[12..14], [0x81, 0] | [0x88, 0xa8]) {
+        frame.drain(12..16);
+    }
+    frame
+}
+
+fn checksum_holds(packet: &SlicedPacket) -> bool {
+    let Some(TransportSlice::Udp(udp)) = &packet.transport else {
+        return false;
+    };
+    let right = match &packet.net {
+        Some(NetSlice::Ipv4(ip)) => udp
+            .to_header()
+            .calc_checksum_ipv4(&ip.header().to_header(), udp.payload()),
+        Some(NetSlice::Ipv6(ip)) => udp
+            .to_header()
+            .calc_checksum_ipv6(&ip.header().to_header(), udp.payload()),
+        _ => return false,
+    };
+    right.is_ok_and(|right| right == udp.checksum())
+}
+
+#[test]
+fn nothing_is_admitted_where_nothing_is_granted() {
+    let empty = fixtures::ModelTables::default();
+    for fixture in fixtures::all() {
+        let limits = Limits { link: fixture.link };
+        let expected = match verdict(&fixture) {
+            Verdict::Judged(reason) if reason.admits() || reason == Reason::Role => {
+                Verdict::Judged(Reason::Unlisted)
+            }
+            other => other,
+        };
+        let got = judge(fixture.frame.as_slice(), || NOW, &limits, &empty);
+        assert_eq!(got, expected, "{}", fixture.name);
+    }
+}
+
+/// Reading it costs as much as everything before it.
+#[test]
+fn the_clock_is_not_read_for_packets_that_no_grant_is_about() {
+    let tables = fixtures::tables();
+    let mut readings = 0;
+    for fixture in fixtures::all() {
+        let asked = Cell::new(false);
+        let now = || {
+            asked.set(true);
+            NOW
+        };
+        let verdict = judge(
+            fixture.frame.as_slice(),
+            now,
+            &Limits { link: fixture.link },
+            &tables,
+        );
+        let granted = matches!(
+            verdict,
+            Verdict::Judged(reason) if reason.admits() || reason == Reason::Role
+        );
+        assert!(granted || !asked.get(), "{}", fixture.name);
+        readings += usize::from(asked.get());
+    }
+    assert!(readings > 0, "no fixture's grant has an end");
+}

@@ -1,0 +1,202 @@
+//! What holds of every packet: made-up ones, and fixtures with bytes changed.
+
+use std::sync::LazyLock;
+
+use etherparse::{LenSource, NetSlice, SlicedPacket, TransportSlice};
+use ntpguard_common::{
+    fixtures::{self, Fixture, ModelTables, NOW, with_options, with_tags},
+    judge::{Limits, Verdict, judge},
+    packet::{Link, MAX_EXTENSION_HEADERS, MAX_TAGS},
+};
+use proptest::{collection::vec, prelude::*, sample::Index};
+
+const ETHERNET: usize = 14;
+const TAGS: [u16; 2] = [0x8100, 0x88a8];
+
+static FIXTURES: LazyLock<Vec<Fixture>> = LazyLock::new(fixtures::all);
+static TABLES: LazyLock<ModelTables> = LazyLock::new(fixtures::tables);
+
+fn verdict(frame: &[u8], link: Link) -> Verdict {
+    judge(frame, || NOW, &Limits { link }, &*TABLES)
+}
+
+fn admits(verdict: Verdict) -> bool {
+    matches!(verdict, Verdict::Judged(reason) if reason.admits())
+}
+
+fn link() -> impl Strategy<Value = Link> {
+    prop_oneof![Just(Link::Ethernet), Just(Link::RawIp)]
+}
+
+fn fixture() -> impl Strategy<Value = &'static Fixture> {
+    any::<Index>().prop_map(|index| index.get(FIXTURES.as_slice()))
+}
+
+/// A fixture of which up to eight bytes are something else, most of them in its headers.
+fn mutated() -> impl Strategy<Value = (Vec<u8>, Link)> {
+    let changes = vec(
+        (
+            prop_oneof![4 => 12..64_usize, 1 => 0..1_500_usize],
+            any::<u8>(),
+        ),
+        0..8,
+    );
+    (fixture(), changes).prop_map(|(fixture, changes)| {
+        let mut frame = fixture.frame.clone();
+        for (at, value) in changes {
+            if let Some(byte) = frame.get_mut(at) {
+                *byte = value;
+            }
+        }
+        (frame, fixture.link)
+    })
+}
+
+/// A mutated fixture on Ethernet, with what stands before its IP header taken away.
+fn untagged() -> impl Strategy<Value = Vec<u8>> {
+    mutated().prop_filter_map("not Ethernet", |(mut frame, link)| {
+        while frame.len() >= 18 && tag(&frame) {
+            frame.drain(12..16);
+        }
+        (link == Link::Ethernet && !tag(&frame)).then_some(frame)
+    })
+}
+
+fn tag(frame: &[u8]) -> bool {
+    TAGS.contains(&u16::from_be_bytes([frame[12], frame[13]]))
+}
+
+/// Whether an IPv4 frame's header is whole and has room for `words` words of options more.
+fn takes_options(frame: &[u8], words: usize) -> bool {
+    let Some([vihl, _, high, low]) = frame.get(ETHERNET..).and_then(|ip| ip.first_chunk()) else {
+        return false;
+    };
+    let (header, total) = (usize::from(vihl & 0x0f), u16::from_be_bytes([*high, *low]));
+    frame[12..14] == [8, 0]
+        && (5..=15 - words).contains(&header)
+        && frame.len() >= ETHERNET + header * 4
+        && usize::from(total) >= header * 4
+        && total <= u16::MAX - 60
+}
+
+/// Whether another reader finds a whole packet that is not UDP on port 123.
+fn surely_foreign(frame: &[u8], link: Link) -> bool {
+    let packet = match link {
+        Link::Ethernet => SlicedPacket::from_ethernet(frame),
+        Link::RawIp => SlicedPacket::from_ip(frame),
+    };
+    let Ok(packet) = packet else {
+        return false;
+    };
+    let readable = match &packet.net {
+        Some(NetSlice::Ipv4(ip)) => !ip.payload().fragmented,
+        Some(NetSlice::Ipv6(ip)) => {
+            let headers = ip.extensions().clone().into_iter().count();
+            !ip.payload().fragmented
+                && headers <= MAX_EXTENSION_HEADERS
+                && ip.payload().len_source == LenSource::Ipv6HeaderPayloadLen
+        }
+        Some(NetSlice::Arp(_)) => true,
+        None => return false,
+    };
+    readable
+        && match &packet.transport {
+            Some(TransportSlice::Udp(udp)) => {
+                udp.source_port() != 123 && udp.destination_port() != 123
+            }
+            _ => true,
+        }
+}
+
+/// Where the NTP header of an Ethernet frame ends, as another reader finds it.
+fn ntp_header_end(frame: &[u8]) -> Option<usize> {
+    let packet = SlicedPacket::from_ethernet(frame).ok()?;
+    let Some(TransportSlice::Udp(udp)) = &packet.transport else {
+        return None;
+    };
+    let payload = udp.payload();
+    let start = payload.as_ptr().addr() - frame.as_ptr().addr();
+    let is_control = payload.first()? & 0x7 == 6;
+    Some(start + if is_control { 12 } else { 48 })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 4_096, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_bytes_have_a_verdict(frame in vec(any::<u8>(), 0..300), link in link()) {
+        verdict(&frame, link);
+    }
+
+    #[test]
+    fn nothing_is_admitted_by_empty_tables((frame, link) in mutated()) {
+        let verdict = judge(frame.as_slice(), || NOW, &Limits { link }, &ModelTables::default());
+        prop_assert!(!admits(verdict));
+    }
+
+    #[test]
+    fn random_bytes_with_a_plausible_start_are_not_admitted_by_empty_tables(
+        mut frame in vec(any::<u8>(), 0..300),
+        start in fixture(),
+        kept in 0..80_usize,
+    ) {
+        let kept = kept.min(start.frame.len());
+        frame.splice(..0, start.frame[..kept].iter().copied());
+        let limits = Limits { link: start.link };
+        let verdict = judge(frame.as_slice(), || NOW, &limits, &ModelTables::default());
+        prop_assert!(!admits(verdict));
+    }
+
+    #[test]
+    fn a_packet_cut_off_in_its_ntp_header_is_not_admitted(frame in untagged(), cut in any::<Index>()) {
+        if let Some(end) = ntp_header_end(&frame) && admits(verdict(&frame, Link::Ethernet)) {
+            let cut = cut.index(end);
+            prop_assert!(!admits(verdict(&frame[..cut], Link::Ethernet)), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn a_whole_packet_that_is_not_ntp_is_foreign((frame, link) in mutated()) {
+        if surely_foreign(&frame, link) {
+            prop_assert_eq!(verdict(&frame, link), Verdict::Foreign);
+        }
+    }
+
+    #[test]
+    fn tags_change_no_verdict(frame in untagged(), tags in vec(prop::sample::select(&TAGS[..]), 0..=MAX_TAGS)) {
+        let expected = verdict(&frame, Link::Ethernet);
+        prop_assert_eq!(verdict(&with_tags(&frame, &tags), Link::Ethernet), expected);
+    }
+
+    #[test]
+    fn options_change_no_verdict(frame in untagged(), options in vec(any::<[u8; 4]>(), 0..=10)) {
+        if takes_options(&frame, options.len()) {
+            let expected = verdict(&frame, Link::Ethernet);
+            prop_assert_eq!(verdict(&with_options(&frame, &options.concat()), Link::Ethernet), expected);
+        }
+    }
+
+    #[test]
+    fn a_packet_is_judged_alike_with_and_without_a_link_header(frame in untagged()) {
+        let (ether_type, packet) = (&frame[12..14], &frame[ETHERNET..]);
+        let version = packet.first().map(|byte| byte >> 4);
+        let to_everybody = frame[..6] == [0xff; 6];
+        if !to_everybody && matches!((ether_type, version), ([8, 0], Some(4)) | ([0x86, 0xdd], Some(6))) {
+            prop_assert_eq!(verdict(packet, Link::RawIp), verdict(&frame, Link::Ethernet));
+        }
+    }
+}
+
+#[test]
+fn the_properties_are_about_something() {
+    let count =
+        |found: fn(&Fixture) -> bool| FIXTURES.iter().filter(|fixture| found(fixture)).count();
+    assert!(count(|fixture| admits(verdict(&fixture.frame, fixture.link))) > 100);
+    assert!(
+        count(|fixture| admits(fixture.expected) && ntp_header_end(&fixture.frame).is_some()) > 100
+    );
+    assert!(count(|fixture| surely_foreign(&fixture.frame, fixture.link)) > 100);
+    assert!(
+        count(|fixture| fixture.link == Link::Ethernet && takes_options(&fixture.frame, 1)) > 100
+    );
+}
