@@ -1,0 +1,54 @@
+//! Chores of the workspace: `cargo xtask setup`, `run`, `test` and `vm`.
+
+mod apt;
+mod command;
+mod ldd;
+mod run;
+mod setup;
+mod test;
+mod vm;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::workspace::Workspace;
+
+/// Chores of the ntpguard workspace.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Debug, Subcommand)]
+enum Chore {
+    Setup(setup::Options),
+    Run(run::Options),
+    Test(test::Options),
+    Vm(vm::Options),
+}
+
+fn main() -> ExitCode {
+    match execute(&Cli::parse().chore) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // For people: what went wrong and why, and no backtrace of this program.
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn execute(chore: &Chore) -> Result<()> {
+    let workspace = Workspace::find()?;
+    match chore {
+        Chore::Setup(options) => setup::execute(&workspace, options),
+        Chore::Run(options) => run::execute(&workspace, options),
+        Chore::Test(options) => test::execute(&workspace, options),
+        Chore::Vm(options) => vm::execute(&workspace, options),
+    }
+}

@@ -1,0 +1,162 @@
+//! `cargo xtask setup`: brings a bare machine to where it can build and test.
+
+mod bpffs;
+mod components;
+mod daemons;
+mod kernels;
+mod linker;
+mod packages;
+pub(crate) mod toolchain;
+
+use std::{
+    fmt,
+    io::{self, IsTerminal as _, Write as _},
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use crate::workspace::Workspace;
+
+/// Prepare this machine to build and test: install what is missing, after asking
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Do not ask
+    #[arg(long, conflicts_with = "check")]
+    yes: bool,
+    /// Only say what is missing, and fail if anything is
+    #[arg(long)]
+    check: bool,
+}
+
+/// What a machine is wanted for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// To build the guard and run it.
+    Run,
+    /// To test it as well.
+    Test,
+}
+
+/// Something that is to be done.
+struct Plan {
+    /// What, as the end of "setup is going to…".
+    what: String,
+    /// How long it takes, or how much there is to download, roughly.
+    cost: &'static str,
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.what, self.cost)
+    }
+}
+
+/// One thing that this machine may lack.
+trait Step {
+    /// What is to be done, or nothing if all is there. Changes nothing.
+    fn plan(&self, workspace: &Workspace) -> Result<Option<Plan>>;
+    /// Does it.
+    fn act(&self, workspace: &Workspace) -> Result<()>;
+}
+
+/// Each step can count on those before it.
+fn steps(purpose: Purpose) -> Vec<Box<dyn Step>> {
+    let mut steps: Vec<Box<dyn Step>> =
+        vec![Box::new(toolchain::CoreSources), Box::new(linker::Linker)];
+    if purpose == Purpose::Test {
+        steps.push(Box::new(components::Components));
+        steps.push(Box::new(packages::Packages));
+        steps.push(Box::new(daemons::Daemons));
+        steps.push(Box::new(kernels::Kernels));
+        steps.push(Box::new(bpffs::Bpffs));
+    }
+    steps
+}
+
+/// Runs the subcommand.
+pub(crate) fn execute(workspace: &Workspace, options: &Options) -> Result<()> {
+    let steps = steps(Purpose::Test);
+    if options.check {
+        let plans = plans(workspace, &steps)?;
+        print_plans("missing here", &plans);
+        ensure!(
+            plans.is_empty(),
+            "this machine is not ready: `cargo xtask setup` prepares it"
+        );
+    } else {
+        prepare(workspace, Purpose::Test, options.yes)?;
+    }
+    println!("setup: nothing is missing");
+    Ok(())
+}
+
+/// Makes this machine ready for a purpose. Says nothing and takes well under a second when it is.
+///
+/// # Errors
+/// Nobody agreed to what is to be done, or a step failed.
+pub(crate) fn prepare(workspace: &Workspace, purpose: Purpose, yes: bool) -> Result<()> {
+    let steps = steps(purpose);
+    let plans = plans(workspace, &steps)?;
+    if plans.is_empty() {
+        return Ok(());
+    }
+    print_plans("setup is going to", &plans);
+    if !yes {
+        ask()?;
+    }
+    for step in &steps {
+        // Asked again: what a step did can change what the next has to do.
+        let Some(plan) = step.plan(workspace)? else {
+            continue;
+        };
+        println!("setup: {plan}");
+        step.act(workspace)
+            .with_context(|| format!("setup could not {}", plan.what))?;
+        if let Some(still) = step.plan(workspace)? {
+            bail!("setup met no error, and yet it still has to {}", still.what);
+        }
+    }
+    Ok(())
+}
+
+fn plans(workspace: &Workspace, steps: &[Box<dyn Step>]) -> Result<Vec<Plan>> {
+    let plans = steps.iter().map(|step| step.plan(workspace).transpose());
+    plans.flatten().collect()
+}
+
+fn print_plans(heading: &str, plans: &[Plan]) {
+    if !plans.is_empty() {
+        println!("{heading}:");
+        for plan in plans {
+            println!("  - {plan}");
+        }
+    }
+}
+
+fn ask() -> Result<()> {
+    ensure!(
+        io::stdin().is_terminal(),
+        "there is no terminal to ask on: `cargo xtask setup --yes` agrees to the list above"
+    );
+    print!("Go on? [y/N] ");
+    io::stdout().flush()?;
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer)?;
+    ensure!(agrees(&answer), "nothing was changed");
+    Ok(())
+}
+
+fn agrees(answer: &str) -> bool {
+    matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_yes_agrees() {
+        assert!(agrees("y\n") && agrees(" YES \n"));
+        assert!(!agrees("\n") && !agrees("n\n") && !agrees("yesterday\n") && !agrees(""));
+    }
+}
