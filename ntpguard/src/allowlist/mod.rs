@@ -1,0 +1,3 @@
+//! One set of grants, made of everything that vouches for an address.
+
+pub mod projection;

@@ -1,0 +1,299 @@
+//! Turning what the tables hold into what they are to hold, by their differences alone.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    net::IpAddr,
+};
+
+use aya::maps::MapError;
+use ipnet::IpNet;
+use nix::libc::{E2BIG, ENOSPC};
+use ntpguard_common::tables::{Grant, names};
+
+use super::{Error, Tables, tables::errno};
+use crate::allowlist::projection::Projection;
+
+/// How many entries a change touched.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Granted now and not before.
+    pub added: usize,
+    /// Granted before, on other terms.
+    pub changed: usize,
+    /// Granted no more.
+    pub removed: usize,
+}
+
+/// A change of the tables of which a part could not be made.
+#[derive(Debug)]
+pub struct Incomplete {
+    /// The part that was made.
+    pub done: Changes,
+    /// What the tables hold now.
+    pub holds: Projection,
+    /// Why the rest was not made.
+    pub cause: Cause,
+}
+
+/// Why a change of the tables stopped short.
+#[derive(Debug)]
+pub enum Cause {
+    /// Tables are full. Everything else was done.
+    Full(Vec<Full>),
+    /// The kernel refused a change for another reason, and it ended there.
+    Failed(Error),
+}
+
+/// A table that could not take all it was to hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Full {
+    /// The map.
+    pub map: &'static str,
+    /// The entries it has.
+    pub holds: usize,
+    /// The entries it could not take or update.
+    pub left_out: usize,
+    /// The first of these.
+    pub first: Slot,
+}
+
+impl std::error::Error for Incomplete {}
+
+impl fmt::Display for Incomplete {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.cause {
+            Cause::Full(tables) => {
+                let mut wanted = 0;
+                for table in tables {
+                    wanted = wanted.max(table.holds + table.left_out);
+                    write!(
+                        f,
+                        "map {} is full: it holds {} entries, and {} more are wanted, the first \
+                         {}; ",
+                        table.map, table.holds, table.left_out, table.first
+                    )?;
+                }
+                write!(
+                    f,
+                    "nothing was evicted: start again with --table-size {wanted} or more"
+                )
+            }
+            Cause::Failed(error) => {
+                let Changes {
+                    added,
+                    changed,
+                    removed,
+                } = self.done;
+                write!(
+                    f,
+                    "{error}; of the changes before it, {added} were added, {changed} changed and \
+                     {removed} removed"
+                )
+            }
+        }
+    }
+}
+
+/// The place of one grant in the tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Slot {
+    /// A single address, in a hash map.
+    Address(IpAddr),
+    /// A prefix, in a trie.
+    Prefix(IpNet),
+}
+
+impl Slot {
+    /// The map it is in.
+    pub const fn map(self) -> &'static str {
+        match self {
+            Self::Address(IpAddr::V4(_)) => names::ALLOW_V4,
+            Self::Address(IpAddr::V6(_)) => names::ALLOW_V6,
+            Self::Prefix(IpNet::V4(_)) => names::ALLOW_NET_V4,
+            Self::Prefix(IpNet::V6(_)) => names::ALLOW_NET_V6,
+        }
+    }
+}
+
+impl fmt::Display for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => address.fmt(f),
+            Self::Prefix(prefix) => prefix.fmt(f),
+        }
+    }
+}
+
+/// See [`Tables::apply`].
+pub(super) fn apply(
+    tables: &mut Tables,
+    from: &Projection,
+    to: &Projection,
+) -> Result<Changes, Box<Incomplete>> {
+    let mut change = Change {
+        tables,
+        holds: from.clone(),
+        done: Changes::default(),
+        refused: Vec::new(),
+    };
+    let outcome = change.make(from, to);
+    let Change {
+        holds,
+        done,
+        refused,
+        tables,
+    } = change;
+    let cause = match outcome {
+        Ok(()) if refused.is_empty() => return Ok(done),
+        Ok(()) => Cause::Full(full(&refused, &holds)),
+        Err(error) => {
+            // The counts must cover the prefixes there are, or the judge does not look for them.
+            match count_prefixes(tables, &holds) {
+                Ok(()) => Cause::Failed(error),
+                Err(worse) => Cause::Failed(worse),
+            }
+        }
+    };
+    Err(Box::new(Incomplete { done, holds, cause }))
+}
+
+/// A change in the making.
+struct Change<'a> {
+    tables: &'a mut Tables,
+    /// What the tables hold so far.
+    holds: Projection,
+    done: Changes,
+    /// What full tables could not take.
+    refused: Vec<(Slot, Grant)>,
+}
+
+impl Change<'_> {
+    fn make(&mut self, from: &Projection, to: &Projection) -> Result<(), Error> {
+        self.announce_prefixes(to)?;
+        let puts = slots(to).filter(|(slot, grant)| get(from, *slot) != Some(*grant));
+        self.put_all(puts.collect())?;
+        for (slot, _) in slots(from).filter(|(slot, _)| get(to, *slot).is_none()) {
+            self.remove(slot)?;
+        }
+        // The removals may have made the room that was lacking.
+        let refused = std::mem::take(&mut self.refused);
+        self.put_all(refused)?;
+        count_prefixes(self.tables, &self.holds)
+    }
+
+    /// Raises the prefix counts before there are more prefixes: the judge looks for none while
+    /// the count is zero.
+    fn announce_prefixes(&mut self, to: &Projection) -> Result<(), Error> {
+        let union: BTreeSet<IpNet> = self
+            .holds
+            .prefixes
+            .keys()
+            .chain(to.prefixes.keys())
+            .copied()
+            .collect();
+        write_counts(self.tables, union.into_iter())
+    }
+
+    fn put_all(&mut self, grants: Vec<(Slot, Grant)>) -> Result<(), Error> {
+        for (slot, grant) in grants {
+            match self.tables.put(slot, &grant) {
+                Ok(()) => {
+                    let before = set(&mut self.holds, slot, grant);
+                    *(if before {
+                        &mut self.done.changed
+                    } else {
+                        &mut self.done.added
+                    }) += 1;
+                }
+                Err(error) if is_full(&error) => self.refused.push((slot, grant)),
+                Err(error) => return Err(Error::map(slot.map(), "write", error)),
+            }
+        }
+        Ok(())
+    }
+
+    fn remove(&mut self, slot: Slot) -> Result<(), Error> {
+        self.tables
+            .remove(slot)
+            .map_err(|source| Error::map(slot.map(), "write", source))?;
+        match slot {
+            Slot::Address(address) => self.holds.addresses.remove(&address),
+            Slot::Prefix(prefix) => self.holds.prefixes.remove(&prefix),
+        };
+        self.done.removed += 1;
+        Ok(())
+    }
+}
+
+/// Hash maps say E2BIG when they are full, tries ENOSPC.
+fn is_full(error: &MapError) -> bool {
+    matches!(errno(error), Some(E2BIG | ENOSPC))
+}
+
+fn count_prefixes(tables: &mut Tables, holds: &Projection) -> Result<(), Error> {
+    write_counts(tables, holds.prefixes.keys().copied())
+}
+
+fn write_counts(tables: &mut Tables, prefixes: impl Iterator<Item = IpNet>) -> Result<(), Error> {
+    let mut info = tables.info()?;
+    let before = (info.prefixes_v4, info.prefixes_v6);
+    (info.prefixes_v4, info.prefixes_v6) = (0, 0);
+    for prefix in prefixes {
+        match prefix {
+            IpNet::V4(_) => info.prefixes_v4 += 1,
+            IpNet::V6(_) => info.prefixes_v6 += 1,
+        }
+    }
+    if before == (info.prefixes_v4, info.prefixes_v6) {
+        Ok(())
+    } else {
+        tables.set_info(&info)
+    }
+}
+
+fn slots(projection: &Projection) -> impl Iterator<Item = (Slot, Grant)> {
+    let addresses = projection
+        .addresses
+        .iter()
+        .map(|(key, grant)| (Slot::Address(*key), *grant));
+    let prefixes = projection
+        .prefixes
+        .iter()
+        .map(|(key, grant)| (Slot::Prefix(*key), *grant));
+    addresses.chain(prefixes)
+}
+
+fn get(projection: &Projection, slot: Slot) -> Option<Grant> {
+    match slot {
+        Slot::Address(address) => projection.addresses.get(&address).copied(),
+        Slot::Prefix(prefix) => projection.prefixes.get(&prefix).copied(),
+    }
+}
+
+/// Puts a grant in its place, and says whether there was one.
+fn set(projection: &mut Projection, slot: Slot, grant: Grant) -> bool {
+    let before = match slot {
+        Slot::Address(address) => projection.addresses.insert(address, grant),
+        Slot::Prefix(prefix) => projection.prefixes.insert(prefix, grant),
+    };
+    before.is_some()
+}
+
+/// The full tables, each with what it could not take.
+fn full(refused: &[(Slot, Grant)], holds: &Projection) -> Vec<Full> {
+    let mut by_map: BTreeMap<&'static str, Full> = BTreeMap::new();
+    for (slot, _) in refused {
+        let map = slot.map();
+        by_map
+            .entry(map)
+            .or_insert_with(|| Full {
+                map,
+                holds: slots(holds).filter(|(other, _)| other.map() == map).count(),
+                left_out: 0,
+                first: *slot,
+            })
+            .left_out += 1;
+    }
+    by_map.into_values().collect()
+}

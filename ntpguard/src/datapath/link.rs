@@ -1,0 +1,178 @@
+//! BPF links on an interface's XDP hook.
+//!
+//! aya makes these too, but falls back to netlink whenever the kernel says EINVAL, and what it
+//! attaches so can neither be pinned nor told apart afterwards; nor does it say which interface
+//! a link belongs to. Five commands of bpf(2) are all that this takes.
+
+use std::{
+    ffi::CString,
+    io,
+    os::{
+        fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd},
+        unix::ffi::OsStrExt as _,
+    },
+    path::Path,
+};
+
+use nix::libc;
+
+use super::How;
+
+/// The numbers of bpf(2), from the kernel's `include/uapi/linux/bpf.h`.
+mod number {
+    pub(super) const OBJ_PIN: i32 = 6;
+    pub(super) const OBJ_GET: i32 = 7;
+    pub(super) const OBJ_GET_INFO_BY_FD: i32 = 15;
+    pub(super) const LINK_CREATE: i32 = 28;
+    pub(super) const LINK_UPDATE: i32 = 29;
+    pub(super) const ATTACH_TYPE_XDP: u32 = 37;
+    pub(super) const LINK_TYPE_XDP: u32 = 6;
+    pub(super) const XDP_FLAGS_SKB_MODE: u32 = 1 << 1;
+    pub(super) const XDP_FLAGS_DRV_MODE: u32 = 1 << 2;
+}
+
+/// A link between a program and an interface. It lasts while this value or a pin does.
+#[derive(Debug)]
+pub(super) struct XdpLink(OwnedFd);
+
+/// What the kernel tells of a link, in its own layout.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub(super) struct LinkInfo {
+    kind: u32,
+    /// The link's number.
+    pub(super) id: u32,
+    /// The number of the program on it.
+    pub(super) program_id: u32,
+    padding: u32,
+    /// The interface, by its index in its own network namespace; 0 once that is gone.
+    pub(super) interface: u32,
+    padding_after: u32,
+}
+
+impl XdpLink {
+    /// Attaches a program to an interface that has none.
+    pub(super) fn attach(program: BorrowedFd<'_>, interface: u32, how: How) -> io::Result<Self> {
+        #[repr(C)]
+        struct Create {
+            program: RawFd,
+            interface: u32,
+            attach_type: u32,
+            flags: u32,
+        }
+        let flags = match how {
+            How::Native => number::XDP_FLAGS_DRV_MODE,
+            How::Generic => number::XDP_FLAGS_SKB_MODE,
+        };
+        let mut create = Create {
+            program: program.as_raw_fd(),
+            interface,
+            attach_type: number::ATTACH_TYPE_XDP,
+            flags,
+        };
+        // SAFETY: Create is how bpf_attr starts for this command, and holds no pointer.
+        let fd = unsafe { bpf(number::LINK_CREATE, &mut create) }?;
+        // SAFETY: the kernel made this descriptor just now, and nobody else knows of it.
+        Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
+    }
+
+    /// Puts another program on the link. No packet passes in between without one of them, and
+    /// where the kernel refuses, the old one stays.
+    pub(super) fn swap(&self, program: BorrowedFd<'_>) -> io::Result<()> {
+        #[repr(C)]
+        struct Update {
+            link: RawFd,
+            program: RawFd,
+            flags: u32,
+            old_program: RawFd,
+        }
+        let mut update = Update {
+            link: self.0.as_raw_fd(),
+            program: program.as_raw_fd(),
+            flags: 0,
+            old_program: 0,
+        };
+        // SAFETY: Update is how bpf_attr starts for this command, and holds no pointer.
+        unsafe { bpf(number::LINK_UPDATE, &mut update) }.map(drop)
+    }
+
+    /// Opens a pinned link; `None` where nothing is pinned.
+    pub(super) fn open(path: &Path) -> io::Result<Option<Self>> {
+        let path = CString::new(path.as_os_str().as_bytes())?;
+        let mut get = Pin {
+            path: path.as_ptr() as u64,
+            fd: 0,
+            flags: 0,
+        };
+        // SAFETY: Pin is how bpf_attr starts for this command, and `path` lives until it returns.
+        match unsafe { bpf(number::OBJ_GET, &mut get) } {
+            // SAFETY: the kernel made this descriptor just now, and nobody else knows of it.
+            Ok(fd) => Ok(Some(Self(unsafe { OwnedFd::from_raw_fd(fd) }))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Pins the link, so that it outlives this process.
+    pub(super) fn pin(&self, path: &Path) -> io::Result<()> {
+        let path = CString::new(path.as_os_str().as_bytes())?;
+        let mut pin = Pin {
+            path: path.as_ptr() as u64,
+            fd: self.0.as_raw_fd(),
+            flags: 0,
+        };
+        // SAFETY: Pin is how bpf_attr starts for this command, and `path` lives until it returns.
+        unsafe { bpf(number::OBJ_PIN, &mut pin) }.map(drop)
+    }
+
+    /// What the kernel tells of the link.
+    pub(super) fn info(&self) -> io::Result<LinkInfo> {
+        #[repr(C)]
+        struct Question {
+            fd: RawFd,
+            length: u32,
+            info: u64,
+        }
+        let mut info = LinkInfo::default();
+        let mut question = Question {
+            fd: self.0.as_raw_fd(),
+            length: size_of::<LinkInfo>() as u32,
+            info: (&raw mut info) as u64,
+        };
+        // SAFETY: Question is how bpf_attr starts for this command; `info` is as long as it says,
+        // valid for every bit pattern, and lives until the command returns.
+        unsafe { bpf(number::OBJ_GET_INFO_BY_FD, &mut question) }?;
+        if info.kind == number::LINK_TYPE_XDP {
+            Ok(info)
+        } else {
+            Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "it is not an XDP link",
+            ))
+        }
+    }
+}
+
+#[repr(C)]
+struct Pin {
+    path: u64,
+    fd: RawFd,
+    flags: u32,
+}
+
+/// Calls bpf(2) and returns what it returned, a file descriptor for most commands.
+///
+/// # Safety
+///
+/// `attributes` is laid out as the start of the kernel's `bpf_attr` for `command`, and the
+/// addresses in it are valid for what the command reads and writes there.
+unsafe fn bpf<T>(command: i32, attributes: &mut T) -> io::Result<RawFd> {
+    // SAFETY: the kernel reads and writes size_of::<T> bytes there; the rest is the caller's word.
+    let result =
+        unsafe { libc::syscall(libc::SYS_bpf, command, &raw mut *attributes, size_of::<T>()) };
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result as RawFd)
+    }
+}

@@ -1,0 +1,37 @@
+//! The kernel's side: loading, attaching, pinning, and the tables.
+//!
+//! - [`object`] is the compiled kernel half and how it is loaded; [`trial`] runs it on single frames;
+//! - [`pins`] is the directory that keeps programs, maps and links alive when no process does;
+//! - [`tables`] reads and writes the maps;
+//! - [`interface`] finds the interfaces, [`attach`] puts programs on them;
+//! - [`guard`] does all of it in an order that leaves a working guard wherever it is stopped;
+//! - [`mod@survey`] says what is there, and removes it.
+
+pub mod attach;
+mod bpffs;
+mod change;
+pub mod error;
+pub mod guard;
+pub mod interface;
+mod layout;
+mod link;
+mod netlink;
+pub mod object;
+pub mod pins;
+mod programs;
+mod stops;
+pub mod survey;
+pub mod tables;
+#[cfg(test)]
+mod tests;
+pub mod trial;
+
+pub use attach::{AttachMode, Attached, How};
+pub use error::Error;
+pub use guard::{Guard, Options};
+pub use interface::Interface;
+pub use object::{Mode, Settings};
+pub use pins::{Lock, PinDir};
+pub use survey::{Guarded, Survey, Unloaded, survey, unload};
+pub use tables::{Changes, Incomplete, Tables};
+pub use trial::{Trial, TrialResult};

@@ -1,0 +1,219 @@
+//! The pin directory: what keeps the guard in the kernel when no process does.
+
+use std::{
+    fs::{self, DirBuilder, File},
+    io,
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _},
+    path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
+};
+
+use nix::{
+    errno::Errno,
+    fcntl::{Flock, FlockArg},
+};
+use ntpguard_common::packet::Link;
+
+use super::{Error, bpffs};
+
+/// How often a lock that somebody holds is tried again.
+const LOCK_RETRY: Duration = Duration::from_millis(20);
+
+/// The suffix of a pinned ingress link; what stands before it is the interface's index.
+const INGRESS: &str = "-ingress";
+
+/// The pin directory and the names in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PinDir(PathBuf);
+
+impl PinDir {
+    /// The pin directory at `path`, whether it exists or not.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self(path.into())
+    }
+
+    /// The directory itself.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Holds the maps in use, by their names.
+    pub fn maps(&self) -> PathBuf {
+        self.0.join("maps")
+    }
+
+    /// Where new maps are made, to become [`Self::maps`] as a whole.
+    pub(super) fn maps_next(&self) -> PathBuf {
+        self.0.join("maps-next")
+    }
+
+    /// Where maps go that others have replaced, until no link needs them.
+    pub(super) fn maps_old(&self) -> PathBuf {
+        self.0.join("maps-old")
+    }
+
+    /// Holds the programs.
+    pub fn programs(&self) -> PathBuf {
+        self.0.join("programs")
+    }
+
+    /// The pinned program for interfaces of this link type.
+    pub fn program(&self, link: Link) -> PathBuf {
+        self.programs().join(match link {
+            Link::Ethernet => "ingress",
+            Link::RawIp => "ingress-raw",
+        })
+    }
+
+    /// Holds the links.
+    pub fn links(&self) -> PathBuf {
+        self.0.join("links")
+    }
+
+    /// The pinned link of the interface of this index.
+    pub fn link(&self, interface: u32) -> PathBuf {
+        self.links().join(format!("{interface}{INGRESS}"))
+    }
+
+    /// The interfaces that a link is pinned for, by index.
+    pub(super) fn linked(&self) -> Result<Vec<u32>, Error> {
+        let mut interfaces: Vec<u32> = entries(&self.links())?
+            .iter()
+            .filter_map(|path| {
+                path.file_name()?
+                    .to_str()?
+                    .strip_suffix(INGRESS)?
+                    .parse()
+                    .ok()
+            })
+            .collect();
+        interfaces.sort_unstable();
+        Ok(interfaces)
+    }
+
+    /// Makes the directory and those in it, for root alone, mounting the BPF file system where
+    /// the usual place lacks it.
+    pub fn create(&self) -> Result<(), Error> {
+        bpffs::require(&self.0)?;
+        for dir in [self.0.clone(), self.programs(), self.links()] {
+            make_dir(&dir)?;
+        }
+        Ok(())
+    }
+
+    /// Takes the lock under which the directory and the state file are changed, waiting at most
+    /// `wait` for whoever holds it. The lock ends with the value returned, or the process.
+    pub fn lock(&self, wait: Duration) -> Result<Lock, Error> {
+        let start = Instant::now();
+        loop {
+            bpffs::require(&self.0)?;
+            make_dir(&self.0)?;
+            if let Some(lock) = self.try_lock()? {
+                return Ok(lock);
+            }
+            if start.elapsed() >= wait {
+                return Err(Error::Locked {
+                    pin_dir: self.0.clone(),
+                    waited: wait,
+                });
+            }
+            thread::sleep(LOCK_RETRY.min(wait));
+        }
+    }
+
+    fn try_lock(&self) -> Result<Option<Lock>, Error> {
+        let failed = |source| Error::system(format!("lock {}", self.0.display()), source);
+        let dir = match File::open(&self.0) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            opened => opened.map_err(failed)?,
+        };
+        let inode = dir.metadata().map_err(failed)?.ino();
+        let lock = match Flock::lock(dir, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => lock,
+            Err((_, Errno::EWOULDBLOCK | Errno::EINTR)) => return Ok(None),
+            Err((_, errno)) => return Err(failed(errno.into())),
+        };
+        // Whoever held it may have removed the directory, and another made a new one.
+        let still_there = fs::metadata(&self.0).is_ok_and(|now| now.ino() == inode);
+        Ok(still_there.then(|| Lock {
+            path: self.0.clone(),
+            dir: lock,
+        }))
+    }
+}
+
+/// The lock on a pin directory, held while this value lives. The directory was made for it if there
+/// was none, and goes with it if nothing came in.
+#[derive(Debug)]
+pub struct Lock {
+    path: PathBuf,
+    dir: Flock<File>,
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        let here = fs::metadata(&self.path).map(|dir| dir.ino());
+        let ours = self.dir.metadata().map(|dir| dir.ino());
+        // After an unload the path may be another's directory already.
+        if matches!((here, ours), (Ok(here), Ok(ours)) if here == ours) {
+            // This fails where it holds anything, and then it is to stay.
+            drop(fs::remove_dir(&self.path));
+        }
+    }
+}
+
+pub(super) fn make_dir(dir: &Path) -> Result<(), Error> {
+    match DirBuilder::new().recursive(true).mode(0o700).create(dir) {
+        Ok(()) => Ok(()),
+        Err(error) if error.raw_os_error() == Some(nix::libc::EPERM) && dotted(dir) => {
+            Err(Error::DottedName(dir.to_owned()))
+        }
+        Err(error) => Err(Error::system(format!("make {}", dir.display()), error)),
+    }
+}
+
+fn dotted(dir: &Path) -> bool {
+    dir.components()
+        .any(|part| part.as_os_str().to_string_lossy().contains('.'))
+}
+
+/// What a directory holds, in order; nothing where it does not exist.
+pub(super) fn entries(dir: &Path) -> Result<Vec<PathBuf>, Error> {
+    let failed = |source| Error::system(format!("list {}", dir.display()), source);
+    let listing = match fs::read_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        listing => listing.map_err(failed)?,
+    };
+    let mut paths = Vec::new();
+    for entry in listing {
+        paths.push(entry.map_err(failed)?.path());
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+/// Removes a directory and the pins in it, and says how many these were. One that does not exist
+/// has none.
+pub(super) fn remove_dir(dir: &Path) -> Result<usize, Error> {
+    let paths = entries(dir)?;
+    for path in &paths {
+        remove_pin(path)?;
+    }
+    match fs::remove_dir(dir) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(Error::system(format!("remove {}", dir.display()), error))
+        }
+        _ => Ok(paths.len()),
+    }
+}
+
+/// Removes one pin, if it is there.
+pub(super) fn remove_pin(path: &Path) -> Result<(), Error> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(Error::system(format!("unpin {}", path.display()), error))
+        }
+        _ => Ok(()),
+    }
+}

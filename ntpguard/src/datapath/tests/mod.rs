@@ -1,0 +1,7 @@
+//! Tests on the real kernel. They need root, bpftool and iproute2.
+
+mod attaching;
+mod harness;
+mod restarting;
+mod stopping;
+mod writing;

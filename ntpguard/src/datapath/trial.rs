@@ -1,0 +1,68 @@
+//! Runs the kernel program on single frames, attached to nothing (`BPF_PROG_TEST_RUN`).
+
+use std::time::Duration;
+
+use aya::programs::{TestRun as _, TestRunOptions};
+
+use super::{
+    Error, Settings, Tables, object,
+    programs::{Kind, Programs},
+};
+
+/// A private copy of the program and its tables.
+#[derive(Debug)]
+pub struct Trial {
+    programs: Programs,
+    kind: Kind,
+    tables: Tables,
+}
+
+/// What came of a trial.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TrialResult {
+    /// The XDP action, or [`EXPLAIN_BASE`] and the reason from a program set to explain.
+    ///
+    /// [`EXPLAIN_BASE`]: ntpguard_common::tables::EXPLAIN_BASE
+    pub return_value: u32,
+    /// The mean time of one run.
+    pub duration: Duration,
+}
+
+impl Trial {
+    /// Loads the program with empty tables.
+    pub fn new(settings: Settings) -> Result<Self, Error> {
+        let mut object = object::load_private(settings)?;
+        let tables = Tables::take(&mut object)?;
+        let programs = Programs::load(object)?;
+        let kind = programs.preferred();
+        Ok(Self {
+            programs,
+            kind,
+            tables,
+        })
+    }
+
+    /// The tables the program looks into.
+    pub const fn tables(&mut self) -> &mut Tables {
+        &mut self.tables
+    }
+
+    /// Runs the program `repeat` times on `frame`, which starts as the settings' link type says.
+    /// The kernel takes frames of 14 bytes and more, whatever the link type.
+    pub fn run(&mut self, frame: &[u8], repeat: u32) -> Result<TrialResult, Error> {
+        let options = TestRunOptions {
+            data_in: Some(frame),
+            repeat,
+            ..TestRunOptions::new()
+        };
+        let result = self
+            .programs
+            .get(self.kind)?
+            .test_run(options)
+            .map_err(|source| Error::program("run the program on a frame", source))?;
+        Ok(TrialResult {
+            return_value: result.return_value,
+            duration: result.duration,
+        })
+    }
+}

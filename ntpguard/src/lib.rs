@@ -1,0 +1,5 @@
+//! The user-space half of ntpguard.
+
+pub mod allowlist;
+pub mod clock;
+pub mod datapath;
