@@ -3,3 +3,4 @@
 pub mod allowlist;
 pub mod clock;
 pub mod datapath;
+pub mod sources;

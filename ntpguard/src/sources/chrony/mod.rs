@@ -1,0 +1,240 @@
+//! chrony.conf, with what it includes, and the `.sources` files beside it.
+
+mod access;
+mod source;
+mod words;
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use self::{access::Access, words::Words};
+use super::{
+    Dialect, Place, Reading,
+    draft::{Draft, Line, lines},
+    files::{beside, has_wildcard},
+};
+
+/// How many files may be open at once.
+const MAX_DEPTH: usize = 10;
+/// How many directories a `confdir` or `sourcedir` line may name.
+const MAX_DIRECTORIES: usize = 10;
+/// The longest line that chronyd reads, in bytes.
+const MAX_LINE: usize = 2047;
+
+/// The reader of chrony.conf, and of single `.sources` files.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Chrony;
+
+impl Dialect for Chrony {
+    fn name(&self) -> &'static str {
+        "chrony"
+    }
+
+    fn read(&self, path: &Path) -> Reading {
+        let mut reader = Reader {
+            draft: Draft::new(path),
+            access: Access::default(),
+            source_files: Vec::new(),
+        };
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "sources")
+        {
+            reader.source_file(path, None);
+        } else {
+            reader.file(path, None);
+            // chronyd reads its source directories when it has read everything else.
+            for (path, from) in std::mem::take(&mut reader.source_files) {
+                reader.source_file(&path, Some(&from));
+            }
+            reader.access.grant(&mut reader.draft);
+        }
+        reader.draft.finish()
+    }
+}
+
+/// A configuration being read.
+struct Reader {
+    draft: Draft,
+    access: Access,
+    /// What the source directories hold, and the places that name them.
+    source_files: Vec<(PathBuf, Place)>,
+}
+
+impl Reader {
+    fn file(&mut self, path: &Path, from: Option<&Place>) {
+        let Some(text) = self.draft.open(path, from) else {
+            return;
+        };
+        let file: Arc<Path> = path.into();
+        for (line, text, _) in lines(&file, &text) {
+            self.line(&line, text);
+        }
+        self.draft.close();
+    }
+
+    /// Reads a file of a source directory, where nothing but sources counts.
+    fn source_file(&mut self, path: &Path, from: Option<&Place>) {
+        let Some(text) = self.draft.open(path, from) else {
+            return;
+        };
+        let file: Arc<Path> = path.into();
+        for (line, text, terminated) in lines(&file, &text) {
+            let Some((keyword, mut words)) = command(text) else {
+                continue;
+            };
+            if !terminated {
+                self.draft.note(
+                    line.at(keyword.column),
+                    "left out: chronyd ignores a last line without a newline in such a file",
+                );
+            } else if source::is_source(&keyword.text) {
+                source::source(&mut self.draft, &keyword.text, &line, &mut words);
+            } else {
+                self.draft.note(
+                    line.at(keyword.column),
+                    format!(
+                        "chronyd ignores {:?} here: it expects server, pool or peer",
+                        keyword.text
+                    ),
+                );
+            }
+        }
+        self.draft.close();
+    }
+
+    fn line(&mut self, line: &Line, text: &str) {
+        let Some((keyword, mut words)) = command(text) else {
+            return;
+        };
+        if text.len() > MAX_LINE {
+            self.draft.error(
+                line.at(keyword.column),
+                format!("longer than the {MAX_LINE} bytes that chronyd reads: left out"),
+            );
+            return;
+        }
+        match &*keyword.text {
+            name if source::is_source(name) => {
+                source::source(&mut self.draft, name, line, &mut words);
+            }
+            "initstepslew" => source::initial(&mut self.draft, line, &mut words),
+            "allow" => self.access.rule(true, &mut self.draft, line, &mut words),
+            "deny" => self.access.rule(false, &mut self.draft, line, &mut words),
+            "port" => self.access.port(&mut self.draft, line, &mut words),
+            "include" => self.include(line, &mut words),
+            "confdir" => {
+                for (path, from) in self.directories(".conf", line, &mut words) {
+                    self.included(&path, &from);
+                }
+            }
+            "sourcedir" => {
+                let found = self.directories(".sources", line, &mut words);
+                self.source_files.extend(found);
+            }
+            // chrony has over a hundred more, and each release adds some.
+            _ => {}
+        }
+    }
+
+    fn include(&mut self, line: &Line, words: &mut Words<'_>) {
+        let Some(name) = words.next() else {
+            self.draft.error(
+                line.at(words.column()),
+                "expected the name of a file to include",
+            );
+            return;
+        };
+        let place = line.at(name.column);
+        if let Some(extra) = words.next() {
+            self.draft.error(
+                line.at(extra.column),
+                "include takes one name, without spaces: the line is left out",
+            );
+            return;
+        }
+        let path = beside(&line.file, name.text);
+        if has_wildcard(name.text) {
+            for path in self.draft.glob(&path, &place) {
+                self.included(&path, &place);
+            }
+        } else {
+            self.included(&path, &place);
+        }
+    }
+
+    fn included(&mut self, path: &Path, from: &Place) {
+        if self.draft.depth() >= MAX_DEPTH {
+            self.draft.error(
+                from.clone(),
+                format!("left out: chronyd has at most {MAX_DEPTH} files open at once"),
+            );
+            return;
+        }
+        self.file(path, Some(from));
+    }
+
+    /// The files that a `confdir` or `sourcedir` line means, in the order of their names: of those
+    /// with the same name, that in the directory named first.
+    fn directories(
+        &mut self,
+        suffix: &str,
+        line: &Line,
+        words: &mut Words<'_>,
+    ) -> Vec<(PathBuf, Place)> {
+        let mut found: BTreeMap<OsString, (PathBuf, Place)> = BTreeMap::new();
+        let mut count = 0;
+        while let Some(word) = words.next() {
+            count += 1;
+            let place = line.at(word.column);
+            if count > MAX_DIRECTORIES {
+                self.draft.error(
+                    place,
+                    format!("left out: chronyd takes {MAX_DIRECTORIES} directories a line"),
+                );
+                break;
+            }
+            let directory = beside(&line.file, word.text);
+            for path in self.draft.directory(&directory, suffix, Some(&place)) {
+                if let Some(name) = path.file_name().map(ToOwned::to_owned) {
+                    found.entry(name).or_insert_with(|| (path, place.clone()));
+                }
+            }
+        }
+        if count == 0 {
+            self.draft
+                .error(line.at(words.column()), "expected a directory");
+        }
+        found.into_values().collect()
+    }
+}
+
+/// The first word of a line, in lower case, and the words after it. Comments have none.
+fn command(text: &str) -> Option<(Keyword, Words<'_>)> {
+    let mut words = Words::new(text);
+    let first = words.next()?;
+    if first.text.starts_with(['!', ';', '#', '%']) {
+        return None;
+    }
+    Some((
+        Keyword {
+            text: first.text.to_ascii_lowercase(),
+            column: first.column,
+        },
+        words,
+    ))
+}
+
+/// The word that says what a line is about.
+struct Keyword {
+    /// In lower case.
+    text: String,
+    column: u32,
+}

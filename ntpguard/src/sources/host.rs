@@ -1,0 +1,197 @@
+//! What a word that names a host says.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use thiserror::Error;
+
+use super::{Family, Host};
+
+/// Why a word names no time source.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub(super) enum HostError {
+    #[error("{0:?} is neither an address nor a host name")]
+    Word(String),
+    #[error("{0:?} is no address: an IPv4 address has four numbers, each below 256")]
+    Numbers(String),
+    #[error("{0} is no host's address, so no time can come from it")]
+    Address(IpAddr),
+    #[error("{0} is an IPv4 address in IPv6 writing: write {1}")]
+    Mapped(Ipv6Addr, Ipv4Addr),
+    #[error("{0} is not the kind of address that the line asks for")]
+    Family(IpAddr),
+    #[error("{0} is this host itself, whose packets cross no interface: nothing to grant")]
+    Loopback(IpAddr),
+}
+
+impl HostError {
+    /// Whether nothing is wrong with the line.
+    pub(super) fn is_note(&self) -> bool {
+        matches!(self, Self::Loopback(_))
+    }
+}
+
+/// Reads the name or address of a time source.
+pub(super) fn source(text: &str, family: Family) -> Result<Host, HostError> {
+    if let Some(address) = address(text) {
+        return unicast(address, family).map(Host::Address);
+    }
+    if is_name(text) {
+        Ok(Host::Name(text.to_owned()))
+    } else if text.contains(char::is_numeric)
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_digit() || byte == b'.')
+    {
+        Err(HostError::Numbers(text.to_owned()))
+    } else {
+        Err(HostError::Word(text.to_owned()))
+    }
+}
+
+/// Reads an address: IPv4 with four numbers, or IPv6, in brackets or not, with a zone or not. The
+/// zone is left out: the guard judges by address alone.
+pub(super) fn address(text: &str) -> Option<IpAddr> {
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return Some(address);
+    }
+    let text = match text.strip_prefix('[') {
+        // Both ntpds ignore whatever follows the bracket.
+        Some(bracketed) => bracketed.split_once(']')?.0,
+        None => text,
+    };
+    let address = text
+        .split_once('%')
+        .map_or(text, |(address, _zone)| address);
+    address.parse().ok().map(IpAddr::V6)
+}
+
+/// Makes sure that `address` can be one host's.
+pub(super) fn unicast(address: IpAddr, family: Family) -> Result<IpAddr, HostError> {
+    if let IpAddr::V6(v6) = address
+        && let Some(v4) = v6.to_ipv4_mapped()
+    {
+        return Err(HostError::Mapped(v6, v4));
+    }
+    let of_family = match family {
+        Family::Any => true,
+        Family::V4 => address.is_ipv4(),
+        Family::V6 => address.is_ipv6(),
+    };
+    if !of_family {
+        Err(HostError::Family(address))
+    } else if address.is_loopback() {
+        Err(HostError::Loopback(address))
+    } else if address.is_unspecified()
+        || address.is_multicast()
+        || address == IpAddr::V4(Ipv4Addr::BROADCAST)
+    {
+        Err(HostError::Address(address))
+    } else {
+        Ok(address)
+    }
+}
+
+/// Whether `text` can be a name that DNS resolves: labels of letters, digits, `-` and `_`, the
+/// last of them no number (RFC 1123 2.1).
+pub(super) fn is_name(text: &str) -> bool {
+    let name = text.strip_suffix('.').unwrap_or(text);
+    let labels = || name.split('.');
+    name.len() <= 253
+        && labels().all(is_label)
+        && !labels()
+            .next_back()
+            .is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+fn is_label(label: &str) -> bool {
+    (1..=63).contains(&label.len())
+        && !label.starts_with('-')
+        && label
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Host, HostError> {
+        source(text, Family::Any)
+    }
+
+    #[test]
+    fn names_and_addresses_are_told_apart() {
+        for (text, address) in [
+            ("192.0.2.1", "192.0.2.1"),
+            ("2001:db8::1", "2001:db8::1"),
+            ("[2001:db8::1]", "2001:db8::1"),
+            ("[2001:db8::1]:4460", "2001:db8::1"),
+            ("fe80::1%eth0", "fe80::1"),
+            ("[fe80::1]%eth0", "fe80::1"),
+            ("[fe80::1%eth0]", "fe80::1"),
+        ] {
+            assert_eq!(
+                read(text),
+                Ok(Host::Address(address.parse().expect("an address"))),
+                "{text}"
+            );
+        }
+        for name in [
+            "pool",
+            "0.pool.ntp.org",
+            "ntp.example.",
+            "a_b",
+            "x-y.1a",
+            "3com",
+        ] {
+            assert_eq!(read(name), Ok(Host::Name(name.to_owned())));
+        }
+    }
+
+    #[test]
+    fn what_is_neither_is_refused() {
+        let long = "a".repeat(64);
+        for text in [
+            "",
+            ".",
+            "a..b",
+            "-x",
+            "a b",
+            "a,b",
+            "a/b",
+            "=",
+            "[",
+            "[2001:db8::1",
+            "1.2.3%eth0",
+            &long,
+        ] {
+            assert!(
+                matches!(read(text), Err(HostError::Word(_))),
+                "{text}: {:?}",
+                read(text)
+            );
+        }
+        for text in ["192.0.2", "192.0.2.256", "192.0.2.1.", "1234"] {
+            assert!(
+                matches!(read(text), Err(HostError::Numbers(_))),
+                "{text}: {:?}",
+                read(text)
+            );
+        }
+    }
+
+    #[test]
+    fn addresses_that_no_server_has_are_refused() {
+        for text in ["0.0.0.0", "::", "224.0.1.1", "ff02::101", "255.255.255.255"] {
+            assert!(matches!(read(text), Err(HostError::Address(_))), "{text}");
+        }
+        assert!(matches!(
+            read("::ffff:192.0.2.1"),
+            Err(HostError::Mapped(..))
+        ));
+        assert!(matches!(read("127.0.0.1"), Err(HostError::Loopback(_))));
+        assert!(matches!(read("::1"), Err(HostError::Loopback(_))));
+        let v6 = source("192.0.2.1", Family::V6);
+        assert!(matches!(v6, Err(HostError::Family(_))));
+    }
+}

@@ -1,0 +1,154 @@
+//! What the time daemons' configuration files ask for.
+//!
+//! Each dialect is a module of its own behind [`Dialect`]; [`discover()`] knows where the
+//! distributions put their files.
+
+pub mod chrony;
+mod discover;
+mod draft;
+mod files;
+mod host;
+mod kind;
+pub mod ntp_conf;
+#[cfg(test)]
+mod testing;
+
+use std::{
+    fmt,
+    net::IpAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use ipnet::IpNet;
+use ntpguard_common::tables::Role;
+use serde::{Deserialize, Serialize};
+
+pub use self::{
+    discover::{Source, SourceError, discover, places},
+    kind::Kind,
+};
+
+/// A reader of one daemon's configuration.
+pub trait Dialect {
+    /// The dialect's name, as `--source NAME:FILE` has it.
+    fn name(&self) -> &'static str;
+
+    /// Reads the configuration whose main file is `path`, with everything it includes.
+    ///
+    /// There is always a reading: what could not be read is among its problems.
+    fn read(&self, path: &Path) -> Reading;
+}
+
+/// Where in a configuration file something stands. Lines and columns count from 1, columns in
+/// characters.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Place {
+    /// The file.
+    pub file: Arc<Path>,
+    /// The line.
+    pub line: u32,
+    /// The column of the word that matters.
+    pub column: u32,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.file.display(), self.line, self.column)
+    }
+}
+
+/// Which addresses of a name count.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Family {
+    /// Both.
+    #[default]
+    Any,
+    /// A records only.
+    V4,
+    /// AAAA records only.
+    V6,
+}
+
+/// A host that a configuration file names.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Host {
+    /// By its address.
+    Address(IpAddr),
+    /// By a name, to be resolved.
+    Name(String),
+}
+
+/// One thing that a configuration file asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Want {
+    /// A time source.
+    Source {
+        /// The host.
+        host: Host,
+        /// Which of its addresses count.
+        family: Family,
+        /// What it may be: `server`, or `peer` (with `server`, as a peer is polled too), or `broadcast`.
+        roles: Vec<Role>,
+        /// Where it says so.
+        place: Place,
+    },
+    /// Hosts that may use this one: `client` or `control`, or nothing at all.
+    Prefix {
+        /// Which hosts.
+        prefix: IpNet,
+        /// What they may be; an empty list denies what a wider prefix grants.
+        roles: Vec<Role>,
+        /// Where it says so.
+        place: Place,
+    },
+}
+
+/// Something in a configuration file that the reader has to tell the administrator.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// Where; the line is 0 where the file as a whole is meant.
+    pub place: Place,
+    /// What is wrong and what to do about it.
+    pub message: String,
+    /// How bad it is.
+    pub severity: Severity,
+}
+
+/// How bad a [`Problem`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Understood, and left out on purpose: the administrator should know.
+    Note,
+    /// One line could not be read and was left out; the others count.
+    Error,
+    /// The file itself could not be read, so what it asked for earlier stays.
+    Unreadable,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.place.line == 0 {
+            write!(f, "{}: {}", self.place.file.display(), self.message)
+        } else {
+            write!(f, "{}: {}", self.place, self.message)
+        }
+    }
+}
+
+/// Everything one configuration says, includes and all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// What it asks for, in the order of its lines.
+    pub wants: Vec<Want>,
+    /// What is wrong with it.
+    pub problems: Vec<Problem>,
+    /// The files it is made of, and those and the directories it would read if they existed:
+    /// a change to any of them calls for a new reading.
+    pub watched: Vec<PathBuf>,
+}

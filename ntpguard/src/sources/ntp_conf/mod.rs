@@ -1,0 +1,245 @@
+//! ntp.conf, as the classic ntpd and NTPsec read it.
+//!
+//! Where their grammars differ, what either of them takes is taken. Both skip a line that they
+//! cannot read and go on with the next one, and so does this reader.
+
+mod associations;
+mod lexer;
+mod restrict;
+mod table;
+
+#[cfg(test)]
+mod tests;
+
+use std::{path::Path, sync::Arc};
+
+use self::{
+    associations::Unwanted,
+    lexer::{Expect, Lexer, Word},
+    table::Table,
+};
+use super::{
+    Dialect, Place, Reading,
+    draft::{Draft, Line, lines},
+    files::beside,
+};
+
+/// How many files may be open at once: the main one, and five that include each other.
+const MAX_DEPTH: usize = 6;
+
+/// The reader of ntp.conf.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NtpConf {
+    /// Whether somebody asked on purpose to serve everybody whom `restrict default` lets ask for
+    /// the time.
+    pub serve: bool,
+}
+
+impl Dialect for NtpConf {
+    fn name(&self) -> &'static str {
+        "ntp.conf"
+    }
+
+    fn read(&self, path: &Path) -> Reading {
+        let mut reader = Reader {
+            draft: Draft::new(path),
+            table: Table::default(),
+            unwanted: Unwanted::default(),
+            ended: false,
+        };
+        if reader.file(path, None) {
+            reader.ntp_d(path);
+            reader.unwanted.remove_from(&mut reader.draft);
+            reader.table.grant(self.serve, &mut reader.draft);
+        }
+        reader.draft.finish()
+    }
+}
+
+/// A configuration being read.
+struct Reader {
+    draft: Draft,
+    table: Table,
+    unwanted: Unwanted,
+    /// Whether `end` was read: what follows it counts in no file.
+    ended: bool,
+}
+
+impl Reader {
+    /// Reads a file; says whether it could be opened.
+    fn file(&mut self, path: &Path, from: Option<&Place>) -> bool {
+        let Some(text) = self.draft.open(path, from) else {
+            return false;
+        };
+        let file: Arc<Path> = path.into();
+        for (line, text, _) in lines(&file, &text) {
+            if self.ended {
+                break;
+            }
+            self.line(&line, text);
+        }
+        self.draft.close();
+        true
+    }
+
+    /// NTPsec reads the directory `ntp.d` beside the main file after it, `end` or no `end`.
+    fn ntp_d(&mut self, main: &Path) {
+        self.ended = false;
+        self.directory(&beside(main, "ntp.d"), None);
+    }
+
+    fn directory(&mut self, directory: &Path, from: Option<&Place>) {
+        for path in self.draft.directory(directory, ".conf", from) {
+            if self.ended {
+                break;
+            }
+            self.file(&path, from);
+        }
+    }
+
+    fn line(&mut self, line: &Line, text: &str) {
+        let mut words = Lexer::new(text);
+        let Some(command) = words.next(Expect::Keyword) else {
+            return;
+        };
+        match command.keyword() {
+            Some(keyword @ ("server" | "pool" | "peer")) => {
+                associations::source(&mut self.draft, keyword, line, &mut words);
+            }
+            Some(keyword @ ("broadcastclient" | "multicastclient" | "manycastclient")) => {
+                associations::listener(&mut self.draft, keyword, line.at(command.column));
+            }
+            Some("unconfig" | "unpeer") => {
+                self.unwanted.read(&mut self.draft, line, &mut words);
+            }
+            Some("restrict") => {
+                restrict::restrict(&mut self.table, &mut self.draft, line, &mut words);
+            }
+            Some(keyword @ ("unrestrict" | "delrestrict")) => {
+                restrict::unrestrict(&mut self.table, &mut self.draft, keyword, line, &mut words);
+            }
+            Some("includefile") => self.include(line, &mut words),
+            Some("end") => self.ended = true,
+            Some(keyword) if OTHER_COMMANDS.contains(&keyword) => {}
+            _ => self.draft.error(
+                line.at(command.column),
+                format!("ntpd has no command {:?} and skips this line", command.text),
+            ),
+        }
+    }
+
+    fn include(&mut self, line: &Line, words: &mut Lexer<'_>) {
+        let Some(name) = words.next(Expect::Text) else {
+            self.draft.error(
+                line.at(words.column()),
+                "expected the name of a file to include",
+            );
+            return;
+        };
+        let place = line.at(name.column);
+        if name.foreign {
+            self.draft.error(place, NOT_ASCII);
+            return;
+        }
+        if self.draft.depth() >= MAX_DEPTH {
+            self.draft.error(
+                place,
+                format!(
+                    "left out: ntpd follows {} includes, not more",
+                    MAX_DEPTH - 1
+                ),
+            );
+            return;
+        }
+        // NTPsec looks beside the including file; the classic ntpd where it was started, which
+        // nobody can know.
+        let path = beside(&line.file, &name.text);
+        if path.is_dir() {
+            self.directory(&path, Some(&place));
+        } else {
+            self.file(&path, Some(&place));
+        }
+    }
+}
+
+/// What is said of a word whose rest ntpd would take for the whole.
+const NOT_ASCII: &str = "ntpd skips every character that is not ASCII: write the word without";
+
+/// A word that must be there.
+fn expect_word(
+    draft: &mut Draft,
+    line: &Line,
+    words: &mut Lexer<'_>,
+    expect: Expect,
+    what: &str,
+) -> Option<Word> {
+    match words.next(expect) {
+        Some(word) if word.foreign => {
+            draft.error(line.at(word.column), NOT_ASCII);
+            None
+        }
+        Some(word) => Some(word),
+        None => {
+            draft.error(
+                line.at(words.column()),
+                format!("expected {what}, not the end of the line"),
+            );
+            None
+        }
+    }
+}
+
+/// Commands of either ntpd that have nothing to do with who may send what.
+///
+/// `broadcast` and `manycastserver` are among them: what they send, nobody answers.
+const OTHER_COMMANDS: &[&str] = &[
+    "automax",
+    "broadcast",
+    "broadcastdelay",
+    "controlkey",
+    "crypto",
+    "device",
+    "disable",
+    "discard",
+    "driftfile",
+    "dscp",
+    "enable",
+    "extra",
+    "filegen",
+    "fudge",
+    "ident",
+    "interface",
+    "keys",
+    "keysdir",
+    "leapfile",
+    "leapsmearinterval",
+    "limit",
+    "logconfig",
+    "logfile",
+    "manycastserver",
+    "mdnstries",
+    "mru",
+    "nic",
+    "nonvolatile",
+    "ntpsigndsocket",
+    "nts",
+    "phone",
+    "pidfile",
+    "pollskewlist",
+    "refclock",
+    "requestkey",
+    "reset",
+    "revoke",
+    "rlimit",
+    "saveconfigdir",
+    "setvar",
+    "simulate",
+    "statistics",
+    "statsdir",
+    "tick",
+    "tinker",
+    "tos",
+    "trap",
+    "trustedkey",
+    "ttl",
+];

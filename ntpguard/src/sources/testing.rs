@@ -1,0 +1,108 @@
+//! What the dialects' tests share: configurations in a directory, and readings as text.
+
+use std::{fs, path::PathBuf};
+
+use tempfile::TempDir;
+
+use super::{Dialect, Family, Host, Place, Reading, Severity, Want};
+
+/// A directory of configuration files.
+pub(super) struct Tree {
+    root: TempDir,
+}
+
+impl Tree {
+    /// Writes files; `{}` in a text stands for the directory.
+    pub(super) fn new(files: &[(&str, &str)]) -> Self {
+        let tree = Self {
+            root: tempfile::tempdir().expect("a directory"),
+        };
+        for (name, text) in files {
+            let path = tree.path(name);
+            fs::create_dir_all(path.parent().expect("a directory")).expect("made");
+            fs::write(
+                path,
+                text.replace("{}", &tree.root.path().to_string_lossy()),
+            )
+            .expect("written");
+        }
+        tree
+    }
+
+    /// The path of a file in it.
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.root.path().join(name)
+    }
+
+    /// Reads a file in it.
+    pub(super) fn read(&self, dialect: &dyn Dialect, name: &str) -> Reading {
+        dialect.read(&self.path(name))
+    }
+
+    /// What a reading asks for, a line each: `FILE:LINE:COLUMN WHAT ROLES`.
+    pub(super) fn wants(&self, reading: &Reading) -> Vec<String> {
+        reading.wants.iter().map(|want| self.want(want)).collect()
+    }
+
+    fn want(&self, want: &Want) -> String {
+        let (what, roles, place) = match want {
+            Want::Source {
+                host,
+                family,
+                roles,
+                place,
+            } => {
+                let family = match family {
+                    Family::Any => "",
+                    Family::V4 => "-4 ",
+                    Family::V6 => "-6 ",
+                };
+                (format!("{family}{}", host_text(host)), roles, place)
+            }
+            Want::Prefix {
+                prefix,
+                roles,
+                place,
+            } => (prefix.to_string(), roles, place),
+        };
+        let roles: Vec<&str> = roles.iter().map(|role| role.name()).collect();
+        let roles = if roles.is_empty() {
+            "none".to_owned()
+        } else {
+            roles.join("+")
+        };
+        format!("{} {what} {roles}", self.place(place))
+    }
+
+    /// What is wrong with a reading, a line each: `SEVERITY FILE:LINE:COLUMN`.
+    pub(super) fn problems(&self, reading: &Reading) -> Vec<String> {
+        reading
+            .problems
+            .iter()
+            .map(|problem| {
+                let severity = match problem.severity {
+                    Severity::Note => "note",
+                    Severity::Error => "error",
+                    Severity::Unreadable => "unreadable",
+                };
+                format!("{severity} {}", self.place(&problem.place))
+            })
+            .collect()
+    }
+
+    fn place(&self, place: &Place) -> String {
+        let file = place
+            .file
+            .strip_prefix(self.root.path())
+            .unwrap_or(&place.file);
+        format!("{}:{}:{}", file.display(), place.line, place.column)
+    }
+}
+
+/// A host as a file would name it.
+pub(super) fn host_text(host: &Host) -> String {
+    match host {
+        Host::Address(address) => address.to_string(),
+        Host::Name(name) => name.clone(),
+    }
+}
