@@ -3,4 +3,5 @@
 pub mod allowlist;
 pub mod clock;
 pub mod datapath;
+pub mod resolve;
 pub mod sources;
