@@ -1,3 +1,12 @@
 //! One set of grants, made of everything that vouches for an address.
+//!
+//! Truth is a list of [`claim::Claim`]s, kept in the [`state`] file. The kernel's tables are its
+//! [`projection`], computed by the pure [`union`].
 
+mod book;
+pub mod claim;
 pub mod projection;
+pub mod state;
+pub mod union;
+
+pub use book::{Book, ManualError};

@@ -1,0 +1,325 @@
+//! The union: what all claims together grant at a moment. No I/O, no clock of its own.
+
+use std::collections::BTreeMap;
+
+use ipnet::IpNet;
+use ntpguard_common::tables::{DENY, Grant, Origin, Role};
+
+use crate::{
+    allowlist::{
+        claim::{Claim, is_address},
+        projection::Projection,
+    },
+    clock::BootSeconds,
+};
+
+/// What the kernel's tables must hold for `claims` to be true at `now`.
+///
+/// The roles of a prefix are those that any claim gives it. A denial stops what wider prefixes
+/// give; one made by hand also stops every other claim on that very prefix. Nested prefixes carry
+/// the roles of what covers them, because the kernel finds the longest match alone.
+pub fn project<'a>(claims: impl IntoIterator<Item = &'a Claim>, now: BootSeconds) -> Projection {
+    let mut merged: BTreeMap<IpNet, Merged> = BTreeMap::new();
+    for claim in claims {
+        if claim.ends.is_none_or(|ends| ends > now) {
+            merged.entry(claim.prefix).or_default().add(claim);
+        }
+    }
+    let mut projection = Projection::default();
+    // The prefixes that cover the one at hand, widest first: in a map's order a prefix comes
+    // after all that cover it.
+    let mut covering: Vec<(IpNet, Grant)> = Vec::new();
+    for (prefix, merged) in merged {
+        let own = merged.grant();
+        if is_address(&prefix) {
+            projection.addresses.insert(prefix.addr(), own);
+            continue;
+        }
+        while covering
+            .last()
+            .is_some_and(|(wider, _)| !wider.contains(&prefix))
+        {
+            covering.pop();
+        }
+        let grant = match covering.last() {
+            Some((_, wider)) if own.roles & DENY == 0 => join(own, *wider),
+            _ => own,
+        };
+        covering.push((prefix, grant));
+        projection.prefixes.insert(prefix, grant);
+    }
+    projection
+}
+
+/// The claims on one prefix, added up.
+#[derive(Default)]
+struct Merged {
+    grant: Grant,
+    denied_by_hand: bool,
+    denied_by: u32,
+}
+
+impl Merged {
+    fn add(&mut self, claim: &Claim) {
+        if let Some(role) = claim.role {
+            let ends = claim.ends.map_or(0, |ends| ends.0.max(1));
+            give(&mut self.grant, role, ends);
+            self.grant.origins |= claim.origin.bit();
+        } else {
+            self.denied_by |= claim.origin.bit();
+            self.denied_by_hand |= claim.origin == Origin::Manual;
+        }
+    }
+
+    fn grant(self) -> Grant {
+        if self.denied_by_hand {
+            let origins = Origin::Manual.bit();
+            return Grant {
+                roles: DENY,
+                origins,
+                ..Grant::default()
+            };
+        }
+        let mut grant = self.grant;
+        if self.denied_by != 0 {
+            grant.roles |= DENY;
+            grant.origins |= self.denied_by;
+        }
+        grant
+    }
+}
+
+/// Adds to a grant what a wider one gives.
+fn join(mut own: Grant, wider: Grant) -> Grant {
+    for role in Role::ALL {
+        if wider.roles & role.bit() != 0 {
+            give(&mut own, role, wider.expires.get(role));
+        }
+    }
+    own.origins |= wider.origins;
+    own
+}
+
+/// Gives a role until `ends`, 0 for ever; a later end wins over an earlier one.
+fn give(grant: &mut Grant, role: Role, ends: u32) {
+    let held = grant.roles & role.bit() != 0;
+    let until = match (held, grant.expires.get(role)) {
+        (false, _) => ends,
+        (true, 0) => 0,
+        (true, _) if ends == 0 => 0,
+        (true, before) => before.max(ends),
+    };
+    grant.roles |= role.bit();
+    grant.expires.set(role, until);
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const NOW: BootSeconds = BootSeconds(1_000);
+
+    fn claim(prefix: &str, role: Option<Role>, origin: Origin) -> Claim {
+        Claim {
+            prefix: prefix.parse().unwrap(),
+            role,
+            origin,
+            name: None,
+            place: None,
+            ends: None,
+            comment: None,
+        }
+    }
+
+    fn roles(projection: &Projection, prefix: &str) -> u32 {
+        let prefix: IpNet = prefix.parse().unwrap();
+        let grant = if is_address(&prefix) {
+            projection.addresses.get(&prefix.addr())
+        } else {
+            projection.prefixes.get(&prefix)
+        };
+        grant
+            .unwrap_or_else(|| panic!("no entry for {prefix}"))
+            .roles
+    }
+
+    #[test]
+    fn an_address_is_all_that_its_claims_make_it() {
+        let claims = [
+            claim("192.0.2.1/32", Some(Role::Server), Origin::Dns),
+            claim("192.0.2.1/32", Some(Role::Client), Origin::Manual),
+        ];
+        let projection = project(&claims, NOW);
+        let grant = projection.addresses[&"192.0.2.1".parse::<std::net::IpAddr>().unwrap()];
+        assert_eq!(grant.roles, Role::Server.bit() | Role::Client.bit());
+        assert_eq!(grant.origins, Origin::Dns.bit() | Origin::Manual.bit());
+    }
+
+    #[test]
+    fn a_nested_prefix_keeps_what_covers_it() {
+        let claims = [
+            claim("10.0.0.0/8", Some(Role::Client), Origin::Config),
+            claim("10.1.0.0/16", Some(Role::Control), Origin::Config),
+            claim("10.1.2.0/24", Some(Role::Peer), Origin::Config),
+            claim("11.0.0.0/8", Some(Role::Server), Origin::Config),
+        ];
+        let projection = project(&claims, NOW);
+        let both = Role::Client.bit() | Role::Control.bit();
+        assert_eq!(roles(&projection, "10.1.0.0/16"), both);
+        assert_eq!(roles(&projection, "10.1.2.0/24"), both | Role::Peer.bit());
+        assert_eq!(roles(&projection, "11.0.0.0/8"), Role::Server.bit());
+    }
+
+    #[test]
+    fn a_denial_stops_what_covers_it_and_nothing_else() {
+        let claims = [
+            claim("10.0.0.0/8", Some(Role::Client), Origin::Config),
+            claim("10.1.0.0/16", None, Origin::Config),
+            claim("10.1.2.0/24", Some(Role::Control), Origin::Config),
+            claim("10.1.2.3/32", None, Origin::Config),
+            claim("10.1.2.3/32", Some(Role::Server), Origin::Dns),
+        ];
+        let projection = project(&claims, NOW);
+        assert_eq!(roles(&projection, "10.1.0.0/16"), DENY);
+        assert_eq!(roles(&projection, "10.1.2.0/24"), Role::Control.bit());
+        assert_eq!(roles(&projection, "10.1.2.3/32"), DENY | Role::Server.bit());
+    }
+
+    #[test]
+    fn a_denial_by_hand_stops_every_other_claim_on_the_prefix() {
+        let claims = [
+            claim("192.0.2.1/32", Some(Role::Server), Origin::Dns),
+            claim("192.0.2.1/32", None, Origin::Manual),
+        ];
+        assert_eq!(roles(&project(&claims, NOW), "192.0.2.1/32"), DENY);
+    }
+
+    #[test]
+    fn the_latest_end_wins_and_never_is_later_than_all() {
+        let mut short = claim("192.0.2.1/32", Some(Role::Server), Origin::Manual);
+        short.ends = Some(NOW.plus(10));
+        let mut long = short.clone();
+        long.ends = Some(NOW.plus(20));
+        let forever = claim("192.0.2.1/32", Some(Role::Server), Origin::Dns);
+        let end = |claims: &[&Claim]| {
+            project(claims.iter().copied(), NOW)
+                .addresses
+                .values()
+                .next()
+                .unwrap()
+                .expires
+                .server
+        };
+        assert_eq!(end(&[&short, &long]), NOW.0 + 20);
+        assert_eq!(end(&[&long, &forever]), 0);
+        assert_eq!(end(&[&forever, &short]), 0);
+        assert!(project([&short], NOW.plus(10)).addresses.is_empty());
+    }
+
+    fn any_claims() -> impl Strategy<Value = Vec<Claim>> {
+        let role = prop::sample::select(
+            Role::ALL
+                .into_iter()
+                .map(Some)
+                .chain([None])
+                .collect::<Vec<_>>(),
+        );
+        let origin = prop::sample::select(Origin::ALL.to_vec());
+        // Few bits, so that prefixes nest and meet.
+        let prefix = (0_u32..16, prop::sample::select(vec![0_u8, 8, 28, 30, 32])).prop_map(
+            |(low, length)| {
+                let address = std::net::Ipv4Addr::from(0x0a00_0000 | low);
+                IpNet::new(address.into(), length).unwrap().trunc()
+            },
+        );
+        let ends = prop::option::of(900_u32..1_100);
+        prop::collection::vec(
+            (prefix, role, origin, ends).prop_map(|(prefix, role, origin, ends)| Claim {
+                prefix,
+                role,
+                origin,
+                name: None,
+                place: None,
+                ends: ends.map(BootSeconds),
+                comment: None,
+            }),
+            0..24,
+        )
+    }
+
+    /// The rule said again, slowly: from the longest prefix outwards until a denial.
+    fn expected(claims: &[Claim], address: std::net::Ipv4Addr, role: Role) -> bool {
+        let address = std::net::IpAddr::from(address);
+        for length in (0..=32).rev() {
+            let here: Vec<_> = claims
+                .iter()
+                .filter(|claim| claim.ends.is_none_or(|ends| ends > NOW))
+                .filter(|claim| {
+                    claim.prefix.prefix_len() == length && claim.prefix.contains(&address)
+                })
+                .collect();
+            let denied = here.iter().any(|claim| claim.role.is_none());
+            let by_hand = here
+                .iter()
+                .any(|claim| claim.role.is_none() && claim.origin == Origin::Manual);
+            if !by_hand && here.iter().any(|claim| claim.role == Some(role)) {
+                return true;
+            }
+            if denied {
+                return false;
+            }
+        }
+        false
+    }
+
+    /// What the kernel finds: the address's own entry, then the longest prefix.
+    fn found(projection: &Projection, address: std::net::Ipv4Addr, role: Role) -> bool {
+        let address = std::net::IpAddr::from(address);
+        let own = projection.addresses.get(&address);
+        if own.is_some_and(|grant| grant.roles & role.bit() != 0) {
+            return true;
+        }
+        if own.is_some_and(|grant| grant.roles & DENY != 0) {
+            return false;
+        }
+        projection
+            .prefixes
+            .iter()
+            .filter(|(prefix, _)| prefix.contains(&address))
+            .max_by_key(|(prefix, _)| prefix.prefix_len())
+            .is_some_and(|(_, grant)| grant.roles & role.bit() != 0)
+    }
+
+    proptest! {
+        #[test]
+        fn the_kernel_finds_what_the_claims_say(claims in any_claims()) {
+            let projection = project(&claims, NOW);
+            for low in 0..16 {
+                let address = std::net::Ipv4Addr::from(0x0a00_0000 | low);
+                for role in Role::ALL {
+                    prop_assert_eq!(
+                        found(&projection, address, role),
+                        expected(&claims, address, role),
+                        "{} as {}", address, role.name()
+                    );
+                }
+            }
+        }
+
+        #[test]
+        fn the_order_of_claims_does_not_matter(claims in any_claims()) {
+            let mut reversed = claims.clone();
+            reversed.reverse();
+            prop_assert_eq!(project(&claims, NOW), project(&reversed, NOW));
+        }
+
+        #[test]
+        fn no_claim_grants_anything_after_its_end(claims in any_claims()) {
+            let later = project(&claims, BootSeconds(2_000));
+            let forever: Vec<_> = claims.into_iter().filter(|claim| claim.ends.is_none()).collect();
+            prop_assert_eq!(later, project(&forever, BootSeconds(2_000)));
+        }
+    }
+}
