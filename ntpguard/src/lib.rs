@@ -1,7 +1,17 @@
-//! The user-space half of ntpguard.
+//! The user-space half of ntpguard: it finds out which addresses this host's time service uses,
+//! and keeps the kernel's tables holding just those.
+//!
+//! - [`sources`] reads the time daemons' configuration files into what they ask for;
+//! - [`resolve`] looks up the names among them, in time;
+//! - [`allowlist`] makes one set of grants of everything that vouches for an address;
+//! - [`datapath`] loads the kernel programs, attaches them, and writes the tables;
+//! - [`daemon`] ties these together while the guard runs.
 
 pub mod allowlist;
 pub mod clock;
+pub mod daemon;
 pub mod datapath;
+pub mod keeper;
+pub mod report;
 pub mod resolve;
 pub mod sources;

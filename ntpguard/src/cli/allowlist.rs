@@ -1,0 +1,251 @@
+//! `ntpguard allowlist`: who is allowed what.
+
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
+use futures_util::future::join_all;
+use ntpguard::{
+    allowlist::state::StateFile,
+    clock::BootSeconds,
+    daemon::{
+        control,
+        protocol::{Addition, Removal, Reply, Request},
+    },
+    datapath::Tables,
+    keeper::Keeper,
+    report::{Edited, ListRow, Listing, Updated},
+    resolve::Resolver,
+    sources::Severity,
+};
+
+use super::{
+    args::{AllowlistCommand, GuardArgs},
+    ask::{Doer, ask, unexpected},
+    output,
+};
+
+pub(crate) async fn run(guard: &GuardArgs, command: AllowlistCommand) -> Result<ExitCode> {
+    match command {
+        AllowlistCommand::List { json } => list(guard, json).await,
+        AllowlistCommand::Add {
+            prefix,
+            roles,
+            ttl,
+            comment,
+            json,
+        } => {
+            let addition = Addition {
+                prefix,
+                roles,
+                ttl,
+                comment,
+            };
+            edit(guard, Request::Add(addition), json).await
+        }
+        AllowlistCommand::Remove {
+            prefix,
+            roles,
+            json,
+        } => edit(guard, Request::Remove(Removal { prefix, roles }), json).await,
+        AllowlistCommand::Update { json } => update(guard, json).await,
+    }
+}
+
+fn state(guard: &GuardArgs) -> StateFile {
+    StateFile::below(&guard.state_dir)
+}
+
+async fn list(guard: &GuardArgs, json: bool) -> Result<ExitCode> {
+    // Reading needs no lock: the state file is replaced in one step.
+    let listing =
+        match control::ask(&control::socket_path(&guard.state_dir), &Request::List).await? {
+            Some(Reply::List(listing)) => listing,
+            Some(other) => return unexpected(&other),
+            None => {
+                let now = BootSeconds::now();
+                Keeper::reopen(state(guard), now)?.list(now)
+            }
+        };
+    if json {
+        output::json(&listing)?;
+    } else {
+        output::print(&list_table(&listing))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn list_table(listing: &Listing) -> String {
+    if listing.rows.is_empty() {
+        return "nobody is allowed anything\n".to_owned();
+    }
+    let rows = listing.rows.iter().map(|row| {
+        vec![
+            shown(row),
+            row.role.clone(),
+            row.origins.join(", "),
+            why(row),
+            ends(row),
+        ]
+    });
+    output::table(&["ADDRESS", "ROLE", "ORIGIN", "FROM", "ENDS"], rows)
+}
+
+/// A single address is shown as one.
+fn shown(row: &ListRow) -> String {
+    if row.prefix.prefix_len() == row.prefix.max_prefix_len() {
+        row.prefix.addr().to_string()
+    } else {
+        row.prefix.to_string()
+    }
+}
+
+fn why(row: &ListRow) -> String {
+    let all = [&row.names, &row.places, &row.comments];
+    all.into_iter()
+        .flatten()
+        .cloned()
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+fn ends(row: &ListRow) -> String {
+    row.ends_in
+        .map_or_else(|| "-".to_owned(), |left| output::seconds(left.into()))
+}
+
+async fn edit(guard: &GuardArgs, request: Request, json: bool) -> Result<ExitCode> {
+    let edited = match ask(guard, &request).await? {
+        Doer::Daemon(Reply::Edited(edited)) => edited,
+        Doer::Daemon(other) => return unexpected(&other),
+        Doer::Myself(_lock) => edit_myself(guard, &request)?,
+    };
+    if json {
+        output::json(&edited)?;
+    } else {
+        output::print(&edit_text(&edited, matches!(request, Request::Add(_))))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn edit_myself(guard: &GuardArgs, request: &Request) -> Result<Edited> {
+    let now = BootSeconds::now();
+    let mut keeper = Keeper::reopen(state(guard), now)?;
+    let mut tables = open(guard, &mut keeper)?;
+    let mut edited = match request {
+        Request::Add(addition) => keeper.add(addition, tables.as_mut(), now)?,
+        Request::Remove(removal) => keeper.remove(removal, tables.as_mut(), now)?,
+        other => anyhow::bail!("{other:?} is no edit"),
+    };
+    edited.in_kernel = tables.is_some();
+    Ok(edited)
+}
+
+/// Opens the tables, where any are pinned, and tells the keeper what they hold.
+fn open(guard: &GuardArgs, keeper: &mut Keeper) -> Result<Option<Tables>> {
+    let tables = Tables::open(&guard.pin_dir)?;
+    if let Some(tables) = &tables {
+        keeper.adopt(tables.read()?);
+    }
+    Ok(tables)
+}
+
+fn edit_text(edited: &Edited, added: bool) -> String {
+    let roles = edited.roles.join(", ");
+    let done = match (added, edited.changed) {
+        (true, true) => format!("{} may be: {roles}\n", edited.prefix),
+        (true, false) => format!("{} could be {roles} before\n", edited.prefix),
+        (false, _) => format!("{} may no longer be, by hand: {roles}\n", edited.prefix),
+    };
+    done + unless_in_kernel(edited.in_kernel)
+}
+
+const fn unless_in_kernel(in_kernel: bool) -> &'static str {
+    if in_kernel {
+        ""
+    } else {
+        "nothing is loaded: this takes effect with `ntpguard run`\n"
+    }
+}
+
+async fn update(guard: &GuardArgs, json: bool) -> Result<ExitCode> {
+    let updated = match ask(guard, &Request::Update).await? {
+        Doer::Daemon(Reply::Updated(updated)) => updated,
+        Doer::Daemon(other) => return unexpected(&other),
+        Doer::Myself(_lock) => update_myself(guard).await?,
+    };
+    if json {
+        output::json(&updated)?;
+    } else {
+        output::print(&update_text(&updated))?;
+    }
+    let failed = !updated.failed.is_empty();
+    Ok(if failed {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+/// Reads the sources that the last daemon read, or those that are found, and resolves every name.
+async fn update_myself(guard: &GuardArgs) -> Result<Updated> {
+    let now = BootSeconds::now();
+    let mut origins = Keeper::reopen(state(guard), now)?.origins;
+    origins.discover |= origins.sources.is_empty();
+    let mut keeper = Keeper::open(state(guard), origins, now)?;
+    let mut tables = open(guard, &mut keeper)?;
+    if tables.is_none() {
+        keeper.adopt(Keeper::reopen(state(guard), now)?.projection(now));
+    }
+    let before = keeper.projected().clone();
+    let resolver = match keeper.origins.resolvers.as_slice() {
+        [] => Resolver::from_system(),
+        servers => Resolver::with_servers(servers),
+    };
+    let asked = keeper
+        .book
+        .names
+        .due(now)
+        .into_iter()
+        .map(|question| async {
+            let result = resolver.ask(&question).await;
+            (question, result)
+        });
+    for (question, result) in join_all(asked).await {
+        let jitter = fastrand::f64();
+        match result {
+            Ok(answer) => keeper.book.names.answered(&question, &answer, now, jitter),
+            Err(failure) => keeper.book.names.failed(&question, &failure, now, jitter),
+        }
+    }
+    keeper
+        .commit(tables.as_mut(), now)
+        .context("the update was not completed")?;
+    Ok(keeper.updated(&before, tables.is_some(), now))
+}
+
+fn update_text(updated: &Updated) -> String {
+    let added = updated.added.iter().map(|prefix| format!("+ {prefix}"));
+    let removed = updated.removed.iter().map(|prefix| format!("- {prefix}"));
+    let failed = updated
+        .failed
+        .iter()
+        .map(|(name, why)| format!("! {name}: {why}; its addresses are kept"));
+    let problems = updated
+        .problems
+        .iter()
+        .filter(|problem| problem.severity != Severity::Note)
+        .map(|problem| format!("! {problem}"));
+    let summary = format!(
+        "{} added, {} kept, {} removed",
+        updated.added.len(),
+        updated.kept.len(),
+        updated.removed.len()
+    );
+    let lines: Vec<String> = added
+        .chain(removed)
+        .chain(failed)
+        .chain(problems)
+        .chain([summary])
+        .collect();
+    lines.join("\n") + "\n" + unless_in_kernel(updated.in_kernel)
+}

@@ -1,0 +1,262 @@
+//! The command line as it is typed. What it means is worked out by each command.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand};
+use ipnet::IpNet;
+use ntpguard::{
+    allowlist::claim::parse_role,
+    datapath::{AttachMode, Mode},
+    sources::Source,
+};
+
+/// An XDP guard for NTP: UDP port 123 admits only what this host asked for or agreed to serve.
+#[derive(Debug, Parser)]
+#[command(
+    name = "ntpguard",
+    version,
+    max_term_width = 100,
+    arg_required_else_help = true
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) guard: GuardArgs,
+    /// Say more; twice for everything.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Which guard is meant: several can live side by side.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct GuardArgs {
+    /// Directory on a BPF file system for the pinned maps, programs and links.
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "NTPGUARD_PIN_DIR",
+        default_value = "/sys/fs/bpf/ntpguard"
+    )]
+    pub(crate) pin_dir: PathBuf,
+    /// Directory for the state file and the control socket.
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "NTPGUARD_STATE_DIR",
+        default_value = "/var/lib/ntpguard"
+    )]
+    pub(crate) state_dir: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Guard interfaces until stopped.
+    Run(Box<RunArgs>),
+    /// Tell how the guard is.
+    Status(StatusArgs),
+    /// Read and change who is allowed what.
+    #[command(subcommand)]
+    Allowlist(AllowlistCommand),
+    /// Detach everything and remove all pins; the state file stays.
+    Unload,
+}
+
+#[derive(Clone, Debug, Default, Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of the command line"
+)]
+pub(crate) struct RunArgs {
+    /// Interface to guard; may be given several times [default: the default route's].
+    #[arg(short, long = "interface", value_name = "IF")]
+    pub(crate) interfaces: Vec<String>,
+    /// Configuration of a time daemon to read, as FILE or DIALECT:FILE; may be given several times
+    /// [default: those that are found where the distributions put them].
+    #[arg(short, long = "source", value_name = "FILE")]
+    pub(crate) sources: Vec<Source>,
+    /// Whether packets are dropped, or only counted [default: enforce].
+    #[arg(long, value_enum)]
+    pub(crate) mode: Option<Mode>,
+    /// How to attach: native XDP in the driver, or generic XDP in the stack; `auto` tries them in
+    /// this order [default: auto].
+    #[arg(long, value_enum)]
+    pub(crate) attach: Option<AttachMode>,
+    /// DNS server to ask instead of the system's; may be given several times.
+    #[arg(long = "resolver", value_name = "IP[:PORT]", value_parser = parse_resolver)]
+    pub(crate) resolvers: Vec<SocketAddr>,
+    /// Serve everybody where the time daemon's configuration would do so without saying it.
+    #[arg(long)]
+    pub(crate) serve: bool,
+    /// Most entries of each allowlist table [default: 65536].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16_777_216))]
+    pub(crate) table_size: Option<u32>,
+    /// Leave everything attached when the command ends.
+    #[arg(long)]
+    pub(crate) persist: bool,
+    /// Take over from a running daemon of this guard.
+    #[arg(long)]
+    pub(crate) replace: bool,
+    /// Configuration file [default: /etc/ntpguard/ntpguard.toml where it exists].
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Check the configuration and the sources, print what they come to, and guard nothing.
+    #[arg(long)]
+    pub(crate) check: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StatusArgs {
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Wait so long for the guard to be attached and every name to have been resolved once.
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) wait: Option<u64>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AllowlistCommand {
+    /// Print who is allowed what, and who vouches for it.
+    List {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Grant roles to an address or prefix by hand; kept across restarts.
+    Add {
+        /// An address, or a prefix such as 192.0.2.0/24.
+        #[arg(value_name = "ADDR|PREFIX", value_parser = parse_prefix)]
+        prefix: IpNet,
+        /// server, peer, broadcast, client, control, or none to deny; may be given several times.
+        #[arg(long = "role", value_name = "ROLE", value_parser = check_role, default_value = "server")]
+        roles: Vec<String>,
+        /// How long, such as 90s, 15min or 2h [default: until removed].
+        #[arg(long, value_name = "TIME", value_parser = parse_ttl)]
+        ttl: Option<u32>,
+        /// Something to remember it by.
+        #[arg(long, value_name = "TEXT")]
+        comment: Option<String>,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Take back what was granted by hand.
+    Remove {
+        /// The address or prefix, as it was added.
+        #[arg(value_name = "ADDR|PREFIX", value_parser = parse_prefix)]
+        prefix: IpNet,
+        /// Only this role; may be given several times [default: all].
+        #[arg(long = "role", value_name = "ROLE", value_parser = check_role)]
+        roles: Vec<String>,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Read the sources and resolve every name now; print what changed.
+    Update {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+fn check_role(word: &str) -> Result<String, String> {
+    parse_role(word)
+        .map(|_| word.to_owned())
+        .map_err(|error| error.to_string())
+}
+
+fn parse_prefix(text: &str) -> Result<IpNet, String> {
+    let prefix = match text.parse() {
+        Ok(address) => Ok(IpNet::new_assert(address, max_len(address))),
+        Err(_) => text.parse::<IpNet>(),
+    };
+    let prefix = prefix
+        .map_err(|_| "expected an address such as 192.0.2.1 or a prefix such as 2001:db8::/32")?;
+    if prefix.trunc() != prefix {
+        return Err(format!(
+            "{prefix} has bits set beyond its length; did you mean {} or {}?",
+            prefix.trunc(),
+            prefix.addr()
+        ));
+    }
+    Ok(prefix)
+}
+
+const fn max_len(address: std::net::IpAddr) -> u8 {
+    if address.is_ipv4() { 32 } else { 128 }
+}
+
+fn parse_ttl(text: &str) -> Result<u32, String> {
+    let time = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    match u32::try_from(time.as_secs()) {
+        Ok(0) => Err("shorter than a second".to_owned()),
+        Ok(seconds) => Ok(seconds),
+        Err(_) => Err("longer than 136 years".to_owned()),
+    }
+}
+
+/// Reads `IP` or `IP:PORT`; the port is DNS's unless said otherwise.
+pub(crate) fn parse_resolver(text: &str) -> Result<SocketAddr, String> {
+    const DNS: u16 = 53;
+    if let Ok(address) = text.parse() {
+        return Ok(SocketAddr::new(address, DNS));
+    }
+    text.parse()
+        .map_err(|_| format!("expected IP, IP:PORT or [IP]:PORT, not {text:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn an_address_is_a_prefix_of_one() {
+        assert_eq!(
+            parse_prefix("192.0.2.1").unwrap(),
+            "192.0.2.1/32".parse().unwrap()
+        );
+        assert_eq!(
+            parse_prefix("2001:db8::/32").unwrap(),
+            "2001:db8::/32".parse().unwrap()
+        );
+        assert!(
+            parse_prefix("192.0.2.1/24")
+                .unwrap_err()
+                .contains("192.0.2.0/24")
+        );
+        assert!(parse_prefix("pool.ntp.org").is_err());
+    }
+
+    #[test]
+    fn lifetimes_are_whole_seconds() {
+        assert_eq!(parse_ttl("15min"), Ok(900));
+        assert!(
+            parse_ttl("10ms").is_err() && parse_ttl("-5s").is_err() && parse_ttl("900y").is_err()
+        );
+    }
+
+    #[test]
+    fn a_resolver_has_dns_port_unless_told() {
+        assert_eq!(
+            parse_resolver("192.0.2.1").unwrap(),
+            "192.0.2.1:53".parse().unwrap()
+        );
+        assert_eq!(
+            parse_resolver("[::1]:5353").unwrap(),
+            "[::1]:5353".parse().unwrap()
+        );
+        assert_eq!(parse_resolver("::1").unwrap(), "[::1]:53".parse().unwrap());
+        assert!(parse_resolver("dns.example").is_err());
+    }
+}

@@ -1,0 +1,169 @@
+//! `/etc/ntpguard/ntpguard.toml`, and how it and the flags come together.
+
+use std::{
+    fs, io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result, bail};
+use ntpguard::{
+    daemon::Options,
+    datapath::{AttachMode, Mode},
+    keeper::Origins,
+    sources::Source,
+};
+use ntpguard_common::tables::DEFAULT_TABLE_SIZE;
+use serde::Deserialize;
+
+use super::args::{GuardArgs, RunArgs, parse_resolver};
+
+/// Where the configuration is looked for. Its absence is no error.
+const DEFAULT_PATH: &str = "/etc/ntpguard/ntpguard.toml";
+
+/// The configuration file: each key says what the flag of its name says, which wins over it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+struct File {
+    interfaces: Vec<String>,
+    sources: Vec<String>,
+    mode: Option<Mode>,
+    attach: Option<AttachMode>,
+    resolvers: Vec<String>,
+    serve: bool,
+    table_size: Option<u32>,
+    persist: bool,
+}
+
+/// Works out what to guard and how, from the flags and the configuration file.
+pub(crate) fn options(guard: GuardArgs, args: &RunArgs) -> Result<Options> {
+    let file = match &args.config {
+        Some(path) => read(path)?,
+        None => read_default()?,
+    };
+    let table_size = args
+        .table_size
+        .or(file.table_size)
+        .unwrap_or(DEFAULT_TABLE_SIZE);
+    if table_size == 0 {
+        bail!("table-size is 0: no address would fit");
+    }
+    let sources = sources(&args.sources, &file.sources)?;
+    Ok(Options {
+        pin_dir: guard.pin_dir,
+        state_dir: guard.state_dir,
+        interfaces: either(&args.interfaces, file.interfaces),
+        origins: Origins {
+            discover: sources.is_empty(),
+            sources,
+            resolvers: resolvers(&args.resolvers, &file.resolvers)?,
+            serve: args.serve || file.serve,
+        },
+        mode: args.mode.or(file.mode).unwrap_or_default(),
+        attach: args.attach.or(file.attach).unwrap_or_default(),
+        table_size,
+        persist: args.persist || file.persist,
+        replace: args.replace,
+    })
+}
+
+fn either<T: Clone>(flags: &[T], file: Vec<T>) -> Vec<T> {
+    if flags.is_empty() {
+        file
+    } else {
+        flags.to_vec()
+    }
+}
+
+/// The sources named, if any are.
+fn sources(flags: &[Source], file: &[String]) -> Result<Vec<Source>> {
+    if !flags.is_empty() {
+        return Ok(flags.to_vec());
+    }
+    file.iter()
+        .map(|spelt| spelt.parse().with_context(|| format!("sources: {spelt:?}")))
+        .collect()
+}
+
+fn resolvers(flags: &[SocketAddr], file: &[String]) -> Result<Vec<SocketAddr>> {
+    if !flags.is_empty() {
+        return Ok(flags.to_vec());
+    }
+    file.iter()
+        .map(|spelt| parse_resolver(spelt).map_err(|why| anyhow::anyhow!("resolvers: {why}")))
+        .collect()
+}
+
+fn read_default() -> Result<File> {
+    match fs::read_to_string(DEFAULT_PATH) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(File::default()),
+        text => parse(&PathBuf::from(DEFAULT_PATH), text),
+    }
+}
+
+fn read(path: &Path) -> Result<File> {
+    parse(path, fs::read_to_string(path))
+}
+
+fn parse(path: &Path, text: io::Result<String>) -> Result<File> {
+    let text = text.with_context(|| format!("cannot read {}", path.display()))?;
+    // The error shows line, column, and the keys that there are.
+    toml::from_str(&text).with_context(|| path.display().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn guard() -> GuardArgs {
+        GuardArgs {
+            pin_dir: "/pins".into(),
+            state_dir: "/state".into(),
+        }
+    }
+
+    fn with_file(text: &str, mut args: RunArgs) -> Result<Options> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("ntpguard.toml");
+        fs::write(&path, text).unwrap();
+        args.config = Some(path);
+        options(guard(), &args)
+    }
+
+    #[test]
+    fn the_file_says_what_the_flags_do_and_flags_win() {
+        let text = "interfaces = [\"eth0\"]\nmode = \"monitor\"\nresolvers = [\"192.0.2.53\"]\n\
+                    sources = [\"ntp.conf:/etc/ntp.conf\"]\ntable-size = 100\npersist = true\n";
+        let options = with_file(text, RunArgs::default()).unwrap();
+        assert_eq!(options.interfaces, ["eth0"]);
+        assert_eq!(options.mode, Mode::Monitor);
+        assert_eq!(
+            options.origins.resolvers,
+            ["192.0.2.53:53".parse().unwrap()]
+        );
+        assert_eq!((options.table_size, options.persist), (100, true));
+        let args = RunArgs {
+            mode: Some(Mode::Enforce),
+            table_size: Some(7),
+            ..RunArgs::default()
+        };
+        let options = with_file(text, args).unwrap();
+        assert_eq!((options.mode, options.table_size), (Mode::Enforce, 7));
+    }
+
+    #[test]
+    fn an_unknown_key_is_an_error_with_its_line() {
+        let error = with_file("\nmodes = \"monitor\"\n", RunArgs::default()).unwrap_err();
+        let text = format!("{error:#}");
+        assert!(text.contains("line 2") && text.contains("modes"), "{text}");
+    }
+
+    #[test]
+    fn a_file_that_was_named_must_be_there() {
+        let args = RunArgs {
+            config: Some("/nowhere.toml".into()),
+            ..RunArgs::default()
+        };
+        assert!(format!("{:#}", options(guard(), &args).unwrap_err()).contains("/nowhere.toml"));
+    }
+}

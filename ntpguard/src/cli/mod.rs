@@ -1,0 +1,60 @@
+//! The command line: a file a verb.
+
+mod allowlist;
+mod args;
+mod ask;
+mod config;
+mod output;
+mod run;
+mod status;
+mod unload;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser as _;
+
+use self::args::{Cli, Command};
+
+/// What a command exits with where the command line or a configuration is wrong.
+const WRONG_USAGE: u8 = 2;
+
+/// Does what the command line says. Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.
+pub(crate) fn main() -> ExitCode {
+    let cli = Cli::parse();
+    log_to_stderr(cli.verbose);
+    match command(cli) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("ntpguard: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// One thread does everything: there is little to do, and it is done in order.
+#[tokio::main(flavor = "current_thread")]
+async fn command(cli: Cli) -> Result<ExitCode> {
+    match cli.command {
+        Command::Run(args) => run::run(cli.guard, &args).await,
+        Command::Status(args) => status::run(&cli.guard, &args).await,
+        Command::Allowlist(command) => allowlist::run(&cli.guard, command).await,
+        Command::Unload => unload::run(&cli.guard),
+    }
+}
+
+fn log_to_stderr(verbose: u8) {
+    use std::io::IsTerminal as _;
+    use tracing::Level;
+    let level = match verbose {
+        0 => Level::INFO,
+        1 => Level::DEBUG,
+        _ => Level::TRACE,
+    };
+    tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .init();
+}

@@ -1,0 +1,83 @@
+//! Printing: tables that fit 80 columns, and JSON.
+
+use std::io::{self, Write as _};
+
+use anyhow::{Context as _, Result};
+use comfy_table::{ContentArrangement, Table, presets};
+use serde::Serialize;
+
+/// Prints `document` as JSON, a line of it.
+pub(crate) fn json(document: &impl Serialize) -> Result<()> {
+    let mut text = serde_json::to_string(document)?;
+    text.push('\n');
+    print(&text)
+}
+
+/// Prints text; that nobody reads on is no error.
+pub(crate) fn print(text: &str) -> Result<()> {
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(error).context("cannot write to standard output")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Lays out rows below headings, without lines, in 80 columns.
+pub(crate) fn table<R>(headings: &[&str], rows: R) -> String
+where
+    R: IntoIterator<Item = Vec<String>>,
+{
+    let mut table = Table::new();
+    table
+        .load_style(presets::NOTHING)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_width(80)
+        .set_header(headings)
+        .add_rows(rows);
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    let lines: Vec<String> = table
+        .lines()
+        .map(|line| line.trim_end().to_owned())
+        .collect();
+    lines.join("\n") + "\n"
+}
+
+/// A number of seconds in the units that people think in: `41 s`, `12 min`, `3 h`, `9 d`.
+pub(crate) fn seconds(seconds: u64) -> String {
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7_200 => format!("{} min", seconds / 60),
+        7_200..172_800 => format!("{} h", seconds / 3_600),
+        _ => format!("{} d", seconds / 86_400),
+    }
+}
+
+/// `1 address`, `2 addresses`.
+pub(crate) fn count(number: usize, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_fit_eighty_columns() {
+        let long = "x".repeat(120);
+        let text = table(&["A", "B"], vec![vec!["short".into(), long]]);
+        assert!(text.lines().all(|line| line.len() <= 80), "{text}");
+        assert!(text.starts_with('A'), "{text}");
+    }
+
+    #[test]
+    fn times_are_told_in_fitting_units() {
+        assert_eq!(seconds(0), "0 s");
+        assert_eq!(seconds(119), "119 s");
+        assert_eq!(seconds(120), "2 min");
+        assert_eq!(seconds(86_400), "24 h");
+        assert_eq!(seconds(999_999), "11 d");
+    }
+}

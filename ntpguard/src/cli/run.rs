@@ -1,0 +1,96 @@
+//! `ntpguard run`: guard until stopped.
+
+use std::{path::Path, process::ExitCode};
+
+use anyhow::{Context as _, Result};
+use ntpguard::{
+    allowlist::Book,
+    clock::BootSeconds,
+    daemon::{self, Options},
+    report::Listing,
+    sources::{self, Host, Severity, Want},
+};
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{
+    WRONG_USAGE,
+    args::{GuardArgs, RunArgs},
+    config, output,
+};
+
+pub(crate) async fn run(guard: GuardArgs, args: &RunArgs) -> Result<ExitCode> {
+    let options = match config::options(guard, args) {
+        Ok(options) => options,
+        Err(error) => {
+            eprintln!("ntpguard: {error:#}");
+            return Ok(ExitCode::from(WRONG_USAGE));
+        }
+    };
+    if args.check {
+        return check(&options);
+    }
+    daemon::run(options, stopped()?).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Ends when somebody stops the command, by SIGINT or SIGTERM.
+fn stopped() -> Result<impl Future<Output = ()>> {
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
+    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}
+
+/// Reads the sources and tells what they come to, without touching the kernel.
+fn check(options: &Options) -> Result<ExitCode> {
+    let now = BootSeconds::now();
+    let mut book = Book::default();
+    let found = if options.origins.discover {
+        sources::discover(Path::new("/"))
+    } else {
+        options.origins.sources.clone()
+    };
+    for source in &found {
+        output::print(&format!("{source}: {}\n", source.why))?;
+        book.read(
+            &source.to_string(),
+            &source.path,
+            source.read(options.origins.serve),
+            now,
+        );
+    }
+    for (_, want) in book.wanted() {
+        if let Want::Source {
+            host: Host::Name(name),
+            roles,
+            place,
+            ..
+        } = want
+        {
+            let roles: Vec<&str> = roles.iter().map(|role| role.name()).collect();
+            output::print(&format!("{place}: {name} as {}\n", roles.join(", ")))?;
+        }
+    }
+    for row in Listing::of(&book.claims(), now).rows {
+        output::print(&format!(
+            "{}: {} as {}\n",
+            row.places.join(", "),
+            row.prefix,
+            row.role
+        ))?;
+    }
+    let mut wrong = false;
+    for problem in book.problems() {
+        wrong |= problem.severity != Severity::Note;
+        output::print(&format!("{problem}\n"))?;
+    }
+    Ok(if wrong {
+        ExitCode::from(WRONG_USAGE)
+    } else {
+        ExitCode::SUCCESS
+    })
+}

@@ -1,0 +1,206 @@
+//! `ntpguard status`: how the guard is.
+
+use std::{
+    collections::BTreeMap,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use anyhow::Result;
+use ntpguard::{
+    clock::BootSeconds,
+    daemon::{
+        control,
+        protocol::{Reply, Request},
+    },
+    datapath,
+    report::{Interface, Name, Status},
+};
+use ntpguard_common::reason::Reason;
+
+use super::{
+    args::{GuardArgs, StatusArgs},
+    ask::unexpected,
+    output::{self, count, seconds},
+};
+
+/// How often `--wait` looks.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+pub(crate) async fn run(guard: &GuardArgs, args: &StatusArgs) -> Result<ExitCode> {
+    let start = Instant::now();
+    let patience = Duration::from_secs(args.wait.unwrap_or(0));
+    loop {
+        let status = look(guard).await?;
+        let ready = status.guarding && status.settled;
+        if ready || start.elapsed() >= patience {
+            show(&status, args.json)?;
+            let waited_in_vain = args.wait.is_some() && !ready;
+            return Ok(if waited_in_vain {
+                ExitCode::FAILURE
+            } else {
+                ExitCode::SUCCESS
+            });
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+/// Asks the daemon; where there is none, looks at what is pinned. It changes nothing, so it needs
+/// no lock.
+async fn look(guard: &GuardArgs) -> Result<Status> {
+    match control::ask(&control::socket_path(&guard.state_dir), &Request::Status).await? {
+        Some(Reply::Status(status)) => Ok(*status),
+        Some(other) => unexpected(&other),
+        None => {
+            let survey = datapath::survey(&guard.pin_dir)?;
+            Ok(Status::of_survey(&survey, BootSeconds::now())?)
+        }
+    }
+}
+
+fn show(status: &Status, json: bool) -> Result<()> {
+    if json {
+        output::json(status)
+    } else {
+        output::print(&text(status))
+    }
+}
+
+fn text(status: &Status) -> String {
+    let mut lines = vec![headline(status)];
+    lines.extend(status.interfaces.iter().map(interface_line));
+    lines.push(daemon_line(status));
+    if status.mode.is_some() {
+        lines.push(format!(
+            "allowed   {}, {}",
+            count(status.grants.addresses, "address", "addresses"),
+            count(status.grants.prefixes, "prefix", "prefixes"),
+        ));
+        lines.extend(counter_lines(status));
+    }
+    for source in &status.sources {
+        lines.push(format!(
+            "source    {}:{} ({})",
+            source.dialect,
+            source.path.display(),
+            source.why
+        ));
+    }
+    lines.extend(status.names.iter().map(name_line));
+    lines.extend(
+        status
+            .trouble
+            .iter()
+            .map(|trouble| format!("trouble   {trouble}")),
+    );
+    lines.extend(
+        status
+            .problems
+            .iter()
+            .map(|problem| format!("problem   {problem}")),
+    );
+    lines.join("\n") + "\n"
+}
+
+fn headline(status: &Status) -> String {
+    let since = status
+        .loaded_seconds_ago
+        .map(|ago| format!(", loaded {} ago", seconds(ago.into())))
+        .unwrap_or_default();
+    match (status.guarding, status.mode.as_deref()) {
+        (true, Some("monitor")) => format!("monitoring: nothing is dropped{since}"),
+        (true, _) => format!("guarding{since}"),
+        (false, _) => "not guarding: no interface has the guard's program".to_owned(),
+    }
+}
+
+fn interface_line(interface: &Interface) -> String {
+    let name = match &interface.name {
+        Some(name) => name.clone(),
+        None => format!("number {}, which is gone", interface.index),
+    };
+    let how = interface
+        .attached
+        .as_deref()
+        .map_or_else(|| "not attached".to_owned(), |how| format!("{how} XDP"));
+    let why = interface
+        .why_not_better
+        .as_ref()
+        .map(|why| format!(" ({why})"))
+        .unwrap_or_default();
+    format!("interface {name}: {how}{why}")
+}
+
+fn daemon_line(status: &Status) -> String {
+    match &status.daemon {
+        Some(daemon) => format!("daemon    pid {}, version {}", daemon.pid, daemon.version),
+        None if status.guarding => {
+            "daemon    none: the kernel goes on with the grants it has; `ntpguard run` adopts it"
+                .to_owned()
+        }
+        None => "daemon    none".to_owned(),
+    }
+}
+
+/// Admitted and dropped packets, of the mode in force.
+fn counter_lines(status: &Status) -> Vec<String> {
+    let (counters, dropped) = match status.mode.as_deref() {
+        Some("monitor") => (&status.monitored, "would drop"),
+        _ => (&status.enforced, "dropped"),
+    };
+    vec![
+        format!("{:<10}{}", "admitted", sum(counters, true)),
+        format!("{dropped:<10}{}", sum(counters, false)),
+    ]
+}
+
+fn sum(counters: &BTreeMap<String, u64>, admitted: bool) -> String {
+    let counted: Vec<(&str, u64)> = Reason::ALL
+        .iter()
+        .filter(|reason| reason.admits() == admitted)
+        .map(|reason| {
+            (
+                reason.name(),
+                counters.get(reason.name()).copied().unwrap_or(0),
+            )
+        })
+        .collect();
+    let total: u64 = counted.iter().map(|(_, packets)| packets).sum();
+    let parts: Vec<String> = counted
+        .iter()
+        .filter(|(_, packets)| *packets > 0)
+        .map(|(name, packets)| format!("{name} {packets}"))
+        .collect();
+    if parts.is_empty() {
+        return "nothing yet".to_owned();
+    }
+    format!("{total}: {}", parts.join(", "))
+}
+
+fn name_line(name: &Name) -> String {
+    let saved = match name.saved {
+        0 => String::new(),
+        saved => format!(" ({saved} from an earlier run)"),
+    };
+    let next = match name.next_in {
+        Some(next) => format!("asked again in {}", seconds(next.into())),
+        None => "being asked".to_owned(),
+    };
+    let held = count(name.addresses, "address", "addresses");
+    let mut lines = vec![format!("name      {}: {held}{saved}, {next}", name.name)];
+    if let (Some(failing), Some(error)) = (name.failing_for, &name.error) {
+        lines.push(format!("failing for {}: {error}", seconds(failing.into())));
+    }
+    if !name.refused.is_empty() {
+        lines.push(format!("refused: {}", name.refused.join(", ")));
+    }
+    if name.over_cap > 0 {
+        let left_out = usize::try_from(name.over_cap).unwrap_or(usize::MAX);
+        lines.push(format!(
+            "{} left out, over the cap",
+            count(left_out, "address", "addresses")
+        ));
+    }
+    lines.join("\n          ")
+}

@@ -1,0 +1,311 @@
+//! The daemon's one task: it waits for whatever comes first, acts on it, and writes what has changed.
+
+use std::{collections::BTreeSet, future::Future, time::Duration};
+
+use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Instant, sleep_until},
+};
+
+use super::{
+    DaemonError, Options,
+    control::{self, Call},
+    protocol::{Reply, Request},
+    status,
+    watch::{SETTLE, Watch},
+};
+use crate::{
+    allowlist::projection::Projection,
+    clock::BootSeconds,
+    datapath::{Guard, Lock},
+    keeper::{Keeper, KeeperError},
+    resolve::{Answer, Failure, Question, Resolver},
+    sources::Severity,
+};
+
+/// The longest sleep: the timers of this process stand still while the machine is suspended, and
+/// lifetimes do not.
+const LONGEST_SLEEP: Duration = Duration::from_secs(60);
+
+/// Most questions to DNS at a time.
+const ASKED_AT_ONCE: usize = 16;
+
+/// Logs what is wrong with the sources, except what was said already.
+pub(super) fn report_problems(keeper: &Keeper, said: &BTreeSet<String>) {
+    for problem in keeper
+        .book
+        .problems()
+        .filter(|problem| !said.contains(&problem.to_string()))
+    {
+        if problem.severity == Severity::Note {
+            tracing::info!("{problem}");
+        } else {
+            tracing::warn!("{problem}");
+        }
+    }
+}
+
+/// An answer of DNS on its way.
+type Asked<'a> = BoxFuture<'a, (Question, Result<Answer, Failure>)>;
+
+/// A guard in force, and all that changes it.
+pub(super) struct Daemon<'a> {
+    keeper: Keeper,
+    guard: Guard,
+    asked: FuturesUnordered<Asked<'a>>,
+    /// Who waits for an update to be done, and what was granted when it began.
+    updates: Vec<(oneshot::Sender<Reply>, Projection)>,
+    /// Why the tables or the state file are not as they should be.
+    trouble: Option<String>,
+}
+
+/// What the daemon wakes up for.
+enum Event {
+    Resolved(Question, Result<Answer, Failure>),
+    Called(Call),
+    Changed,
+    Settled,
+    Due,
+    Shutdown,
+}
+
+impl<'a> Daemon<'a> {
+    pub(super) fn new(keeper: Keeper, guard: Guard) -> Self {
+        Self {
+            keeper,
+            guard,
+            asked: FuturesUnordered::new(),
+            updates: Vec::new(),
+            trouble: None,
+        }
+    }
+
+    /// Lives until `shutdown`, or until a successor asks; says whether one did.
+    pub(super) async fn live(
+        &mut self,
+        resolver: &'a Resolver,
+        mut called: mpsc::Receiver<Call>,
+        shutdown: impl Future<Output = ()>,
+    ) -> bool {
+        let (changed, mut changes) = mpsc::channel(1);
+        let mut watch = Watch::new(changed)
+            .inspect_err(|error| {
+                tracing::warn!(
+                    "cannot watch files for changes: {error}; `ntpguard allowlist update` reads them"
+                );
+            })
+            .ok();
+        self.watch(watch.as_mut());
+        tokio::pin!(shutdown);
+        // When the files that have changed are to be read.
+        let mut settled: Option<Instant> = None;
+        loop {
+            self.ask_what_is_due(resolver);
+            self.finish_updates();
+            let due = self.next_wake();
+            let event = tokio::select! {
+                () = &mut shutdown => Event::Shutdown,
+                Some((question, result)) = self.asked.next() => Event::Resolved(question, result),
+                Some(call) = called.recv() => Event::Called(call),
+                Some(()) = changes.recv(), if settled.is_none() => Event::Changed,
+                () = sleep_until(settled.unwrap_or(due)), if settled.is_some() => Event::Settled,
+                () = sleep_until(due) => Event::Due,
+            };
+            match event {
+                Event::Shutdown => return false,
+                Event::Resolved(question, result) => self.resolved(&question, result),
+                Event::Called(Call {
+                    request: Request::Yield,
+                    answer,
+                }) => {
+                    drop(answer.send(Reply::Yielding));
+                    return true;
+                }
+                Event::Called(call) => {
+                    self.called(call);
+                    self.watch(watch.as_mut());
+                }
+                Event::Changed => settled = Some(Instant::now() + SETTLE),
+                Event::Settled => {
+                    settled = None;
+                    while changes.try_recv().is_ok() {}
+                    self.read_sources();
+                    self.watch(watch.as_mut());
+                }
+                Event::Due => {}
+            }
+            self.commit();
+        }
+    }
+
+    fn watch(&self, watch: Option<&mut Watch>) {
+        if let Some(watch) = watch {
+            watch.set(&self.keeper.watched());
+        }
+    }
+
+    fn next_wake(&self) -> Instant {
+        let longest = Instant::now() + LONGEST_SLEEP;
+        let due = self.keeper.book.next().map(|next| {
+            let seconds = next.since(BootSeconds::now());
+            Instant::now() + Duration::from_secs(u64::from(seconds))
+        });
+        // What is due already waits for a place among the questions asked, not for the time.
+        let busy = self.asked.len() >= ASKED_AT_ONCE;
+        due.filter(|_| !busy)
+            .map_or(longest, |due| due.min(longest))
+    }
+
+    fn ask_what_is_due(&mut self, resolver: &'a Resolver) {
+        let free = ASKED_AT_ONCE.saturating_sub(self.asked.len());
+        for question in self
+            .keeper
+            .book
+            .names
+            .due(BootSeconds::now())
+            .into_iter()
+            .take(free)
+        {
+            self.keeper.book.names.asking(&question);
+            self.asked.push(Box::pin(async move {
+                let result = resolver.ask(&question).await;
+                (question, result)
+            }));
+        }
+    }
+
+    fn resolved(&mut self, question: &Question, result: Result<Answer, Failure>) {
+        let now = BootSeconds::now();
+        let names = &mut self.keeper.book.names;
+        match result {
+            Ok(answer) => {
+                tracing::debug!("{question}: {} addresses", answer.addresses.len());
+                for (address, why) in &answer.refused {
+                    tracing::warn!("{question}: DNS says {address}, which is refused: {why}");
+                }
+                names.answered(question, &answer, now, fastrand::f64());
+            }
+            Err(failure) => {
+                tracing::warn!("{question}: {failure}; its addresses stay, and it is asked again");
+                names.failed(question, &failure, now, fastrand::f64());
+            }
+        }
+    }
+
+    fn called(&mut self, call: Call) {
+        let now = BootSeconds::now();
+        let tables = Some(&mut self.guard.tables);
+        let edited = match call.request {
+            Request::Add(addition) => self.keeper.add(&addition, tables, now),
+            Request::Remove(removal) => self.keeper.remove(&removal, tables, now),
+            Request::Status => {
+                let status = status::of(&self.keeper, &self.guard, now).map(|mut status| {
+                    status.trouble.clone_from(&self.trouble);
+                    status
+                });
+                return reply(
+                    call.answer,
+                    status.map(|status| Reply::Status(Box::new(status))),
+                );
+            }
+            Request::List => {
+                return reply(
+                    call.answer,
+                    Ok::<_, KeeperError>(Reply::List(self.keeper.list(now))),
+                );
+            }
+            Request::Update | Request::Yield => {
+                let before = self.keeper.projected().clone();
+                self.read_sources();
+                self.keeper.book.names.hurry(now);
+                self.updates.push((call.answer, before));
+                return;
+            }
+        };
+        reply(
+            call.answer,
+            edited.map(|mut edited| {
+                edited.in_kernel = true;
+                Reply::Edited(edited)
+            }),
+        );
+    }
+
+    fn finish_updates(&mut self) {
+        let now = BootSeconds::now();
+        if self.updates.is_empty() || !self.keeper.book.names.is_idle(now) {
+            return;
+        }
+        for (answer, before) in std::mem::take(&mut self.updates) {
+            drop(answer.send(Reply::Updated(self.keeper.updated(&before, true, now))));
+        }
+    }
+
+    fn read_sources(&mut self) {
+        let said = self
+            .keeper
+            .book
+            .problems()
+            .map(ToString::to_string)
+            .collect();
+        self.keeper.read_sources(BootSeconds::now());
+        report_problems(&self.keeper, &said);
+    }
+
+    fn commit(&mut self) {
+        let now = BootSeconds::now();
+        match self.keeper.commit(Some(&mut self.guard.tables), now) {
+            Ok(true) => {
+                let held = self.keeper.projected();
+                tracing::debug!(
+                    "granted now: {} addresses, {} prefixes",
+                    held.addresses.len(),
+                    held.prefixes.len()
+                );
+            }
+            Ok(false) => {}
+            Err(error) => return self.note_trouble(error.to_string()),
+        }
+        self.trouble = None;
+    }
+
+    /// Remembers what went wrong for `status`, and logs it when it is new.
+    fn note_trouble(&mut self, trouble: String) {
+        if self.trouble.as_ref() != Some(&trouble) {
+            tracing::error!("{trouble}");
+        }
+        self.trouble = Some(trouble);
+    }
+
+    /// Detaches, unless the guard is to outlive this process.
+    pub(super) fn end(
+        mut self,
+        options: &Options,
+        yielded: bool,
+        lock: Lock,
+    ) -> Result<(), DaemonError> {
+        let now = BootSeconds::now();
+        if let Err(error) = self.keeper.save(now) {
+            tracing::error!("{error}");
+        }
+        self.updates.clear();
+        if !yielded && !options.persist {
+            self.guard.detach()?;
+            tracing::info!("detached");
+        } else {
+            tracing::info!("ending; the programs stay attached");
+        }
+        drop(std::fs::remove_file(control::socket_path(
+            &options.state_dir,
+        )));
+        drop(lock);
+        Ok(())
+    }
+}
+
+fn reply<E: std::fmt::Display>(to: oneshot::Sender<Reply>, result: Result<Reply, E>) {
+    let answer = result.unwrap_or_else(|error| Reply::Failed(error.to_string()));
+    // Whoever asked may have gone.
+    drop(to.send(answer));
+}

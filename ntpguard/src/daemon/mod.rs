@@ -1,0 +1,183 @@
+//! The guard while it runs.
+//!
+//! [`run`] starts it, `life` is what it does until its end, [`control`] the socket on which commands
+//! speak with it.
+
+pub mod control;
+mod life;
+pub mod protocol;
+mod status;
+pub mod watch;
+
+use std::{collections::BTreeSet, future::Future, path::PathBuf, time::Duration};
+
+use thiserror::Error;
+use tokio::sync::mpsc;
+
+use self::{
+    control::ControlError,
+    life::{Daemon, report_problems},
+    protocol::{Reply, Request},
+};
+use crate::{
+    allowlist::state::StateFile,
+    clock::BootSeconds,
+    datapath::{self, AttachMode, Guard, Interface, Lock, Mode, PinDir},
+    keeper::{Keeper, KeeperError, Origins},
+    resolve::Resolver,
+};
+
+/// How long a start waits for a command that holds the lock, or for a daemon to yield.
+const LOCK_WAIT: Duration = Duration::from_secs(10);
+
+/// What to guard, and how.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The pin directory.
+    pub pin_dir: PathBuf,
+    /// The directory of the state file and the control socket.
+    pub state_dir: PathBuf,
+    /// The interfaces; the default route's where empty.
+    pub interfaces: Vec<String>,
+    /// What the allowlist is made from.
+    pub origins: Origins,
+    /// Whether packets are dropped.
+    pub mode: Mode,
+    /// How to attach.
+    pub attach: AttachMode,
+    /// Most entries of each allowlist table.
+    pub table_size: u32,
+    /// Whether everything stays attached at the end.
+    pub persist: bool,
+    /// Whether to take over from a running daemon.
+    pub replace: bool,
+}
+
+/// A guard that could not start, or had to end.
+#[derive(Debug, Error)]
+pub enum DaemonError {
+    /// Another daemon has this guard.
+    #[error(
+        "`ntpguard run` lives already, with pid {pid}: end it, take over from it with --replace, or \
+         start another guard with --pin-dir and --state-dir of its own"
+    )]
+    Taken {
+        /// The daemon's process id.
+        pid: u32,
+    },
+    /// The kernel's side.
+    #[error(transparent)]
+    Datapath(#[from] datapath::Error),
+    /// The allowlist.
+    #[error(transparent)]
+    Keeper(#[from] KeeperError),
+    /// The control socket.
+    #[error(transparent)]
+    Control(#[from] ControlError),
+}
+
+/// Guards until `shutdown`, or until a successor takes over.
+pub async fn run(options: Options, shutdown: impl Future<Output = ()>) -> Result<(), DaemonError> {
+    let lock = take(&options).await?;
+    let interfaces = interfaces(&options.interfaces).await?;
+    let now = BootSeconds::now();
+    let state = StateFile::below(&options.state_dir);
+    let mut keeper = Keeper::open(state, options.origins.clone(), now)?;
+    if keeper.origins.sources.is_empty() {
+        tracing::warn!(
+            "no time daemon's configuration was found: only what `ntpguard allowlist add` grants \
+             is admitted; name a file with --source"
+        );
+    }
+    report_problems(&keeper, &BTreeSet::new());
+
+    let (calls, called) = mpsc::channel(16);
+    let listener = control::listen(&control::socket_path(&options.state_dir))?;
+
+    let wanted = keeper.projection(now);
+    let guard = Guard::start(
+        &datapath::Options {
+            pin_dir: options.pin_dir.clone(),
+            interfaces,
+            mode: options.mode,
+            attach: options.attach,
+            table_size: options.table_size,
+        },
+        &wanted,
+    )?;
+    keeper.adopt(wanted);
+    if let Err(error) = keeper.save(now) {
+        tracing::error!("{error}");
+    }
+    announce(&guard, &keeper, options.mode);
+    let serving = tokio::spawn(control::serve(listener, calls));
+
+    let resolver = match keeper.origins.resolvers.as_slice() {
+        [] => Resolver::from_system(),
+        servers => Resolver::with_servers(servers),
+    };
+    let mut daemon = Daemon::new(keeper, guard);
+    let yielded = daemon.live(&resolver, called, shutdown).await;
+    serving.abort();
+    daemon.end(&options, yielded, lock)
+}
+
+/// Takes the lock of the pin directory, from a living daemon if it is to be replaced.
+async fn take(options: &Options) -> Result<Lock, DaemonError> {
+    let pins = PinDir::new(&options.pin_dir);
+    let socket = control::socket_path(&options.state_dir);
+    if options.replace {
+        match control::ask(&socket, &Request::Yield).await {
+            Ok(None) => {}
+            Ok(Some(Reply::Failed(why))) => tracing::warn!("the daemon does not yield: {why}"),
+            // A daemon that ends may do so before its answer is through.
+            Ok(Some(_)) | Err(_) => tracing::info!("taking over from the running daemon"),
+        }
+    } else if let Ok(Some(Reply::Status(status))) = control::ask(&socket, &Request::Status).await
+        && let Some(daemon) = status.daemon
+    {
+        return Err(DaemonError::Taken { pid: daemon.pid });
+    }
+    Ok(pins.lock(LOCK_WAIT)?)
+}
+
+async fn interfaces(names: &[String]) -> Result<Vec<Interface>, datapath::Error> {
+    if names.is_empty() {
+        return Ok(vec![Interface::default_route().await?]);
+    }
+    let mut found: Vec<Interface> = Vec::new();
+    for name in names {
+        let interface = Interface::by_name(name).await?;
+        if !found.contains(&interface) {
+            found.push(interface);
+        }
+    }
+    Ok(found)
+}
+
+fn announce(guard: &Guard, keeper: &Keeper, mode: Mode) {
+    for attached in &guard.attached {
+        tracing::info!(
+            "{}: {} XDP{}{}",
+            attached.interface.name,
+            attached.how,
+            if attached.adopted { ", adopted" } else { "" },
+            attached
+                .why_not_better
+                .as_ref()
+                .map(|why| format!(" ({why})"))
+                .unwrap_or_default(),
+        );
+    }
+    let held = keeper.projected();
+    tracing::info!(
+        "{} with {} addresses and {} prefixes granted; {} names to resolve",
+        match mode {
+            Mode::Enforce => "guarding",
+            Mode::Monitor => "monitoring, dropping nothing,",
+        },
+        held.addresses.len(),
+        held.prefixes.len(),
+        keeper.book.names.status(BootSeconds::now()).len(),
+    );
+}

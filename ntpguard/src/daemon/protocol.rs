@@ -1,0 +1,70 @@
+//! What is said over the control socket: one JSON document a line, a question and its answer.
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use crate::report::{Edited, Listing, Status, Updated};
+
+/// The most bytes a question may have. Whoever asks at greater length is hung up on.
+pub const MAX_QUESTION: usize = 64 << 10;
+
+/// The most bytes an answer may have: a list of all that the largest tables hold.
+pub const MAX_ANSWER: usize = 64 << 20;
+
+/// What a command asks of the daemon.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "ask", rename_all = "kebab-case")]
+pub enum Request {
+    /// How the guard is.
+    Status,
+    /// Everything that is granted.
+    List,
+    /// Grant by hand.
+    Add(Addition),
+    /// Take back what was granted by hand.
+    Remove(Removal),
+    /// Read the sources and resolve the names now.
+    Update,
+    /// Leave the guard to a successor: stop, and detach nothing.
+    Yield,
+}
+
+/// A grant by hand.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Addition {
+    /// To whom.
+    pub prefix: IpNet,
+    /// What they may be, by the roles' names; `none` alone denies.
+    pub roles: Vec<String>,
+    /// For how many seconds; for ever where absent.
+    pub ttl: Option<u32>,
+    /// What to remember of it.
+    pub comment: Option<String>,
+}
+
+/// The end of a grant by hand.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Removal {
+    /// Of whom.
+    pub prefix: IpNet,
+    /// Which roles, by their names; all of them where empty.
+    pub roles: Vec<String>,
+}
+
+/// What the daemon answers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reply {
+    /// To [`Request::Status`].
+    Status(Box<Status>),
+    /// To [`Request::List`].
+    List(Listing),
+    /// To [`Request::Add`] and [`Request::Remove`].
+    Edited(Edited),
+    /// To [`Request::Update`].
+    Updated(Updated),
+    /// To [`Request::Yield`]: the daemon is about to end.
+    Yielding,
+    /// What could not be done, and why.
+    Failed(String),
+}

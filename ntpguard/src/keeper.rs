@@ -1,0 +1,378 @@
+//! Keeps the state file and the kernel's tables in step with the book of claims.
+//!
+//! The daemon has one for its lifetime; without a daemon a command has one for as long as it holds
+//! the lock of the pin directory.
+
+use std::{
+    collections::BTreeSet,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use ipnet::IpNet;
+use ntpguard_common::tables::{Origin, Role};
+use thiserror::Error;
+
+use crate::{
+    allowlist::{
+        Book, ManualError,
+        claim::{Claim, UnknownRole, parse_role},
+        projection::Projection,
+        state::{State, StateError, StateFile},
+    },
+    clock::BootSeconds,
+    daemon::protocol::{Addition, Removal},
+    datapath::{Incomplete, Tables},
+    report::{self, Edited, Listing, SCHEMA, Status, Updated},
+    sources::{self, Source},
+};
+
+/// How often, in seconds, the state file is written although the tables did not change: the
+/// lifetimes in it should not lag far behind.
+const SAVE_EVERY: u32 = 3_600;
+
+/// Where the distributions' files are looked for.
+const ROOT: &str = "/";
+
+/// What the allowlist is made from, besides the state file.
+#[derive(Clone, Debug, Default)]
+pub struct Origins {
+    /// The configurations to read.
+    pub sources: Vec<Source>,
+    /// Whether these are looked for where the distributions put them, at each reading anew.
+    pub discover: bool,
+    /// Whom to ask for names; the system's resolver where empty.
+    pub resolvers: Vec<SocketAddr>,
+    /// Whether a configuration that serves everybody grants that.
+    pub serve: bool,
+}
+
+/// An allowlist that could not be changed.
+#[derive(Debug, Error)]
+pub enum KeeperError {
+    /// The state file.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The kernel's tables.
+    #[error("the kernel's tables are not all that they should be: {0}")]
+    Tables(Box<Incomplete>),
+    /// A grant by hand.
+    #[error(transparent)]
+    Manual(#[from] ManualError),
+    /// A role.
+    #[error(transparent)]
+    Role(#[from] UnknownRole),
+    /// A denial and a grant at once.
+    #[error("`none` denies every role, so it cannot stand beside others")]
+    NoneAndMore,
+}
+
+/// The book, and what is written down of it.
+#[derive(Debug)]
+pub struct Keeper {
+    /// The claims.
+    pub book: Book,
+    /// What they are made from.
+    pub origins: Origins,
+    state: StateFile,
+    /// What the tables held when they were last written.
+    projected: Projection,
+    /// When the state file was last written.
+    saved: BootSeconds,
+}
+
+impl Keeper {
+    /// Starts from the state file, and reads the sources.
+    pub fn open(state: StateFile, origins: Origins, now: BootSeconds) -> Result<Self, KeeperError> {
+        let known = state.load(now)?;
+        let book = Book::restored(&known.rows, now);
+        let mut keeper = Self {
+            book,
+            origins,
+            state,
+            projected: Projection::default(),
+            saved: now,
+        };
+        keeper.read_sources(now);
+        Ok(keeper)
+    }
+
+    /// Takes the state file as it stands, to change it by hand while no daemon lives.
+    pub fn reopen(state: StateFile, now: BootSeconds) -> Result<Self, KeeperError> {
+        let known = state.load(now)?;
+        let sources = known
+            .sources
+            .iter()
+            .filter_map(|spelt| match spelt.parse() {
+                Ok(source) => Some(source),
+                Err(error) => {
+                    tracing::warn!("left out a source of the state file: {error}");
+                    None
+                }
+            });
+        let origins = Origins {
+            sources: sources.collect(),
+            discover: known.discover,
+            resolvers: known.resolvers.clone(),
+            serve: known.serve,
+        };
+        let book = Book::recorded(known.rows, now);
+        Ok(Self {
+            book,
+            origins,
+            state,
+            projected: Projection::default(),
+            saved: now,
+        })
+    }
+
+    /// Reads every source anew.
+    pub fn read_sources(&mut self, now: BootSeconds) {
+        if self.origins.discover {
+            self.origins.sources = sources::discover(Path::new(ROOT));
+        }
+        let kept: BTreeSet<String> = self
+            .origins
+            .sources
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        self.book.keep_sources(&kept, now);
+        for source in &self.origins.sources {
+            let reading = source.read(self.origins.serve);
+            self.book
+                .read(&source.to_string(), &source.path, reading, now);
+        }
+    }
+
+    /// What the tables are to hold, without writing it.
+    pub fn projection(&self, now: BootSeconds) -> Projection {
+        self.book.projection(now)
+    }
+
+    /// Tells what the tables hold, so that from here on only differences are written.
+    pub fn adopt(&mut self, held: Projection) {
+        self.projected = held;
+    }
+
+    /// Writes what has changed to the tables, then to the state file. Says whether anything had.
+    ///
+    /// On an error the tables hold what could be written; the next call goes on from there.
+    pub fn commit(
+        &mut self,
+        tables: Option<&mut Tables>,
+        now: BootSeconds,
+    ) -> Result<bool, KeeperError> {
+        self.book.expire(now);
+        let wanted = self.book.projection(now);
+        if wanted == self.projected {
+            if now.since(self.saved) >= SAVE_EVERY {
+                self.save(now)?;
+            }
+            return Ok(false);
+        }
+        if let Some(tables) = tables
+            && let Err(mut incomplete) = tables.apply(&self.projected, &wanted)
+        {
+            self.projected = std::mem::take(&mut incomplete.holds);
+            return Err(KeeperError::Tables(incomplete));
+        }
+        self.projected = wanted;
+        self.save(now)?;
+        Ok(true)
+    }
+
+    /// Writes the state file.
+    pub fn save(&mut self, now: BootSeconds) -> Result<(), KeeperError> {
+        let state = State {
+            sources: self
+                .origins
+                .sources
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
+            resolvers: self.origins.resolvers.clone(),
+            discover: self.origins.discover,
+            serve: self.origins.serve,
+            rows: self.book.rows(now),
+            ..State::default()
+        };
+        // Where it fails, it is tried again at the next occasion.
+        self.saved = BootSeconds(0);
+        self.state.save(state, now)?;
+        self.saved = now;
+        Ok(())
+    }
+
+    /// Grants by hand. Where the tables or the state file refuse, all is as it was before.
+    pub fn add(
+        &mut self,
+        addition: &Addition,
+        tables: Option<&mut Tables>,
+        now: BootSeconds,
+    ) -> Result<Edited, KeeperError> {
+        let roles = roles(&addition.roles)?;
+        let prefix = addition.prefix.trunc();
+        let changed = self.edit(tables, now, |book| {
+            let mut changed = false;
+            for role in &roles {
+                changed |= book.add_manual(Claim {
+                    prefix,
+                    role: *role,
+                    origin: Origin::Manual,
+                    name: None,
+                    place: None,
+                    ends: addition.ttl.map(|ttl| now.plus(ttl)),
+                    comment: addition.comment.clone(),
+                });
+            }
+            Ok(changed)
+        })?;
+        Ok(edited(prefix, &roles, changed))
+    }
+
+    /// Takes back what was granted by hand, with the same promise as [`Self::add`].
+    pub fn remove(
+        &mut self,
+        removal: &Removal,
+        tables: Option<&mut Tables>,
+        now: BootSeconds,
+    ) -> Result<Edited, KeeperError> {
+        let roles = roles_to_remove(&removal.roles)?;
+        let prefix = removal.prefix.trunc();
+        let mut removed = Vec::new();
+        self.edit(tables, now, |book| {
+            removed = book.remove_manual(prefix, &roles)?;
+            Ok(true)
+        })?;
+        let removed: Vec<Option<Role>> = removed.iter().map(|claim| claim.role).collect();
+        Ok(edited(prefix, &removed, true))
+    }
+
+    fn edit(
+        &mut self,
+        mut tables: Option<&mut Tables>,
+        now: BootSeconds,
+        change: impl FnOnce(&mut Book) -> Result<bool, KeeperError>,
+    ) -> Result<bool, KeeperError> {
+        let before = self.book.manual().to_vec();
+        let changed = change(&mut self.book)?;
+        let written = match self.commit(tables.as_deref_mut(), now) {
+            // A comment or an end may change without the tables' changing.
+            Ok(false) if changed => self.save(now),
+            other => other.map(drop),
+        };
+        if let Err(error) = written {
+            self.book.set_manual(before);
+            if let Err(second) = self.commit(tables, now) {
+                tracing::error!("taking the change back failed too: {second}");
+            }
+            return Err(error);
+        }
+        Ok(changed)
+    }
+
+    /// Everything that is granted.
+    pub fn list(&self, now: BootSeconds) -> Listing {
+        Listing::of(&self.book.claims(), now)
+    }
+
+    /// What an update has come to, `before` being what was granted when it began.
+    pub fn updated(&self, before: &Projection, in_kernel: bool, now: BootSeconds) -> Updated {
+        let before = granted(before);
+        let after = granted(&self.projected);
+        Updated {
+            schema: SCHEMA,
+            added: after.difference(&before).copied().collect(),
+            kept: after.intersection(&before).copied().collect(),
+            removed: before.difference(&after).copied().collect(),
+            failed: self
+                .book
+                .names
+                .status(now)
+                .into_iter()
+                .filter_map(|name| Some((name.question.name, name.last_error?)))
+                .collect(),
+            problems: self.book.problems().cloned().collect(),
+            in_kernel,
+        }
+    }
+
+    /// Tells of the sources and names in a status.
+    pub fn describe(&self, status: &mut Status, now: BootSeconds) {
+        status.sources = self
+            .origins
+            .sources
+            .iter()
+            .map(|source| report::Source {
+                dialect: source.kind.name().to_owned(),
+                path: source.path.clone(),
+                why: source.why.clone(),
+            })
+            .collect();
+        let names = self.book.names.status(now).into_iter();
+        status.names = names.map(|name| report::Name::of(name, now)).collect();
+        status.problems = self.book.problems().cloned().collect();
+    }
+
+    /// The files and directories whose change calls for a new reading.
+    pub fn watched(&self) -> Vec<PathBuf> {
+        let main = self
+            .origins
+            .sources
+            .iter()
+            .map(|source| source.path.clone());
+        let mut watched: Vec<PathBuf> = main
+            .chain(self.book.watched().map(Path::to_owned))
+            .collect();
+        if self.origins.discover {
+            watched.extend(sources::places(Path::new(ROOT)));
+        }
+        watched
+    }
+
+    /// What the tables hold.
+    pub fn projected(&self) -> &Projection {
+        &self.projected
+    }
+}
+
+fn granted(projection: &Projection) -> BTreeSet<IpNet> {
+    let addresses = projection
+        .addresses
+        .keys()
+        .map(|address| IpNet::from(*address));
+    addresses
+        .chain(projection.prefixes.keys().copied())
+        .collect()
+}
+
+fn edited(prefix: IpNet, roles: &[Option<Role>], changed: bool) -> Edited {
+    let roles = roles
+        .iter()
+        .map(|role| role.map_or("none", Role::name).to_owned())
+        .collect();
+    Edited {
+        schema: SCHEMA,
+        prefix,
+        roles,
+        changed,
+        in_kernel: false,
+    }
+}
+
+fn roles_to_remove(words: &[String]) -> Result<Vec<Option<Role>>, KeeperError> {
+    words.iter().map(|word| Ok(parse_role(word)?)).collect()
+}
+
+/// The roles to grant: `server` where none is named.
+fn roles(words: &[String]) -> Result<Vec<Option<Role>>, KeeperError> {
+    if words.is_empty() {
+        return Ok(vec![Some(Role::Server)]);
+    }
+    let roles = roles_to_remove(words)?;
+    if roles.len() > 1 && roles.contains(&None) {
+        return Err(KeeperError::NoneAndMore);
+    }
+    Ok(roles)
+}

@@ -1,0 +1,7 @@
+//! The `ntpguard` command.
+
+mod cli;
+
+fn main() -> std::process::ExitCode {
+    cli::main()
+}

@@ -1,0 +1,362 @@
+//! What the commands tell: the JSON they print, and what the daemon sends them.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use ipnet::IpNet;
+use ntpguard_common::{
+    reason::{Counters, Reason},
+    tables::Origin,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    allowlist::{claim::Claim, projection::Projection},
+    clock::BootSeconds,
+    datapath::{Attached, Error, Guarded, Mode, Survey, Tables},
+    resolve::NameStatus,
+    sources::{Family, Problem},
+};
+
+/// The number of these layouts, in every JSON document as `schema`.
+pub const SCHEMA: u32 = 1;
+
+/// The answer to `ntpguard status`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// Whether the programs are attached to at least one interface.
+    pub guarding: bool,
+    /// Whether every name has been resolved, or tried in vain, at least once.
+    pub settled: bool,
+    /// `enforce` or `monitor`; absent while nothing is loaded.
+    pub mode: Option<String>,
+    /// Seconds since the programs were loaded.
+    pub loaded_seconds_ago: Option<u32>,
+    /// The daemon, while one lives.
+    pub daemon: Option<Daemon>,
+    /// The guarded interfaces.
+    pub interfaces: Vec<Interface>,
+    /// How much is granted.
+    pub grants: Grants,
+    /// Packets admitted and dropped, by reason.
+    pub enforced: BTreeMap<String, u64>,
+    /// What monitor mode would have done, by reason.
+    pub monitored: BTreeMap<String, u64>,
+    /// The configurations that are read.
+    pub sources: Vec<Source>,
+    /// The names in them.
+    pub names: Vec<Name>,
+    /// What is wrong with the configurations.
+    pub problems: Vec<Problem>,
+    /// Why the tables or the state file are not as they should be; absent while they are.
+    pub trouble: Option<String>,
+}
+
+impl Status {
+    /// What the kernel tells of the tables: mode, age and counters.
+    pub fn of_tables(tables: &Tables, now: BootSeconds) -> Result<Self, Error> {
+        const NANOSECONDS: u64 = 1_000_000_000;
+        let info = tables.info()?;
+        let loaded = u32::try_from(info.loaded / NANOSECONDS).unwrap_or(u32::MAX);
+        Ok(Self {
+            schema: SCHEMA,
+            mode: Some(Mode::from_number(info.mode).name().to_owned()),
+            loaded_seconds_ago: Some(now.since(BootSeconds(loaded))),
+            enforced: by_reason(&tables.counters(Mode::Enforce)?),
+            monitored: by_reason(&tables.counters(Mode::Monitor)?),
+            ..Self::default()
+        })
+    }
+
+    /// What is pinned, whether a daemon lives or not.
+    pub fn of_survey(survey: &Survey, now: BootSeconds) -> Result<Self, Error> {
+        let mut status = match &survey.tables {
+            Some(tables) => Self::of_tables(tables, now)?,
+            None => Self {
+                schema: SCHEMA,
+                ..Self::default()
+            },
+        };
+        if let Some(tables) = &survey.tables {
+            status.grants = Grants::of(&tables.read()?);
+        }
+        status.guarding = survey.is_guarding();
+        status.interfaces = survey.interfaces.iter().map(Interface::of_pinned).collect();
+        Ok(status)
+    }
+}
+
+/// The process that keeps the tables.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Daemon {
+    /// Its process id.
+    pub pid: u32,
+    /// Its version.
+    pub version: String,
+}
+
+/// A guarded interface.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Interface {
+    /// Its index.
+    pub index: u32,
+    /// Its name; absent where it is gone.
+    pub name: Option<String>,
+    /// `native` or `generic`, as the kernel says.
+    pub attached: Option<String>,
+    /// Why it is not attached in a better way.
+    pub why_not_better: Option<String>,
+}
+
+impl Interface {
+    /// Tells of an interface that a living daemon guards.
+    pub fn of(attached: &Attached) -> Self {
+        Self {
+            index: attached.interface.index,
+            name: Some(attached.interface.name.clone()),
+            attached: Some(attached.how.name().to_owned()),
+            why_not_better: attached.why_not_better.clone(),
+        }
+    }
+
+    fn of_pinned(guarded: &Guarded) -> Self {
+        Self {
+            index: guarded.index,
+            name: guarded.name.clone(),
+            attached: guarded.how.map(|how| how.name().to_owned()),
+            why_not_better: None,
+        }
+    }
+}
+
+/// How much is granted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grants {
+    /// Single addresses.
+    pub addresses: usize,
+    /// Prefixes.
+    pub prefixes: usize,
+}
+
+impl Grants {
+    /// Counts what the tables hold.
+    pub fn of(projection: &Projection) -> Self {
+        Self {
+            addresses: projection.addresses.len(),
+            prefixes: projection.prefixes.len(),
+        }
+    }
+}
+
+/// A configuration that is read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Source {
+    /// The dialect it is read in.
+    pub dialect: String,
+    /// Its main file.
+    pub path: PathBuf,
+    /// Why it is read.
+    pub why: String,
+}
+
+/// How a name fares.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Name {
+    /// The name.
+    pub name: String,
+    /// Which of its addresses count.
+    pub family: Family,
+    /// How many addresses are held for it.
+    pub addresses: usize,
+    /// How many of these an earlier run knew and DNS has not named since.
+    pub saved: usize,
+    /// Seconds until it is asked again; absent while it is being asked.
+    pub next_in: Option<u32>,
+    /// Seconds since DNS last answered with addresses; absent where it has not yet.
+    pub resolved_seconds_ago: Option<u32>,
+    /// Seconds for which every question has failed; absent while they succeed.
+    pub failing_for: Option<u32>,
+    /// Why the last question failed, if it did.
+    pub error: Option<String>,
+    /// Addresses of the last answer that no server can have, each with what it is.
+    pub refused: Vec<String>,
+    /// How many addresses the caps have left out so far.
+    pub over_cap: u64,
+}
+
+impl Name {
+    /// Tells of a name at `now`.
+    pub fn of(status: NameStatus, now: BootSeconds) -> Self {
+        let ago = |at: BootSeconds| now.since(at);
+        Self {
+            name: status.question.name,
+            family: status.question.family,
+            addresses: status.addresses,
+            saved: status.saved,
+            next_in: status.next_in,
+            resolved_seconds_ago: status.resolved_at.map(ago),
+            failing_for: status.failing_since.map(ago),
+            error: status.last_error,
+            refused: status
+                .refused
+                .iter()
+                .map(|(address, what)| format!("{address} ({what})"))
+                .collect(),
+            over_cap: status.over_cap,
+        }
+    }
+}
+
+/// The counters as JSON has them: every reason by its name, zeros included.
+pub fn by_reason(counters: &Counters) -> BTreeMap<String, u64> {
+    Reason::ALL
+        .iter()
+        .map(|reason| (reason.name().to_owned(), counters.get(*reason)))
+        .collect()
+}
+
+/// The answer to `ntpguard allowlist list`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listing {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// A row for each prefix and role.
+    pub rows: Vec<ListRow>,
+}
+
+/// One prefix in one role, with all who vouch for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListRow {
+    /// Which addresses.
+    pub prefix: IpNet,
+    /// `server`, `peer`, `broadcast`, `client`, `control`, or `none` for a denial.
+    pub role: String,
+    /// Who vouches for it.
+    pub origins: Vec<String>,
+    /// The names that led to it.
+    pub names: Vec<String>,
+    /// Where configuration files say so, as `file:line`.
+    pub places: Vec<String>,
+    /// Seconds until the role ends; absent where it does not.
+    pub ends_in: Option<u32>,
+    /// What somebody wanted to remember.
+    pub comments: Vec<String>,
+}
+
+impl Listing {
+    /// Gathers claims into rows: one for each prefix and role, in the order of addresses.
+    pub fn of(claims: &[Claim], now: BootSeconds) -> Self {
+        let mut gathered: BTreeMap<(IpNet, &str), Vec<&Claim>> = BTreeMap::new();
+        for claim in claims {
+            gathered
+                .entry((claim.prefix, claim.role_name()))
+                .or_default()
+                .push(claim);
+        }
+        let rows = gathered.into_iter().map(|((prefix, role), claims)| {
+            let ends = claims
+                .iter()
+                .map(|claim| claim.ends)
+                .collect::<Option<Vec<_>>>();
+            ListRow {
+                prefix,
+                role: role.to_owned(),
+                origins: distinct(Origin::ALL.iter().filter_map(|origin| {
+                    let vouches = claims.iter().any(|claim| claim.origin == *origin);
+                    vouches.then(|| origin.name().to_owned())
+                })),
+                names: distinct(claims.iter().filter_map(|claim| claim.name.clone())),
+                places: distinct(claims.iter().filter_map(|claim| {
+                    let place = claim.place.as_ref()?;
+                    Some(format!("{}:{}", place.file.display(), place.line))
+                })),
+                ends_in: ends
+                    .and_then(|ends| ends.into_iter().max())
+                    .map(|end| end.since(now)),
+                comments: distinct(claims.iter().filter_map(|claim| claim.comment.clone())),
+            }
+        });
+        Self {
+            schema: SCHEMA,
+            rows: rows.collect(),
+        }
+    }
+}
+
+fn distinct(values: impl Iterator<Item = String>) -> Vec<String> {
+    let mut seen = Vec::new();
+    for value in values {
+        if !seen.contains(&value) {
+            seen.push(value);
+        }
+    }
+    seen
+}
+
+/// The answer to `ntpguard allowlist add` and `remove`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Edited {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// Which addresses.
+    pub prefix: IpNet,
+    /// The roles that were given or taken.
+    pub roles: Vec<String>,
+    /// Whether that changed the list.
+    pub changed: bool,
+    /// Whether the kernel's tables follow; they do not while nothing is loaded.
+    pub in_kernel: bool,
+}
+
+/// The answer to `ntpguard allowlist update`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Updated {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// What is granted now and was not before.
+    pub added: Vec<IpNet>,
+    /// What was granted before and still is.
+    pub kept: Vec<IpNet>,
+    /// What was granted before and is no more.
+    pub removed: Vec<IpNet>,
+    /// Names that could not be resolved, with the reason; their addresses are kept.
+    pub failed: BTreeMap<String, String>,
+    /// What is wrong with the configuration files.
+    pub problems: Vec<Problem>,
+    /// Whether the kernel's tables follow; they do not while nothing is loaded.
+    pub in_kernel: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use ntpguard_common::tables::Role;
+
+    use super::*;
+
+    #[test]
+    fn all_who_vouch_for_an_address_stand_in_one_row() {
+        let claim = |origin, ends: Option<u32>, name: Option<&str>| Claim {
+            prefix: "192.0.2.1/32".parse().unwrap(),
+            role: Some(Role::Server),
+            origin,
+            name: name.map(str::to_owned),
+            place: None,
+            ends: ends.map(BootSeconds),
+            comment: None,
+        };
+        let claims = [
+            claim(Origin::Manual, Some(50), None),
+            claim(Origin::Dns, Some(70), Some("a.example")),
+            claim(Origin::Dns, Some(60), Some("a.example")),
+        ];
+        let listing = Listing::of(&claims, BootSeconds(10));
+        assert_eq!(listing.rows.len(), 1);
+        let row = &listing.rows[0];
+        assert_eq!(row.origins, ["dns", "manual"]);
+        assert_eq!(row.names, ["a.example"]);
+        assert_eq!(row.ends_in, Some(60));
+        let forever = [claims[0].clone(), claim(Origin::Config, None, None)];
+        assert_eq!(Listing::of(&forever, BootSeconds(10)).rows[0].ends_in, None);
+    }
+}
