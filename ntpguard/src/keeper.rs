@@ -24,6 +24,7 @@ use crate::{
     daemon::protocol::{Addition, Removal},
     datapath::{Incomplete, Tables},
     report::{self, Edited, Listing, SCHEMA, Status, Updated},
+    resolve::{Answer, Failure, Question},
     sources::{self, Source},
 };
 
@@ -142,6 +143,25 @@ impl Keeper {
             let reading = source.read(self.origins.serve);
             self.book
                 .read(&source.to_string(), &source.path, reading, now);
+        }
+    }
+
+    /// Takes what came of a question to DNS.
+    pub fn resolved(&mut self, question: &Question, result: Result<Answer, Failure>) {
+        let now = BootSeconds::now();
+        let names = &mut self.book.names;
+        match result {
+            Ok(answer) => {
+                tracing::debug!("{question}: {} addresses", answer.addresses.len());
+                for (address, why) in &answer.refused {
+                    tracing::warn!("{question}: DNS says {address}, which is refused: {why}");
+                }
+                names.answered(question, &answer, now, fastrand::f64());
+            }
+            Err(failure) => {
+                tracing::warn!("{question}: {failure}; its addresses stay, and it is asked again");
+                names.failed(question, &failure, now, fastrand::f64());
+            }
         }
     }
 

@@ -1,12 +1,15 @@
 //! What bpftool says, read from its JSON.
 
-use std::{collections::BTreeMap, ffi::OsStr, path::Path, process::Command};
+use std::{collections::BTreeMap, ffi::OsStr, path::Path, process::Command, time::Duration};
 
 use anyhow::{Context, Result};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::{namespace::Namespace, process};
+use crate::{namespace::Namespace, process, wait::eventually};
+
+/// How long a list that changes while it is made is asked for again.
+const LIST_LIMIT: Duration = Duration::from_secs(5);
 
 /// One entry of a map as its BTF formats it: struct fields by name.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -87,9 +90,11 @@ pub fn prog_show(path: &Path) -> Result<Value> {
 ///
 /// When bpftool fails.
 pub fn link_list() -> Result<Vec<Value>> {
-    Ok(serde_json::from_value(bpftool(
-        ["-f", "link", "list"].map(OsStr::new),
-    )?)?)
+    // bpftool gives up where a link that it has just seen is gone: another test's, mostly.
+    let links = eventually(LIST_LIMIT, "a list of links", || {
+        bpftool(["-f", "link", "list"].map(OsStr::new))
+    })?;
+    Ok(serde_json::from_value(links)?)
 }
 
 /// Programs attached to the interfaces of a namespace, by hook: `xdp`, `tc`, `flow_dissector`…
@@ -98,7 +103,9 @@ pub fn link_list() -> Result<Vec<Value>> {
 ///
 /// When bpftool fails.
 pub fn net(namespace: &Namespace) -> Result<BTreeMap<String, Vec<Value>>> {
-    let printed = namespace.run(&["bpftool", "-j", "net", "show"])?;
+    let printed = eventually(LIST_LIMIT, "a list of attached programs", || {
+        namespace.run(&["bpftool", "-j", "net", "show"])
+    })?;
     let hooks: Vec<BTreeMap<String, Vec<Value>>> =
         serde_json::from_str(&printed).with_context(|| format!("not JSON: {printed}"))?;
     Ok(hooks.into_iter().flatten().collect())

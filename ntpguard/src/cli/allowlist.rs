@@ -12,13 +12,14 @@ use ntpguard::{
         protocol::{Addition, Removal, Reply, Request},
     },
     datapath::Tables,
-    keeper::Keeper,
+    keeper::{Keeper, KeeperError},
     report::{Edited, ListRow, Listing, Updated},
     resolve::Resolver,
     sources::Severity,
 };
 
 use super::{
+    WRONG_USAGE,
     args::{AllowlistCommand, GuardArgs},
     ask::{Doer, ask, unexpected},
     output,
@@ -34,6 +35,10 @@ pub(crate) async fn run(guard: &GuardArgs, command: AllowlistCommand) -> Result<
             comment,
             json,
         } => {
+            if roles.len() > 1 && roles.iter().any(|role| role == "none") {
+                eprintln!("ntpguard: {}", KeeperError::NoneAndMore);
+                return Ok(ExitCode::from(WRONG_USAGE));
+            }
             let addition = Addition {
                 prefix,
                 roles,
@@ -211,11 +216,7 @@ async fn update_myself(guard: &GuardArgs) -> Result<Updated> {
             (question, result)
         });
     for (question, result) in join_all(asked).await {
-        let jitter = fastrand::f64();
-        match result {
-            Ok(answer) => keeper.book.names.answered(&question, &answer, now, jitter),
-            Err(failure) => keeper.book.names.failed(&question, &failure, now, jitter),
-        }
+        keeper.resolved(&question, result);
     }
     keeper
         .commit(tables.as_mut(), now)

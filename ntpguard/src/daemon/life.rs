@@ -114,7 +114,7 @@ impl<'a> Daemon<'a> {
             };
             match event {
                 Event::Shutdown => return false,
-                Event::Resolved(question, result) => self.resolved(&question, result),
+                Event::Resolved(question, result) => self.keeper.resolved(&question, result),
                 Event::Called(Call {
                     request: Request::Yield,
                     answer,
@@ -172,24 +172,6 @@ impl<'a> Daemon<'a> {
                 let result = resolver.ask(&question).await;
                 (question, result)
             }));
-        }
-    }
-
-    fn resolved(&mut self, question: &Question, result: Result<Answer, Failure>) {
-        let now = BootSeconds::now();
-        let names = &mut self.keeper.book.names;
-        match result {
-            Ok(answer) => {
-                tracing::debug!("{question}: {} addresses", answer.addresses.len());
-                for (address, why) in &answer.refused {
-                    tracing::warn!("{question}: DNS says {address}, which is refused: {why}");
-                }
-                names.answered(question, &answer, now, fastrand::f64());
-            }
-            Err(failure) => {
-                tracing::warn!("{question}: {failure}; its addresses stay, and it is asked again");
-                names.failed(question, &failure, now, fastrand::f64());
-            }
         }
     }
 
@@ -290,15 +272,16 @@ impl<'a> Daemon<'a> {
             tracing::error!("{error}");
         }
         self.updates.clear();
+        // Before the pins go, and with them the lock that keeps a successor from making its own.
+        drop(std::fs::remove_file(control::socket_path(
+            &options.state_dir,
+        )));
         if !yielded && !options.persist {
             self.guard.detach()?;
             tracing::info!("detached");
         } else {
             tracing::info!("ending; the programs stay attached");
         }
-        drop(std::fs::remove_file(control::socket_path(
-            &options.state_dir,
-        )));
         drop(lock);
         Ok(())
     }

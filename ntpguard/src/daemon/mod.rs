@@ -11,8 +11,9 @@ pub mod watch;
 
 use std::{collections::BTreeSet, future::Future, path::PathBuf, time::Duration};
 
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use thiserror::Error;
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::timeout};
 
 use self::{
     control::ControlError,
@@ -29,6 +30,9 @@ use crate::{
 
 /// How long a start waits for a command that holds the lock, or for a daemon to yield.
 const LOCK_WAIT: Duration = Duration::from_secs(10);
+
+/// How long a start waits for the first addresses of names.
+const FIRST_ANSWERS: Duration = Duration::from_secs(2);
 
 /// What to guard, and how.
 #[derive(Clone, Debug)]
@@ -91,9 +95,16 @@ pub async fn run(options: Options, shutdown: impl Future<Output = ()>) -> Result
     }
     report_problems(&keeper, &BTreeSet::new());
 
+    let resolver = match keeper.origins.resolvers.as_slice() {
+        [] => Resolver::from_system(),
+        servers => Resolver::with_servers(servers),
+    };
+    learn(&mut keeper, &resolver).await;
+
     let (calls, called) = mpsc::channel(16);
     let listener = control::listen(&control::socket_path(&options.state_dir))?;
 
+    let now = BootSeconds::now();
     let wanted = keeper.projection(now);
     let guard = Guard::start(
         &datapath::Options {
@@ -112,14 +123,32 @@ pub async fn run(options: Options, shutdown: impl Future<Output = ()>) -> Result
     announce(&guard, &keeper, options.mode);
     let serving = tokio::spawn(control::serve(listener, calls));
 
-    let resolver = match keeper.origins.resolvers.as_slice() {
-        [] => Resolver::from_system(),
-        servers => Resolver::with_servers(servers),
-    };
     let mut daemon = Daemon::new(keeper, guard);
     let yielded = daemon.live(&resolver, called, shutdown).await;
     serving.abort();
     daemon.end(&options, yielded, lock)
+}
+
+/// Asks for the names that nothing is known of, before anything is dropped for the lack of them: a
+/// time daemon that runs already is to lose no reply.
+async fn learn(keeper: &mut Keeper, resolver: &Resolver) {
+    let mut asked: FuturesUnordered<_> = keeper
+        .book
+        .names
+        .unknown()
+        .map(|question| async move {
+            let result = resolver.ask(&question).await;
+            (question, result)
+        })
+        .collect();
+    let answers = async {
+        while let Some((question, result)) = asked.next().await {
+            keeper.resolved(&question, result);
+        }
+    };
+    if timeout(FIRST_ANSWERS, answers).await.is_err() {
+        tracing::warn!("DNS is slow: guarding starts without the addresses of all names");
+    }
 }
 
 /// Takes the lock of the pin directory, from a living daemon if it is to be replaced.

@@ -20,7 +20,7 @@ use super::{
 )]
 #[serde(rename_all = "lowercase")]
 pub enum AttachMode {
-    /// In the driver, or else in the network stack.
+    /// In the driver or, where it cannot, in the network stack.
     #[default]
     Auto,
     /// In the driver alone.

@@ -28,10 +28,10 @@ const SIZED: [&str; 4] = [
 )]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
-    /// They are dropped.
+    /// Drop packets that are not admitted.
     #[default]
     Enforce,
-    /// They pass, and are counted apart.
+    /// Pass every packet, and count what would be dropped.
     Monitor,
 }
 

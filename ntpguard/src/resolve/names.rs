@@ -64,6 +64,12 @@ impl Names {
         due.map(|(question, _)| question.clone()).collect()
     }
 
+    /// The questions that no address is known for.
+    pub fn unknown(&self) -> impl Iterator<Item = Question> {
+        let unknown = self.names.iter().filter(|(_, name)| name.held.is_empty());
+        unknown.map(|(question, _)| question.clone())
+    }
+
     /// Notes that a question is being asked, until [`answered`](Self::answered) or
     /// [`failed`](Self::failed).
     pub fn asking(&mut self, question: &Question) {
