@@ -37,8 +37,12 @@ fn main() -> Result<()> {
     };
 
     // Building core for the BPF target takes cargo's -Z build-std, which stable has behind this.
+    // What that cargo prints would all come out as warnings; errors and lints still do.
     // SAFETY: a build script is a process of its own, and no other thread of it runs yet.
-    unsafe { env::set_var("RUSTC_BOOTSTRAP", "1") };
+    unsafe {
+        env::set_var("RUSTC_BOOTSTRAP", "1");
+        env::set_var("CARGO_TERM_QUIET", "true");
+    }
 
     let package = workspace.join("ntpguard-ebpf");
     let root_dir = package

@@ -4,8 +4,9 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use futures_util::future::join_all;
+use ipnet::IpNet;
 use ntpguard::{
-    allowlist::state::StateFile,
+    allowlist::{claim::is_address, state::StateFile},
     clock::BootSeconds,
     daemon::{
         control,
@@ -85,7 +86,7 @@ fn list_table(listing: &Listing) -> String {
     }
     let rows = listing.rows.iter().map(|row| {
         vec![
-            shown(row),
+            shown(&row.prefix),
             row.role.clone(),
             row.origins.join(", "),
             why(row),
@@ -96,11 +97,11 @@ fn list_table(listing: &Listing) -> String {
 }
 
 /// A single address is shown as one.
-fn shown(row: &ListRow) -> String {
-    if row.prefix.prefix_len() == row.prefix.max_prefix_len() {
-        row.prefix.addr().to_string()
+fn shown(prefix: &IpNet) -> String {
+    if is_address(prefix) {
+        prefix.addr().to_string()
     } else {
-        row.prefix.to_string()
+        prefix.to_string()
     }
 }
 
@@ -155,11 +156,11 @@ fn open(guard: &GuardArgs, keeper: &mut Keeper) -> Result<Option<Tables>> {
 }
 
 fn edit_text(edited: &Edited, added: bool) -> String {
-    let roles = edited.roles.join(", ");
+    let (prefix, roles) = (shown(&edited.prefix), edited.roles.join(", "));
     let done = match (added, edited.changed) {
-        (true, true) => format!("{} may be: {roles}\n", edited.prefix),
-        (true, false) => format!("{} could be {roles} before\n", edited.prefix),
-        (false, _) => format!("{} may no longer be, by hand: {roles}\n", edited.prefix),
+        (true, true) => format!("granted {prefix}: {roles}\n"),
+        (true, false) => format!("{prefix} was granted before: {roles}\n"),
+        (false, _) => format!("taken back from {prefix}: {roles}\n"),
     };
     done + unless_in_kernel(edited.in_kernel)
 }
@@ -225,8 +226,14 @@ async fn update_myself(guard: &GuardArgs) -> Result<Updated> {
 }
 
 fn update_text(updated: &Updated) -> String {
-    let added = updated.added.iter().map(|prefix| format!("+ {prefix}"));
-    let removed = updated.removed.iter().map(|prefix| format!("- {prefix}"));
+    let added = updated
+        .added
+        .iter()
+        .map(|prefix| format!("+ {}", shown(prefix)));
+    let removed = updated
+        .removed
+        .iter()
+        .map(|prefix| format!("- {}", shown(prefix)));
     let failed = updated
         .failed
         .iter()

@@ -81,10 +81,9 @@ fn text(status: &Status) -> String {
     }
     for source in &status.sources {
         lines.push(format!(
-            "source    {}:{} ({})",
+            "source    {}:{}",
             source.dialect,
-            source.path.display(),
-            source.why
+            source.path.display()
         ));
     }
     lines.extend(status.names.iter().map(name_line));

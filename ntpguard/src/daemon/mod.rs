@@ -199,14 +199,19 @@ fn announce(guard: &Guard, keeper: &Keeper, mode: Mode) {
         );
     }
     let held = keeper.projected();
+    let without_addresses = keeper.book.names.unknown().count();
     tracing::info!(
-        "{} with {} addresses and {} prefixes granted; {} names to resolve",
+        "{}; granted: {} single addresses, {} prefixes{}",
         match mode {
             Mode::Enforce => "guarding",
-            Mode::Monitor => "monitoring, dropping nothing,",
+            Mode::Monitor => "monitoring, dropping nothing",
         },
         held.addresses.len(),
         held.prefixes.len(),
-        keeper.book.names.status(BootSeconds::now()).len(),
+        if without_addresses == 0 {
+            String::new()
+        } else {
+            format!("; names without an address yet: {without_addresses}")
+        },
     );
 }
