@@ -24,7 +24,7 @@ use crate::{
     daemon::protocol::{Addition, Removal},
     datapath::{Incomplete, Tables},
     report::{self, Edited, Listing, SCHEMA, Status, Updated},
-    resolve::{Answer, Failure, Question},
+    resolve::{Answer, Failure, Question, Resolver},
     sources::{self, Source},
 };
 
@@ -46,6 +46,16 @@ pub struct Origins {
     pub resolvers: Vec<SocketAddr>,
     /// Whether a configuration that serves everybody grants that.
     pub serve: bool,
+}
+
+impl Origins {
+    /// Who is asked for names.
+    pub fn resolver(&self) -> Resolver {
+        match self.resolvers.as_slice() {
+            [] => Resolver::from_system(),
+            servers => Resolver::with_servers(servers),
+        }
+    }
 }
 
 /// An allowlist that could not be changed.
@@ -163,11 +173,6 @@ impl Keeper {
                 names.failed(question, &failure, now, fastrand::f64());
             }
         }
-    }
-
-    /// What the tables are to hold, without writing it.
-    pub fn projection(&self, now: BootSeconds) -> Projection {
-        self.book.projection(now)
     }
 
     /// Tells what the tables hold, so that from here on only differences are written.

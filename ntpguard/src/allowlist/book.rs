@@ -142,15 +142,11 @@ impl Book {
         self.names.want(questions, now);
     }
 
-    fn wants(&self) -> impl Iterator<Item = (&str, &Want)> {
+    /// What the sources ask for, with the source that does.
+    pub fn wants(&self) -> impl Iterator<Item = (&str, &Want)> {
         self.sources
             .iter()
             .flat_map(|(id, source)| source.wants.iter().map(move |want| (id.as_str(), want)))
-    }
-
-    /// What the sources ask for, with the source that does.
-    pub fn wanted(&self) -> impl Iterator<Item = (&str, &Want)> {
-        self.wants()
     }
 
     /// What is wrong with the sources, as last read.

@@ -15,7 +15,6 @@ use ntpguard::{
     datapath::Tables,
     keeper::{Keeper, KeeperError},
     report::{Edited, ListRow, Listing, Updated},
-    resolve::Resolver,
     sources::Severity,
 };
 
@@ -200,22 +199,16 @@ async fn update_myself(guard: &GuardArgs) -> Result<Updated> {
     let mut keeper = Keeper::open(state(guard), origins, now)?;
     let mut tables = open(guard, &mut keeper)?;
     if tables.is_none() {
-        keeper.adopt(Keeper::reopen(state(guard), now)?.projection(now));
+        keeper.adopt(Keeper::reopen(state(guard), now)?.book.projection(now));
     }
     let before = keeper.projected().clone();
-    let resolver = match keeper.origins.resolvers.as_slice() {
-        [] => Resolver::from_system(),
-        servers => Resolver::with_servers(servers),
-    };
+    let resolver = keeper.origins.resolver();
     let asked = keeper
         .book
         .names
         .due(now)
         .into_iter()
-        .map(|question| async {
-            let result = resolver.ask(&question).await;
-            (question, result)
-        });
+        .map(|question| resolver.look_up(question));
     for (question, result) in join_all(asked).await {
         keeper.resolved(&question, result);
     }

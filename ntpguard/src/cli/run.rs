@@ -63,7 +63,7 @@ fn check(options: &Options) -> Result<ExitCode> {
             now,
         );
     }
-    for (_, want) in book.wanted() {
+    for (_, want) in book.wants() {
         if let Want::Source {
             host: Host::Name(name),
             roles,

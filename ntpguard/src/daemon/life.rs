@@ -20,6 +20,7 @@ use crate::{
     clock::BootSeconds,
     datapath::{Guard, Lock},
     keeper::{Keeper, KeeperError},
+    report::Edited,
     resolve::{Answer, Failure, Question, Resolver},
     sources::Severity,
 };
@@ -115,15 +116,10 @@ impl<'a> Daemon<'a> {
             match event {
                 Event::Shutdown => return false,
                 Event::Resolved(question, result) => self.keeper.resolved(&question, result),
-                Event::Called(Call {
-                    request: Request::Yield,
-                    answer,
-                }) => {
-                    drop(answer.send(Reply::Yielding));
-                    return true;
-                }
                 Event::Called(call) => {
-                    self.called(call);
+                    if self.called(call) {
+                        return true;
+                    }
                     self.watch(watch.as_mut());
                 }
                 Event::Changed => settled = Some(Instant::now() + SETTLE),
@@ -168,50 +164,43 @@ impl<'a> Daemon<'a> {
             .take(free)
         {
             self.keeper.book.names.asking(&question);
-            self.asked.push(Box::pin(async move {
-                let result = resolver.ask(&question).await;
-                (question, result)
-            }));
+            self.asked.push(Box::pin(resolver.look_up(question)));
         }
     }
 
-    fn called(&mut self, call: Call) {
+    /// Does what a command asks and answers it; says whether that was to leave the guard to a
+    /// successor.
+    fn called(&mut self, call: Call) -> bool {
         let now = BootSeconds::now();
+        let yields = matches!(call.request, Request::Yield);
         let tables = Some(&mut self.guard.tables);
-        let edited = match call.request {
-            Request::Add(addition) => self.keeper.add(&addition, tables, now),
-            Request::Remove(removal) => self.keeper.remove(&removal, tables, now),
-            Request::Status => {
-                let status = status::of(&self.keeper, &self.guard, now).map(|mut status| {
-                    status.trouble.clone_from(&self.trouble);
-                    status
-                });
-                return reply(
-                    call.answer,
-                    status.map(|status| Reply::Status(Box::new(status))),
-                );
-            }
-            Request::List => {
-                return reply(
-                    call.answer,
-                    Ok::<_, KeeperError>(Reply::List(self.keeper.list(now))),
-                );
-            }
-            Request::Update | Request::Yield => {
+        let answer = match call.request {
+            Request::Add(addition) => edited(self.keeper.add(&addition, tables, now)),
+            Request::Remove(removal) => edited(self.keeper.remove(&removal, tables, now)),
+            Request::Status => self.status(now),
+            Request::List => Reply::List(self.keeper.list(now)),
+            Request::Yield => Reply::Yielding,
+            Request::Update => {
                 let before = self.keeper.projected().clone();
                 self.read_sources();
                 self.keeper.book.names.hurry(now);
                 self.updates.push((call.answer, before));
-                return;
+                return false;
             }
         };
-        reply(
-            call.answer,
-            edited.map(|mut edited| {
-                edited.in_kernel = true;
-                Reply::Edited(edited)
-            }),
-        );
+        // Whoever asked may have gone.
+        drop(call.answer.send(answer));
+        yields
+    }
+
+    fn status(&self, now: BootSeconds) -> Reply {
+        match status::of(&self.keeper, &self.guard, now) {
+            Ok(mut status) => {
+                status.trouble.clone_from(&self.trouble);
+                Reply::Status(Box::new(status))
+            }
+            Err(error) => Reply::Failed(error.to_string()),
+        }
     }
 
     fn finish_updates(&mut self) {
@@ -287,8 +276,13 @@ impl<'a> Daemon<'a> {
     }
 }
 
-fn reply<E: std::fmt::Display>(to: oneshot::Sender<Reply>, result: Result<Reply, E>) {
-    let answer = result.unwrap_or_else(|error| Reply::Failed(error.to_string()));
-    // Whoever asked may have gone.
-    drop(to.send(answer));
+/// The answer to an edit. The daemon's edits are in the kernel's tables.
+fn edited(result: Result<Edited, KeeperError>) -> Reply {
+    match result {
+        Ok(edited) => Reply::Edited(Edited {
+            in_kernel: true,
+            ..edited
+        }),
+        Err(error) => Reply::Failed(error.to_string()),
+    }
 }

@@ -95,17 +95,14 @@ pub async fn run(options: Options, shutdown: impl Future<Output = ()>) -> Result
     }
     report_problems(&keeper, &BTreeSet::new());
 
-    let resolver = match keeper.origins.resolvers.as_slice() {
-        [] => Resolver::from_system(),
-        servers => Resolver::with_servers(servers),
-    };
+    let resolver = keeper.origins.resolver();
     learn(&mut keeper, &resolver).await;
 
     let (calls, called) = mpsc::channel(16);
     let listener = control::listen(&control::socket_path(&options.state_dir))?;
 
     let now = BootSeconds::now();
-    let wanted = keeper.projection(now);
+    let wanted = keeper.book.projection(now);
     let guard = Guard::start(
         &datapath::Options {
             pin_dir: options.pin_dir.clone(),
@@ -136,10 +133,7 @@ async fn learn(keeper: &mut Keeper, resolver: &Resolver) {
         .book
         .names
         .unknown()
-        .map(|question| async move {
-            let result = resolver.ask(&question).await;
-            (question, result)
-        })
+        .map(|question| resolver.look_up(question))
         .collect();
     let answers = async {
         while let Some((question, result)) = asked.next().await {

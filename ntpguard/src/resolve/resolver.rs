@@ -84,6 +84,12 @@ impl Resolver {
             .unwrap_or(Err(Failure::Timeout))
     }
 
+    /// As [`Self::ask`], for many questions at once: the answer comes with its question.
+    pub async fn look_up(&self, question: Question) -> (Question, Result<Answer, Failure>) {
+        let result = self.ask(&question).await;
+        (question, result)
+    }
+
     async fn ask_hosts_then_dns(&self, question: &Question) -> Result<Answer, Failure> {
         let in_hosts = self.in_hosts(question);
         if !in_hosts.is_empty() {
