@@ -164,13 +164,23 @@ impl Drop for Lock {
 }
 
 pub(super) fn make_dir(dir: &Path) -> Result<(), Error> {
-    match DirBuilder::new().recursive(true).mode(0o700).create(dir) {
-        Ok(()) => Ok(()),
-        Err(error) if error.raw_os_error() == Some(nix::libc::EPERM) && dotted(dir) => {
-            Err(Error::DottedName(dir.to_owned()))
+    loop {
+        match DirBuilder::new().recursive(true).mode(0o700).create(dir) {
+            Ok(()) => return Ok(()),
+            Err(error) if error.raw_os_error() == Some(nix::libc::EPERM) && dotted(dir) => {
+                return Err(Error::DottedName(dir.to_owned()));
+            }
+            // Whoever held the lock removed the directory between the kernel's answer and the
+            // builder's look at what is there.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && !is_other(dir) => {}
+            Err(error) => return Err(Error::system(format!("make {}", dir.display()), error)),
         }
-        Err(error) => Err(Error::system(format!("make {}", dir.display()), error)),
     }
+}
+
+/// Whether something that is not a directory has this name.
+fn is_other(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok() && !path.is_dir()
 }
 
 fn dotted(dir: &Path) -> bool {

@@ -2,6 +2,7 @@
 
 mod attaching;
 mod harness;
+mod locking;
 mod restarting;
 mod stopping;
 mod writing;
