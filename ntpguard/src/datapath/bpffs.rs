@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use nix::{
+    errno::Errno,
     mount::{MsFlags, mount},
     sys::statfs::{BPF_FS_MAGIC, statfs},
 };
@@ -15,8 +16,8 @@ const USUAL: &str = "/sys/fs/bpf";
 /// Checks that `dir`, or what of it exists, is on a BPF file system. Where it is below the usual
 /// place and nothing is mounted there, mounts it.
 pub(super) fn require(dir: &Path) -> Result<(), Error> {
-    let existing = deepest_existing(dir);
-    if is_bpffs(&existing)? {
+    let (existing, is_bpffs) = deepest_existing(dir)?;
+    if is_bpffs {
         return Ok(());
     }
     let usual = Path::new(USUAL);
@@ -37,13 +38,10 @@ pub(super) fn require(dir: &Path) -> Result<(), Error> {
 
 /// Whether `dir` exists; one that is elsewhere is refused.
 pub(super) fn holds(dir: &Path) -> Result<bool, Error> {
-    if !dir.exists() {
-        return Ok(false);
-    }
-    if is_bpffs(dir)? {
-        Ok(true)
-    } else {
-        Err(not_bpffs(dir))
+    match is_bpffs(dir)? {
+        None => Ok(false),
+        Some(true) => Ok(true),
+        Some(false) => Err(not_bpffs(dir)),
     }
 }
 
@@ -59,17 +57,27 @@ fn not_bpffs(dir: &Path) -> Error {
     }
 }
 
-fn is_bpffs(path: &Path) -> Result<bool, Error> {
-    let answer = statfs(path)
-        .map_err(|errno| Error::system(format!("look at {}", path.display()), errno.into()))?;
-    Ok(answer.filesystem_type() == BPF_FS_MAGIC)
+/// Whether `path` is on a BPF file system; `None` where nothing has this name. One question, since
+/// whoever holds the lock may take the directory away between two.
+fn is_bpffs(path: &Path) -> Result<Option<bool>, Error> {
+    match statfs(path) {
+        Ok(answer) => Ok(Some(answer.filesystem_type() == BPF_FS_MAGIC)),
+        Err(Errno::ENOENT) => Ok(None),
+        Err(errno) => Err(Error::system(
+            format!("look at {}", path.display()),
+            errno.into(),
+        )),
+    }
 }
 
-fn deepest_existing(dir: &Path) -> PathBuf {
-    dir.ancestors()
-        .find(|path| path.exists())
-        .unwrap_or(Path::new("/"))
-        .to_owned()
+/// The part of `dir` that exists, and whether that is on a BPF file system.
+fn deepest_existing(dir: &Path) -> Result<(PathBuf, bool), Error> {
+    for path in dir.ancestors() {
+        if let Some(is_bpffs) = is_bpffs(path)? {
+            return Ok((path.to_owned(), is_bpffs));
+        }
+    }
+    Ok((PathBuf::from("/"), false))
 }
 
 #[cfg(test)]

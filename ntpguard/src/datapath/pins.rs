@@ -180,7 +180,7 @@ pub(super) fn make_dir(dir: &Path) -> Result<(), Error> {
 
 /// Whether something that is not a directory has this name.
 fn is_other(path: &Path) -> bool {
-    fs::symlink_metadata(path).is_ok() && !path.is_dir()
+    fs::symlink_metadata(path).is_ok_and(|found| !found.is_dir())
 }
 
 fn dotted(dir: &Path) -> bool {

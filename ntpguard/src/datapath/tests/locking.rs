@@ -10,7 +10,7 @@ fn a_directory_that_goes_while_another_makes_it_is_made_again() {
     let pins = Pins::new();
     let turn = || {
         let pins = PinDir::new(&pins.0);
-        for _ in 0..2_000 {
+        for _ in 0..10_000 {
             drop(pins.lock(Duration::from_secs(10)).unwrap());
         }
     };
