@@ -62,7 +62,8 @@ fn not_bpffs(dir: &Path) -> Error {
 fn is_bpffs(path: &Path) -> Result<Option<bool>, Error> {
     match statfs(path) {
         Ok(answer) => Ok(Some(answer.filesystem_type() == BPF_FS_MAGIC)),
-        Err(Errno::ENOENT) => Ok(None),
+        // EPERM is a BPF file system's word on names with a dot (bpf_lookup in kernel/bpf/inode.c).
+        Err(Errno::ENOENT | Errno::EPERM) => Ok(None),
         Err(errno) => Err(Error::system(
             format!("look at {}", path.display()),
             errno.into(),
