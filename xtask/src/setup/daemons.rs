@@ -2,8 +2,10 @@
 //! exclude one another, and would start, and set the clock.
 
 use std::{
+    env,
     ffi::OsStr,
     fs,
+    os::unix::fs::symlink,
     path::{Path, PathBuf},
 };
 
@@ -13,16 +15,76 @@ use super::{Plan, Step};
 use crate::{apt, command, workspace::Workspace};
 
 /// The packages, each unpacked into `.toolchain/daemons/PACKAGE`.
-const PACKAGES: [&str; 3] = ["chrony", "ntpsec", "ntpsec-ntpdig"];
-/// The programs that must run from there, and how each tells its version.
-const PROGRAMS: [(&str, &str); 5] = [
-    ("chrony/usr/sbin/chronyd", "-v"),
-    ("chrony/usr/bin/chronyc", "-v"),
-    ("ntpsec/usr/sbin/ntpd", "--version"),
-    // Python, with the modules of the package python3-ntp, which is installed.
-    ("ntpsec/usr/bin/ntpq", "--version"),
-    ("ntpsec-ntpdig/usr/bin/ntpdig", "--version"),
+const PACKAGES: [&str; 6] = [
+    "chrony",
+    "libsystemd-shared",
+    "ntpsec",
+    "ntpsec-ntpdig",
+    "openntpd",
+    "systemd-timesyncd",
 ];
+
+/// A program that must run from there.
+struct Program {
+    path: &'static str,
+    /// With these it ends at once.
+    arguments: &'static [&'static str],
+    /// Its exit code then. Without one of its libraries, a program ends with 127.
+    code: i32,
+}
+
+const PROGRAMS: [Program; 7] = [
+    Program::new("chrony/usr/sbin/chronyd", &["-v"]),
+    Program::new("chrony/usr/bin/chronyc", &["-v"]),
+    Program::new("ntpsec/usr/sbin/ntpd", &["--version"]),
+    // Python, with the modules of the package python3-ntp, which is installed.
+    Program::new("ntpsec/usr/bin/ntpq", &["--version"]),
+    Program::new("ntpsec-ntpdig/usr/bin/ntpdig", &["--version"]),
+    Program::new("openntpd/usr/sbin/ntpd", &["-n", "-f", "/dev/null"]),
+    // It takes no arguments, says so, and fails.
+    Program {
+        code: 1,
+        ..Program::new("systemd-timesyncd/lib/systemd/systemd-timesyncd", &["-v"])
+    },
+];
+
+impl Program {
+    const fn new(path: &'static str, arguments: &'static [&'static str]) -> Self {
+        Self {
+            path,
+            arguments,
+            code: 0,
+        }
+    }
+
+    /// What is wrong with it, below `directory`.
+    fn failure(&self, directory: &Path) -> Option<String> {
+        let mut command = command::program(directory.join(self.path));
+        command.args(self.arguments);
+        command.env("LD_LIBRARY_PATH", systemd_libraries(directory));
+        let shown = command::shown(&command);
+        match command.output() {
+            Err(error) => Some(format!("`{shown}` does not start: {error}")),
+            Ok(output) if output.status.code() == Some(self.code) => None,
+            Ok(output) => {
+                let complaint = String::from_utf8_lossy(&output.stderr);
+                Some(format!(
+                    "`{shown}` ended with {}:\n{complaint}",
+                    output.status
+                ))
+            }
+        }
+    }
+}
+
+/// Where the library is that systemd's programs share, which must be of their own version.
+fn systemd_libraries(directory: &Path) -> PathBuf {
+    let triplet = format!("{}-linux-gnu", env::consts::ARCH);
+    directory
+        .join("libsystemd-shared/usr/lib")
+        .join(triplet)
+        .join("systemd")
+}
 
 /// The time daemons.
 pub(super) struct Daemons;
@@ -35,7 +97,7 @@ impl Step for Daemons {
         let packages = PACKAGES.join(", ");
         Ok(Some(Plan {
             what: format!("unpack {packages} into .toolchain, and install the libraries they need"),
-            cost: "1 MB; the daemons themselves are not installed",
+            cost: "3 MB; the daemons themselves are not installed",
         }))
     }
 
@@ -43,7 +105,8 @@ impl Step for Daemons {
         let directory = directory(workspace);
         ensure!(
             apt::exists(),
-            "this machine has no apt: put chrony's and NTPsec's programs below {} by hand",
+            "this machine has no apt: put the programs of {} below {} by hand",
+            PACKAGES.join(", "),
             directory.display()
         );
         apt::update()?;
@@ -51,7 +114,9 @@ impl Step for Daemons {
         fs::create_dir_all(&directory)?;
         let mut libraries = Vec::new();
         for (package, file) in PACKAGES.iter().zip(&files) {
-            apt::unpack(file, &directory.join(package))?;
+            let place = directory.join(package);
+            apt::unpack(file, &place)?;
+            merge_usr(&place)?;
             libraries.extend(
                 apt::dependencies(file)?
                     .into_iter()
@@ -102,20 +167,26 @@ fn file_of(package: &str, files: &[PathBuf]) -> Result<PathBuf> {
         .with_context(|| format!("apt did not download {package}"))
 }
 
-/// What a program cannot run without, of all that a package asks for to be installed.
+/// Has the files of `/usr/lib` in `/lib` as well: distributions moved them there, at their own pace.
+fn merge_usr(place: &Path) -> Result<()> {
+    let lib = place.join("lib");
+    if place.join("usr/lib").exists() && !lib.exists() {
+        symlink("usr/lib", &lib).with_context(|| format!("{} cannot be made", lib.display()))?;
+    }
+    Ok(())
+}
+
+/// What a program cannot run without, of all that a package asks for to be installed, and that is
+/// not unpacked anyway.
 fn is_library(package: &str) -> bool {
-    package.starts_with("lib") || package == "python3-ntp"
+    (package.starts_with("lib") || package == "python3-ntp") && !PACKAGES.contains(&package)
 }
 
 /// The programs that do not run, with what they say.
 fn failures(directory: &Path) -> Vec<String> {
-    let try_one = |(program, argument): &(&str, &str)| {
-        command::read(command::program(directory.join(program)).arg(argument)).err()
-    };
     PROGRAMS
         .iter()
-        .filter_map(try_one)
-        .map(|error| format!("{error:#}"))
+        .filter_map(|program| program.failure(directory))
         .collect()
 }
 
@@ -147,6 +218,7 @@ mod tests {
             "libcap2",
             "ucf",
             "libseccomp2",
+            "libsystemd-shared",
             "python3-ntp",
             "init-system-helpers",
         ];

@@ -5,6 +5,7 @@ mod components;
 mod daemons;
 mod kernels;
 mod linker;
+mod ntpd_rs;
 mod packages;
 pub(crate) mod toolchain;
 
@@ -67,6 +68,7 @@ fn steps(purpose: Purpose) -> Vec<Box<dyn Step>> {
         steps.push(Box::new(components::Components));
         steps.push(Box::new(packages::Packages));
         steps.push(Box::new(daemons::Daemons));
+        steps.push(Box::new(ntpd_rs::NtpdRs));
         steps.push(Box::new(kernels::Kernels));
         steps.push(Box::new(bpffs::Bpffs));
     }
