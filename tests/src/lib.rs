@@ -42,6 +42,7 @@
 
 pub mod bpffs;
 pub mod bpftool;
+pub mod cgroup;
 pub mod config;
 pub mod daemons;
 pub mod dns;

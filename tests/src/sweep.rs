@@ -2,13 +2,21 @@
 
 use std::{fs, path::Path};
 
-use crate::{bpffs, names, namespace};
+use crate::{bpffs, cgroup, names, namespace};
 
-/// Deletes the namespaces and pins of processes that no longer live.
+/// Deletes the namespaces, pins and cgroups of processes that no longer live.
 pub(crate) fn leftovers() {
     for name in orphans(namespace::DIRECTORY, namespace::PREFIX) {
         if let Err(error) = namespace::delete(&name) {
             eprintln!("cannot delete the leftover namespace {name}: {error:#}");
+        }
+    }
+    // Where there are none of version 2 none is left.
+    if let Ok(root) = cgroup::root() {
+        for name in orphans(&root, cgroup::PREFIX) {
+            if let Err(error) = cgroup::remove(&root.join(name)) {
+                eprintln!("cannot remove a leftover cgroup: {error:#}");
+            }
         }
     }
     for name in orphans(bpffs::ROOT, bpffs::PREFIX) {
@@ -19,7 +27,7 @@ pub(crate) fn leftovers() {
 }
 
 /// Names in `directory` that processes made which no longer live.
-fn orphans(directory: &str, prefix: &str) -> Vec<String> {
+fn orphans(directory: impl AsRef<Path>, prefix: &str) -> Vec<String> {
     // Where the directory is missing nothing is left in it.
     let entries = fs::read_dir(directory).into_iter().flatten();
     entries

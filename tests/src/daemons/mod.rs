@@ -19,26 +19,39 @@ use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
 use crate::{
+    cgroup::Cgroup,
     namespace::Namespace,
     process::{self, COMMAND_LIMIT},
 };
 
 pub mod chrony;
+mod clock;
+pub mod ntpd_rs;
 pub mod ntpsec;
+pub mod openntpd;
+pub mod timesyncd;
 
 /// How long a daemon has until it answers its own command-line tool.
 const START_LIMIT: Duration = Duration::from_secs(10);
 
-/// Puts a file of names in the place of the system's, in a mount namespace of its own, and
-/// becomes the daemon: $0 is the file, $@ the daemon.
-const WITH_NAMES: &str = r#"mount --bind "$0" /etc/resolv.conf && exec "$@""#;
+/// Puts a file of names in the place of the system's, in a mount namespace of its own: $0 is the
+/// directory that has it.
+const WITH_NAMES: &str = r#"mount --bind "$0/resolv.conf" /etc/resolv.conf"#;
 
-/// The directory of one daemon: its configuration, its sockets, its `resolv.conf`.
+/// Keeps the right to set the clock from all that follows.
+const WITHOUT_CLOCK: [&str; 3] = [
+    "setpriv",
+    "--bounding-set=-sys_time",
+    "--inh-caps=-sys_time",
+];
+
+/// The directory of one daemon: its configuration, its sockets, its `resolv.conf`; and its cgroup.
 ///
 /// Made before the daemon, it lets a guard read the daemon's configuration and be there first.
 #[derive(Debug)]
 pub struct Setup {
     directory: TempDir,
+    cgroup: Option<Cgroup>,
 }
 
 impl Setup {
@@ -58,10 +71,22 @@ impl Setup {
         // Where nobody listens a look-up fails at once.
         let nameserver = nameserver.unwrap_or(IpAddr::from([127, 0, 0, 1]));
         writeln!(resolv, "nameserver {nameserver}")?;
-        let setup = Self { directory };
+        let setup = Self {
+            directory,
+            cgroup: None,
+        };
         setup.write("resolv.conf", &resolv)?;
         setup.write("ntp.conf", config)?;
         Ok(setup)
+    }
+
+    /// Has the daemon run in this cgroup, where it would be in the test's own.
+    #[must_use]
+    pub fn inside(self, cgroup: &Cgroup) -> Self {
+        Self {
+            cgroup: Some(cgroup.clone()),
+            ..self
+        }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -81,18 +106,23 @@ impl Setup {
     /// A command that runs `program` in `namespace`, with these names and without the right to
     /// set the clock.
     fn confine(&self, namespace: &Namespace, program: &Path) -> Command {
+        self.confine_after(WITH_NAMES, namespace, program)
+    }
+
+    /// As [`Self::confine`], after a line of shell that may change mounts: the daemon's are its
+    /// own. $0 is the directory.
+    fn confine_after(&self, line: &str, namespace: &Namespace, program: &Path) -> Command {
         let mut command = namespace.command("unshare");
         command
             .args(["--mount", "--propagation", "private", "--"])
-            .args([
-                "setpriv",
-                "--bounding-set=-sys_time",
-                "--inh-caps=-sys_time",
-                "--",
-            ])
-            .args(["sh", "-c", WITH_NAMES])
-            .args([self.path("resolv.conf").as_os_str(), program.as_os_str()]);
-        command
+            .args(WITHOUT_CLOCK)
+            .args(["--", "sh", "-c"])
+            .arg(format!(r#"{line} && exec "$@""#))
+            .args([self.directory.path(), program]);
+        match &self.cgroup {
+            Some(cgroup) => cgroup.command(&command),
+            None => command,
+        }
     }
 }
 
@@ -113,14 +143,17 @@ pub fn output_with_nameserver(
     process::output(command, COMMAND_LIMIT)
 }
 
-/// The program at `path` below the directory of daemons: `NTPGUARD_DAEMONS`, or what
-/// `cargo xtask setup` made.
-fn binary(path: &str) -> Result<PathBuf> {
-    let daemons = env::var_os("NTPGUARD_DAEMONS").map_or_else(
+/// The directory of daemons: `NTPGUARD_DAEMONS`, or what `cargo xtask setup` made.
+fn directory() -> PathBuf {
+    env::var_os("NTPGUARD_DAEMONS").map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("../.toolchain/daemons"),
         PathBuf::from,
-    );
-    let binary = daemons.join(path);
+    )
+}
+
+/// The program at `path` below the directory of daemons.
+fn binary(path: &str) -> Result<PathBuf> {
+    let binary = directory().join(path);
     ensure!(
         binary.is_file(),
         "{} is missing: run `cargo xtask setup`, or name another directory with NTPGUARD_DAEMONS",

@@ -4,7 +4,9 @@ use std::{process::Command, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use ntpguard_tests::{
-    daemons::{chrony::Chronyd, ntpsec::Ntpd},
+    daemons::{
+        chrony::Chronyd, ntpd_rs::NtpdRs, ntpsec::Ntpd, openntpd::OpenNtpd, timesyncd::Timesyncd,
+    },
     dns::DnsServer,
     namespace::Namespace,
     process,
@@ -90,14 +92,81 @@ fn ntpsec_synchronises_from_ntpsec_by_a_name() -> Result<()> {
 }
 
 #[test]
+fn openntpd_takes_replies_over_both_families() -> Result<()> {
+    let (_switch, server, client) = pair()?;
+    let _server = Chronyd::serve(&server.namespace)?;
+    let config = format!("server {}\nserver {}\n", server.v4, server.v6);
+    let mut openntpd = OpenNtpd::start(&client.namespace, &config, None)?;
+    openntpd.wait_replies(&server.addresses(), SYNCHRONISED)
+}
+
+#[test]
+fn ntpd_rs_takes_replies_over_both_families() -> Result<()> {
+    let (_switch, server, client) = pair()?;
+    let _server = Chronyd::serve(&server.namespace)?;
+    let config = NtpdRs::servers(&server.addresses());
+    let mut ntpd = NtpdRs::start(&client.namespace, &config, None)?;
+    ntpd.wait_answered(&server.addresses(), SYNCHRONISED)
+}
+
+#[test]
+fn ntpd_rs_steers_a_clock_that_does_not_move() -> Result<()> {
+    let (_switch, server, client) = pair()?;
+    let _server = Chronyd::serve(&server.namespace)?;
+    let config = NtpdRs::servers(&[server.v4.into()]);
+    let mut ntpd = NtpdRs::start(&client.namespace, &config, None)?;
+    eventually(SYNCHRONISED, "ntpd-rs's synchronisation", || {
+        let stratum = ntpd.observe()?["system"]["stratum"].clone();
+        ensure!(stratum == 9, "stratum {stratum}");
+        Ok(())
+    })?;
+    // It goes on where it could have ended for want of the right.
+    ntpd.wait_answered(&[server.v4.into()], SYNCHRONISED)
+}
+
+#[test]
+fn timesyncd_takes_the_time_by_a_name() -> Result<()> {
+    let (_switch, server, client) = pair()?;
+    let dns = DnsServer::start(&server.namespace, server.v4.into())?;
+    dns.set_fixed("time.test", &[server.v4.into()]);
+    let _server = Chronyd::serve(&server.namespace)?;
+    let config = "[Time]\nNTP=\nNTP=time.test\n";
+    let mut timesyncd = Timesyncd::start(&client.namespace, config, Some(dns.address()))?;
+    timesyncd.wait_synchronised(server.v4.into(), SYNCHRONISED)
+}
+
+#[test]
 fn no_daemon_can_set_the_clock() -> Result<()> {
     const CAP_SYS_TIME: u32 = 25;
     let (chrony, ntpsec) = (Namespace::new("chrony")?, Namespace::new("ntpsec")?);
     let (chronyd, ntpd) = (Chronyd::serve(&chrony)?, Ntpd::serve(&ntpsec)?);
-    for pid in [chronyd.id(), ntpd.id()] {
+    let own = [
+        Namespace::new("a")?,
+        Namespace::new("b")?,
+        Namespace::new("c")?,
+    ];
+    let openntpd = OpenNtpd::start(&own[0], "", None)?;
+    let ntpd_rs = NtpdRs::start(&own[1], &NtpdRs::servers(&[]), None)?;
+    let timesyncd = Timesyncd::start(&own[2], "[Time]\n", None)?;
+    eventually(
+        SYNCHRONISED,
+        "timesyncd itself, after what starts it",
+        || {
+            let name = std::fs::read_to_string(format!("/proc/{}/comm", timesyncd.id()))?;
+            ensure!(name.starts_with("systemd-timesyn"), "{name}");
+            Ok(())
+        },
+    )?;
+    for pid in [
+        chronyd.id(),
+        ntpd.id(),
+        openntpd.id(),
+        ntpd_rs.id(),
+        timesyncd.id(),
+    ] {
         let name = std::fs::read_to_string(format!("/proc/{pid}/comm"))?;
         ensure!(
-            ["chronyd", "ntpd"].contains(&name.trim()),
+            ["chronyd", "ntpd", "ntp-daemon", "systemd-timesyn"].contains(&name.trim()),
             "{pid} is {name}"
         );
         let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;

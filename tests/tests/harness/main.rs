@@ -17,6 +17,7 @@ use ntpguard_tests::{
     wait::eventually,
 };
 
+mod cgroups;
 mod daemons;
 mod dns;
 mod packets;

@@ -1,0 +1,187 @@
+//! Control groups of version 2, by which a guard tells the time daemon from everybody else.
+
+use std::{
+    fs,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::{names, wait::eventually};
+
+/// What the names of all our cgroups begin with.
+pub(crate) const PREFIX: &str = "ng-test";
+
+/// How long processes that were killed may take to be gone.
+const END_LIMIT: Duration = Duration::from_secs(5);
+
+/// Moves itself into a cgroup and becomes the program: $0 is the cgroup's list of processes.
+const JOIN: &str = r#"echo $$ >"$0" && exec "$@""#;
+
+/// A cgroup of its own below the root. Clones are the same.
+///
+/// When the last is dropped, whatever still runs in it is killed, and it is removed.
+#[derive(Clone, Debug)]
+pub struct Cgroup {
+    owned: Arc<Owned>,
+}
+
+#[derive(Debug)]
+struct Owned {
+    path: PathBuf,
+}
+
+impl Cgroup {
+    /// Makes a cgroup.
+    ///
+    /// # Errors
+    ///
+    /// Without root, or where cgroups of version 2 are not mounted.
+    pub fn new() -> Result<Self> {
+        let cgroup = Self::planned()?;
+        cgroup.make()?;
+        Ok(cgroup)
+    }
+
+    /// A cgroup that is not there yet, but has its path.
+    ///
+    /// # Errors
+    ///
+    /// Where cgroups of version 2 are not mounted.
+    pub fn planned() -> Result<Self> {
+        let path = root()?.join(names::unique(PREFIX));
+        Ok(Self {
+            owned: Arc::new(Owned { path }),
+        })
+    }
+
+    /// Makes a planned cgroup, or one that was removed.
+    ///
+    /// # Errors
+    ///
+    /// Without root.
+    pub fn make(&self) -> Result<()> {
+        fs::create_dir(self.path())
+            .with_context(|| format!("cannot make {}", self.path().display()))
+    }
+
+    /// Removes the cgroup as a service manager does when a service ends.
+    ///
+    /// # Errors
+    ///
+    /// When a process stays.
+    pub fn remove(&self) -> Result<()> {
+        remove(self.path())
+    }
+
+    /// Its directory.
+    pub fn path(&self) -> &Path {
+        &self.owned.path
+    }
+
+    /// Its number, by which the kernel's tables know it: that of its directory.
+    ///
+    /// # Errors
+    ///
+    /// When it is gone.
+    pub fn id(&self) -> Result<u64> {
+        let found = fs::metadata(self.path());
+        Ok(found
+            .with_context(|| format!("no cgroup {}", self.path().display()))?
+            .ino())
+    }
+
+    /// The same command, run inside.
+    #[must_use]
+    pub fn command(&self, inner: &Command) -> Command {
+        join(self.path(), inner)
+    }
+}
+
+/// The same command, run in the root cgroup, wherever the test itself is.
+///
+/// # Errors
+///
+/// Where cgroups of version 2 are not mounted.
+pub fn at_root(inner: &Command) -> Result<Command> {
+    Ok(join(&root()?, inner))
+}
+
+/// Where cgroups of version 2 are mounted: alone, or beside those of version 1.
+///
+/// # Errors
+///
+/// Where they are not.
+pub fn root() -> Result<PathBuf> {
+    let table = "/proc/self/mounts";
+    let mounts = fs::read_to_string(table).with_context(|| format!("cannot read {table}"))?;
+    mount_point(&mounts).context("cgroups of version 2 are not mounted, and these tests need them")
+}
+
+fn mount_point(mounts: &str) -> Option<PathBuf> {
+    mounts.lines().find_map(|line| {
+        let mut fields = line.split_whitespace().skip(1);
+        let place = fields.next()?;
+        (fields.next()? == "cgroup2").then(|| PathBuf::from(place))
+    })
+}
+
+fn join(cgroup: &Path, inner: &Command) -> Command {
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", JOIN])
+        .arg(cgroup.join("cgroup.procs"))
+        .arg(inner.get_program())
+        .args(inner.get_args());
+    for (name, value) in inner.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    command
+}
+
+/// Kills what is in a cgroup and removes it.
+pub(crate) fn remove(path: &Path) -> Result<()> {
+    // Linux 5.14 and later.
+    fs::write(path.join("cgroup.kill"), "1").ok();
+    eventually(END_LIMIT, "the end of a cgroup", || {
+        let left = fs::read_to_string(path.join("cgroup.procs")).unwrap_or_default();
+        let removed = fs::remove_dir(path);
+        ensure!(
+            removed.is_ok() || !path.exists(),
+            "{}: {removed:?}, with the processes {left:?}",
+            path.display()
+        );
+        Ok(())
+    })
+}
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        if let Err(error) = remove(&self.path) {
+            eprintln!("{error:#}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn version_2_is_found_alone_and_beside_version_1() {
+        let alone = "proc /proc proc rw 0 0\ncgroup2 /sys/fs/cgroup cgroup2 rw 0 0\n";
+        assert_eq!(mount_point(alone), Some(PathBuf::from("/sys/fs/cgroup")));
+        let beside = "cgroup /sys/fs/cgroup/cpu cgroup rw,cpu 0 0\n\
+                      cgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0\n";
+        let found = mount_point(beside);
+        assert_eq!(found, Some(PathBuf::from("/sys/fs/cgroup/unified")));
+        assert_eq!(mount_point("cgroup /sys/fs/cgroup cgroup rw 0 0\n"), None);
+    }
+}
