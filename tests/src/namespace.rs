@@ -80,13 +80,9 @@ impl Namespace {
         let namespace = Self {
             owned: Arc::new(Owned { name }),
         };
-        namespace.enter(|| {
-            for (setting, value) in SETTINGS {
-                fs::write(Path::new("/proc/sys").join(setting), value)
-                    .with_context(|| format!("cannot set {setting}"))?;
-            }
-            Ok(())
-        })?;
+        for (setting, value) in SETTINGS {
+            namespace.set(setting, value)?;
+        }
         namespace.ip(&["link", "set", "lo", "up"])?;
         Ok(namespace)
     }
@@ -99,6 +95,25 @@ impl Namespace {
     /// The file that `setns` and `nsenter` take.
     pub fn path(&self) -> PathBuf {
         Path::new(DIRECTORY).join(&self.owned.name)
+    }
+
+    /// Sets one of the kernel's settings for networks: `net/ipv4/ip_forward`.
+    ///
+    /// # Errors
+    ///
+    /// When there is none of that name, or it takes no such value.
+    pub fn set(&self, setting: &str, value: &str) -> Result<()> {
+        self.enter(|| {
+            fs::write(Path::new("/proc/sys").join(setting), value)
+                .with_context(|| format!("cannot set {setting}"))
+        })
+    }
+
+    /// The same command, run inside.
+    pub fn within(&self, inner: &Command) -> Command {
+        let mut command = self.command(inner.get_program());
+        command.args(inner.get_args());
+        command
     }
 
     /// A command that will run inside.

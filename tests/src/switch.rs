@@ -82,11 +82,19 @@ impl Switch {
     ///
     /// When a namespace or cable cannot be made.
     pub fn host(&self, label: &str, number: u8) -> Result<Host> {
-        let namespace = Namespace::new(label)?;
+        self.connect(&Namespace::new(label)?, number)
+    }
+
+    /// Connects a host that is there, with addresses that end in `number`.
+    ///
+    /// # Errors
+    ///
+    /// When a cable cannot be laid.
+    pub fn connect(&self, namespace: &Namespace, number: u8) -> Result<Host> {
         let (v4, v6) = (self.v4(number), self.v6(number));
         let addresses = [format!("{v4}/24"), format!("{v6}/64")];
         let cable = Veth::between(
-            &namespace,
+            namespace,
             &addresses.each_ref().map(String::as_str),
             &self.namespace,
             &[],
@@ -94,7 +102,7 @@ impl Switch {
         let line = ["link", "set", &cable.right.interface, "master", BRIDGE];
         self.namespace.ip(&line)?;
         Ok(Host {
-            namespace,
+            namespace: namespace.clone(),
             port: cable.left,
             v4,
             v6,
@@ -103,6 +111,18 @@ impl Switch {
 }
 
 impl Host {
+    /// Gives it one more address of each family, ending in `number`.
+    ///
+    /// # Errors
+    ///
+    /// When iproute2 refuses.
+    pub fn add_addresses(&self, switch: &Switch, number: u8) -> Result<[IpAddr; 2]> {
+        let (v4, v6) = (switch.v4(number), switch.v6(number));
+        self.port.add_address(&format!("{v4}/24"))?;
+        self.port.add_address(&format!("{v6}/64"))?;
+        Ok([v4.into(), v6.into()])
+    }
+
     /// Its addresses.
     pub fn addresses(&self) -> [IpAddr; 2] {
         [self.v4.into(), self.v6.into()]

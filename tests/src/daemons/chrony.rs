@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, path::PathBuf, process::Command, time::Duration};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use super::{START_LIMIT, Setup, binary};
 use crate::{
@@ -31,6 +31,21 @@ pub struct Source {
     pub stratum: u8,
     /// Which of the last eight polls were answered, a bit each.
     pub reach: u8,
+}
+
+/// What passed between a chronyd and a source of its.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exchanges {
+    /// Whether the last reply was in interleaved mode (RFC 9769).
+    pub interleaved: bool,
+    /// Whether the last reply was authenticated.
+    pub authenticated: bool,
+    /// Requests that it sent.
+    pub sent: u64,
+    /// Replies that it got.
+    pub received: u64,
+    /// Of those, the ones that answered its last request.
+    pub valid: u64,
 }
 
 impl Chronyd {
@@ -129,6 +144,30 @@ impl Chronyd {
             .collect()
     }
 
+    /// How many requests it has answered as a server.
+    ///
+    /// # Errors
+    ///
+    /// When chronyc fails or prints something else.
+    pub fn answered(&self) -> Result<u64> {
+        let printed = self.chronyc(&["serverstats"])?;
+        let mut counts = printed.trim().split(',').map(str::parse::<u64>);
+        match (counts.next(), counts.next()) {
+            (Some(Ok(received)), Some(Ok(dropped))) => Ok(received - dropped),
+            _ => bail!("not the statistics of a server: {printed}"),
+        }
+    }
+
+    /// What it has sent to a source, and of what came back, what it took and what it did not.
+    ///
+    /// # Errors
+    ///
+    /// When chronyc fails or prints something else.
+    pub fn exchanges(&self, source: IpAddr) -> Result<Exchanges> {
+        let printed = self.chronyc(&["ntpdata", &source.to_string()])?;
+        exchanges(&printed).with_context(|| format!("not data of a source: {printed}"))
+    }
+
     /// Waits until a source has been reached and selected, and gives all of them.
     ///
     /// # Errors
@@ -166,9 +205,43 @@ fn source(line: &str) -> Option<Source> {
     })
 }
 
+/// Reads the end of `10.77.0.10,0A4D000A,…,Yes,No,Kernel,Kernel,483,483,483,476`.
+fn exchanges(line: &str) -> Option<Exchanges> {
+    let mut fields = line.trim().rsplit(',').skip(1);
+    let valid = fields.next()?.parse().ok()?;
+    let received = fields.next()?.parse().ok()?;
+    let sent = fields.next()?.parse().ok()?;
+    let authenticated = fields.nth(2)? == "Yes";
+    let interleaved = fields.next()? == "Yes";
+    Some(Exchanges {
+        interleaved,
+        authenticated,
+        sent,
+        received,
+        valid,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_passed_is_read_from_the_end() {
+        let line = "10.77.0.10,0A4D000A,123,10.77.0.2,0A4D0002,Normal,4,Server,8,-6,0,-25,\
+                    0.000000030,0.000000,0.000000,7F7F0101,,1795603590.349862140,0.000000184,\
+                    0.000003557,0.000000059,0.000096811,0.00,111,111,1111,Yes,No,Kernel,Kernel,\
+                    485,484,483,476\n";
+        let expected = Exchanges {
+            interleaved: true,
+            authenticated: false,
+            sent: 485,
+            received: 484,
+            valid: 483,
+        };
+        assert_eq!(exchanges(line), Some(expected));
+        assert_eq!(exchanges("506 Cannot talk to daemon"), None);
+    }
 
     #[test]
     fn reach_is_read_as_octal() {

@@ -26,8 +26,11 @@ use crate::{
 
 pub mod chrony;
 mod clock;
+pub mod keys;
 pub mod ntpd_rs;
+pub mod ntpdig;
 pub mod ntpsec;
+pub mod nts;
 pub mod openntpd;
 pub mod timesyncd;
 

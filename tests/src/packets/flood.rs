@@ -64,16 +64,49 @@ impl Flood {
         rate: Option<u64>,
         longest: Duration,
     ) -> Result<Self> {
+        Self::begin(port, frames, rate, (u64::MAX, longest), |_| {})
+    }
+
+    /// Begins to send `count` frames out of `port`, each of which `change` has just made another.
+    ///
+    /// `rate` is in frames a second.
+    ///
+    /// # Errors
+    ///
+    /// When the interface is gone.
+    pub fn changing(
+        port: &Port,
+        frame: Vec<u8>,
+        rate: u64,
+        count: u64,
+        change: impl FnMut(&mut [u8]) + Send + 'static,
+    ) -> Result<Self> {
+        Self::begin(
+            port,
+            vec![frame],
+            Some(rate),
+            (count, Duration::MAX),
+            change,
+        )
+    }
+
+    fn begin(
+        port: &Port,
+        frames: Vec<Vec<u8>>,
+        rate: Option<u64>,
+        (count, longest): (u64, Duration),
+        change: impl FnMut(&mut [u8]) + Send + 'static,
+    ) -> Result<Self> {
         ensure!(!frames.is_empty(), "a flood of no frames");
         ensure!(rate != Some(0), "a flood of no frames a second");
         let socket = RawSocket::open(port)?;
         let ending = Arc::new(AtomicBool::new(false));
         let sent = Arc::new(AtomicU64::new(0));
-        let (stop, count) = (Arc::clone(&ending), Arc::clone(&sent));
+        let (stop, counter) = (Arc::clone(&ending), Arc::clone(&sent));
         let began = Instant::now();
         let thread = thread::spawn(move || {
             let over = || stop.load(Ordering::Relaxed) || began.elapsed() >= longest;
-            pour(&socket, &frames, rate, &count, over)
+            pour(&socket, frames, rate, (&counter, count), over, change)
         });
         Ok(Self {
             ending,
@@ -129,51 +162,60 @@ impl Drop for Flood {
 
 fn pour(
     socket: &RawSocket,
-    frames: &[Vec<u8>],
+    frames: Vec<Vec<u8>>,
     rate: Option<u64>,
+    (sent, count): (&AtomicU64, u64),
+    over: impl Fn() -> bool,
+    mut change: impl FnMut(&mut [u8]),
+) -> Result<()> {
+    let room = frames.len().max(BATCH);
+    let mut frames: Vec<_> = frames.into_iter().cycle().take(room).collect();
+    let began = Instant::now();
+    while !over() {
+        for batch in frames.chunks_mut(BATCH) {
+            let left = count.saturating_sub(sent.load(Ordering::Relaxed));
+            let len = batch.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            let batch = batch.get_mut(..len).unwrap_or_default();
+            if batch.is_empty() || over() {
+                return Ok(());
+            }
+            for frame in batch.iter_mut() {
+                change(frame);
+            }
+            send_batch(socket, batch, sent, &over)?;
+            if let Some(rate) = rate {
+                let sent = sent.load(Ordering::Relaxed);
+                let due = Duration::from_nanos(sent.saturating_mul(1_000_000_000) / rate);
+                thread::sleep(due.saturating_sub(began.elapsed()));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Sends all of these frames, unless it is over before.
+fn send_batch(
+    socket: &RawSocket,
+    batch: &[Vec<u8>],
     sent: &AtomicU64,
     over: impl Fn() -> bool,
 ) -> Result<()> {
-    let slices: Vec<[IoSlice<'_>; 1]> = frames
-        .iter()
-        .cycle()
-        .take(frames.len().max(BATCH))
-        .map(|f| [IoSlice::new(f)])
-        .collect();
+    let slices: Vec<[IoSlice<'_>; 1]> = batch.iter().map(|f| [IoSlice::new(f)]).collect();
     let nowhere: [Option<()>; BATCH] = [None; BATCH];
     let mut headers = MultiHeaders::preallocate(BATCH, None);
-    let began = Instant::now();
-    for batch in slices.chunks(BATCH).cycle() {
-        if over() {
-            break;
-        }
-        let mut rest = batch;
-        while !rest.is_empty() {
-            let flags = MsgFlags::empty();
-            let taken = match sendmmsg(
-                socket.fd().as_raw_fd(),
-                &mut headers,
-                rest,
-                nowhere,
-                [],
-                flags,
-            ) {
-                Ok(results) => results.count(),
-                // The interface is full for the moment.
-                Err(Errno::ENOBUFS | Errno::EAGAIN | Errno::EINTR) => 0,
-                Err(error) => return Err(error).context("cannot send a flood's frames"),
-            };
-            sent.fetch_add(taken as u64, Ordering::Relaxed);
-            rest = rest.get(taken..).unwrap_or_default();
-            if taken == 0 && over() {
-                return Ok(());
-            }
-        }
-        if let Some(rate) = rate {
-            let due = Duration::from_nanos(
-                sent.load(Ordering::Relaxed).saturating_mul(1_000_000_000) / rate,
-            );
-            thread::sleep(due.saturating_sub(began.elapsed()));
+    let mut rest = slices.as_slice();
+    while !rest.is_empty() {
+        let (socket, flags) = (socket.fd().as_raw_fd(), MsgFlags::empty());
+        let taken = match sendmmsg(socket, &mut headers, rest, nowhere, [], flags) {
+            Ok(results) => results.count(),
+            // The interface is full for the moment.
+            Err(Errno::ENOBUFS | Errno::EAGAIN | Errno::EINTR) => 0,
+            Err(error) => return Err(error).context("cannot send a flood's frames"),
+        };
+        sent.fetch_add(taken as u64, Ordering::Relaxed);
+        rest = rest.get(taken..).unwrap_or_default();
+        if taken == 0 && over() {
+            return Ok(());
         }
     }
     Ok(())

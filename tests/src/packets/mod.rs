@@ -13,6 +13,7 @@ pub mod flood;
 pub mod frame;
 pub mod ntp;
 pub mod raw;
+pub mod recorder;
 pub mod sink;
 
 /// How long a socket that was closed may still have its port: a program that another test is just

@@ -5,7 +5,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use anyhow::{Context, Result, ensure};
 use nix::{
     ifaddrs::getifaddrs,
-    sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, bind, send, socket},
+    sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, bind, send, socket},
 };
 
 use crate::link::Port;
@@ -23,21 +23,8 @@ impl RawSocket {
     ///
     /// When the interface is gone, or the kernel refuses.
     pub fn open(port: &Port) -> Result<Self> {
-        let name = port.interface.as_str();
-        let socket = port.namespace.enter(|| {
-            // Protocol 0: nothing is received, so nothing fills the socket's buffer.
-            let flags = SockFlag::SOCK_CLOEXEC;
-            let socket = socket(AddressFamily::Packet, SockType::Raw, flags, None)
-                .context("cannot open a packet socket")?;
-            let address = getifaddrs()
-                .context("cannot list interfaces")?
-                .filter(|interface| interface.interface_name == name)
-                .find_map(|interface| interface.address?.as_link_addr().copied())
-                .with_context(|| format!("no interface {name}"))?;
-            bind(socket.as_raw_fd(), &address)
-                .with_context(|| format!("cannot bind a packet socket to {name}"))?;
-            Ok(socket)
-        })?;
+        // Protocol 0: nothing is received, so nothing fills the socket's buffer.
+        let socket = open(port, None)?;
         Ok(Self { socket })
     }
 
@@ -60,4 +47,23 @@ impl RawSocket {
     pub(super) fn fd(&self) -> &OwnedFd {
         &self.socket
     }
+}
+
+/// A packet socket on one interface, that receives what has this protocol.
+pub(super) fn open(port: &Port, protocol: Option<SockProtocol>) -> Result<OwnedFd> {
+    let name = port.interface.as_str();
+    port.namespace.enter(|| {
+        let flags = SockFlag::SOCK_CLOEXEC;
+        let socket = socket(AddressFamily::Packet, SockType::Raw, flags, protocol)
+            .context("cannot open a packet socket")?;
+        let address = getifaddrs()
+            .context("cannot list interfaces")?
+            .filter(|interface| interface.interface_name == name)
+            .find_map(|interface| interface.address?.as_link_addr().copied())
+            .with_context(|| format!("no interface {name}"))?;
+        // The address has protocol 0, with which the socket keeps its own.
+        bind(socket.as_raw_fd(), &address)
+            .with_context(|| format!("cannot bind a packet socket to {name}"))?;
+        Ok(socket)
+    })
 }

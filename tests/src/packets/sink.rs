@@ -19,7 +19,7 @@ use ntpguard_common::ntp;
 use crate::{namespace::Namespace, wait::eventually};
 
 /// Bytes that may wait to be counted.
-const ROOM: usize = 64 << 20;
+pub(super) const ROOM: usize = 64 << 20;
 
 /// How often the thread looks whether it shall end.
 const TICK: Duration = Duration::from_millis(50);

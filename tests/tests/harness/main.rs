@@ -21,6 +21,7 @@ mod cgroups;
 mod daemons;
 mod dns;
 mod packets;
+mod places;
 
 const SOON: Duration = Duration::from_secs(5);
 

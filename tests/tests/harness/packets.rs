@@ -15,6 +15,7 @@ use ntpguard_tests::{
         frame::{self, Ethernet},
         ntp::Message,
         raw::RawSocket,
+        recorder::Recorder,
         sink::Sink,
     },
     switch::Host,
@@ -183,6 +184,50 @@ fn a_flood_keeps_to_its_rate() -> Result<()> {
     )?;
     let rate = flood.wait()?.rate();
     ensure!((4000.0..6000.0).contains(&rate), "{rate} frames a second");
+    Ok(())
+}
+
+#[test]
+fn a_flood_that_changes_sends_each_frame_once_and_no_other() -> Result<()> {
+    const COUNT: u64 = 1000;
+    let (_switch, victim, attacker) = pair()?;
+    let sink = Sink::ntp(&victim.namespace)?;
+    let recorder = Recorder::open(&victim.port)?;
+    let frame = forged_frame(&attacker, &victim, FORGED, victim.v4.into())?;
+    let mut number = 0_u64;
+    let flood = Flood::changing(&attacker.port, frame, 50_000, COUNT, move |frame| {
+        number += 1;
+        // The datagram has no checksum.
+        frame[40..42].fill(0);
+        frame[82..90].copy_from_slice(&number.to_be_bytes());
+    });
+    ensure!(flood?.wait()?.frames == COUNT, "more or fewer frames");
+    sink.wait_for(COUNT, SOON)?;
+    for number in 1..=COUNT {
+        let datagram = recorder.next(SOON, |datagram| datagram.from.ip() == FORGED)?;
+        let transmit = datagram.payload.get(40..48).context("a short datagram")?;
+        ensure!(
+            transmit == number.to_be_bytes(),
+            "{transmit:02x?} as number {number}"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn a_recorder_sees_what_a_host_sends_and_gets_over_both_families() -> Result<()> {
+    let (_switch, server, client) = pair()?;
+    let recorder = Recorder::open(&client.port)?;
+    for (at, to) in client.addresses().into_iter().zip(server.addresses()) {
+        for (namespace, from, to) in [(&client, at, to), (&server, to, at)] {
+            let from = SocketAddr::new(from, 123);
+            let to = SocketAddr::new(to, 456);
+            packets::send(&namespace.namespace, from, to, b"a datagram")?;
+            let seen = recorder.next(SOON, |datagram| datagram.from == from)?;
+            ensure!(seen.to == to && seen.payload == b"a datagram", "{seen:?}");
+            ensure!(seen.frame.ends_with(b"a datagram"), "{seen:?}");
+        }
+    }
     Ok(())
 }
 
