@@ -9,6 +9,31 @@ pub const HEADER_LEN: usize = 48;
 /// Bytes in a control message's header, the shortest one (RFC 9327 section 2).
 pub const CONTROL_HEADER_LEN: usize = 12;
 
+/// Offset of the stratum; 0 makes a reply a kiss of death (RFC 5905 section 7.4).
+pub const STRATUM: usize = 1;
+
+/// Offset of the reference identifier, a kiss of death's code.
+pub const REFERENCE_ID: usize = 12;
+
+/// Offset of the origin timestamp: in a reply the transmit timestamp of its request, in NTPv5 the
+/// client cookie, in requests and replies alike.
+pub const ORIGIN: usize = 24;
+
+/// Offset of the receive timestamp.
+pub const RECEIVE: usize = 32;
+
+/// Offset of the transmit timestamp.
+pub const TRANSMIT: usize = 40;
+
+/// The longest packet that a client and a server exchange: NTS keeps to it (RFC 8915 section 5.7).
+pub const LONGEST: u16 = 1280;
+
+/// A timestamp as a packet carries it, or another eight bytes in its place: network order.
+pub type Timestamp = [u8; 8];
+
+/// The timestamp that says nothing.
+pub const NO_TIMESTAMP: Timestamp = [0; 8];
+
 /// The IPv4 group of NTP broadcasts (RFC 5905 section 7.2).
 pub const GROUP_V4: [u8; 4] = [224, 0, 1, 1];
 
@@ -34,6 +59,12 @@ pub enum Mode {
 pub struct FirstByte(pub u8);
 
 impl FirstByte {
+    /// The leap indicator, 0 to 3.
+    #[inline(always)]
+    pub const fn leap(self) -> u8 {
+        self.0 >> 6
+    }
+
     /// The version number, 0 to 7.
     #[inline(always)]
     pub const fn version(self) -> u8 {

@@ -86,29 +86,50 @@ pub enum Family {
     V6,
 }
 
-impl Datagram {
-    /// The sender's IPv4 address, in network order.
+/// An address of either family, as the bytes that a packet carries: network order.
+pub trait Address: Copy {
+    /// The sender of a datagram of this family.
+    fn source<F: Frame + ?Sized>(frame: &F, datagram: &Datagram) -> Option<Self>;
+
+    /// The receiver of a datagram of this family.
+    fn destination<F: Frame + ?Sized>(frame: &F, datagram: &Datagram) -> Option<Self>;
+
+    /// The address for tables of both families: IPv4 as IPv4-mapped (RFC 4291 section 2.5.5.2).
+    fn mapped(self) -> [u8; 16];
+}
+
+impl Address for [u8; 4] {
     #[inline(always)]
-    pub fn source_v4<F: Frame + ?Sized>(&self, frame: &F) -> Option<[u8; 4]> {
-        frame.load(self.network + offset_of!(Ipv4Hdr, src_addr))
+    fn source<F: Frame + ?Sized>(frame: &F, datagram: &Datagram) -> Option<Self> {
+        frame.load(datagram.network + offset_of!(Ipv4Hdr, src_addr))
     }
 
-    /// The receiver's IPv4 address, in network order.
     #[inline(always)]
-    pub fn destination_v4<F: Frame + ?Sized>(&self, frame: &F) -> Option<[u8; 4]> {
-        frame.load(self.network + offset_of!(Ipv4Hdr, dst_addr))
+    fn destination<F: Frame + ?Sized>(frame: &F, datagram: &Datagram) -> Option<Self> {
+        frame.load(datagram.network + offset_of!(Ipv4Hdr, dst_addr))
     }
 
-    /// The sender's IPv6 address, in network order.
     #[inline(always)]
-    pub fn source_v6<F: Frame + ?Sized>(&self, frame: &F) -> Option<[u8; 16]> {
-        frame.load(self.network + offset_of!(Ipv6Hdr, src_addr))
+    fn mapped(self) -> [u8; 16] {
+        let [a, b, c, d] = self;
+        [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d]
+    }
+}
+
+impl Address for [u8; 16] {
+    #[inline(always)]
+    fn source<F: Frame + ?Sized>(frame: &F, datagram: &Datagram) -> Option<Self> {
+        frame.load(datagram.network + offset_of!(Ipv6Hdr, src_addr))
     }
 
-    /// The receiver's IPv6 address, in network order.
     #[inline(always)]
-    pub fn destination_v6<F: Frame + ?Sized>(&self, frame: &F) -> Option<[u8; 16]> {
-        frame.load(self.network + offset_of!(Ipv6Hdr, dst_addr))
+    fn destination<F: Frame + ?Sized>(frame: &F, datagram: &Datagram) -> Option<Self> {
+        frame.load(datagram.network + offset_of!(Ipv6Hdr, dst_addr))
+    }
+
+    #[inline(always)]
+    fn mapped(self) -> [u8; 16] {
+        self
     }
 }
 

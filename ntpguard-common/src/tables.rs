@@ -4,7 +4,7 @@
 //! change only together with [`ABI`].
 
 /// The number of this layout, kept in [`Info::abi`].
-pub const ABI: u32 = 1;
+pub const ABI: u32 = 2;
 
 /// Names of the maps, as they are in the object and under the pin directory.
 pub mod names {
@@ -16,6 +16,30 @@ pub mod names {
     pub const ALLOW_NET_V4: &str = "ALLOW_NET_V4";
     /// IPv6 prefix → [`Grant`](super::Grant), longest match.
     pub const ALLOW_NET_V6: &str = "ALLOW_NET_V6";
+    /// [`Request`](crate::requests::Request) of a trusted sender →
+    /// [`Sent`](crate::requests::Sent), IPv4.
+    pub const TRUSTED_V4: &str = "TRUSTED_V4";
+    /// The same, IPv6.
+    pub const TRUSTED_V6: &str = "TRUSTED_V6";
+    /// [`Request`](crate::requests::Request) of anybody else →
+    /// [`Sent`](crate::requests::Sent), IPv4.
+    pub const ASKED_V4: &str = "ASKED_V4";
+    /// The same, IPv6.
+    pub const ASKED_V6: &str = "ASKED_V6";
+    /// Address (4 bytes, network order) → [`Learned`](crate::requests::Learned).
+    pub const LEARNED_V4: &str = "LEARNED_V4";
+    /// Address (16 bytes, network order) → [`Learned`](crate::requests::Learned).
+    pub const LEARNED_V6: &str = "LEARNED_V6";
+    /// Address (16 bytes, IPv4 as IPv4-mapped) → [`Server`](crate::requests::Server).
+    pub const SERVERS: &str = "SERVERS";
+    /// Cgroup id → [`Teacher`](crate::requests::Teacher).
+    pub const TEACHERS: &str = "TEACHERS";
+    /// Uid → [`Teacher`](crate::requests::Teacher).
+    pub const TEACHER_UIDS: &str = "TEACHER_UIDS";
+    /// 0 → [`Requests`](crate::requests::Requests), per CPU.
+    pub const REQUESTS: &str = "REQUESTS";
+    /// [`Stray`](crate::requests::Stray) → [`Strayed`](crate::requests::Strayed).
+    pub const UNGRANTED: &str = "UNGRANTED";
     /// 0 enforced, 1 monitored → [`Counters`](crate::reason::Counters), per CPU.
     pub const COUNTERS: &str = "COUNTERS";
     /// 0 → [`Info`](super::Info).
@@ -26,6 +50,17 @@ pub mod names {
         ALLOW_V6,
         ALLOW_NET_V4,
         ALLOW_NET_V6,
+        TRUSTED_V4,
+        TRUSTED_V6,
+        ASKED_V4,
+        ASKED_V6,
+        LEARNED_V4,
+        LEARNED_V6,
+        SERVERS,
+        TEACHERS,
+        TEACHER_UIDS,
+        REQUESTS,
+        UNGRANTED,
         COUNTERS,
         INFO,
     ];
@@ -36,6 +71,21 @@ pub mod names {
 /// A hash map's buckets are made with the map, 16 bytes each: 65,536 keep them at 1 MiB, within
 /// reach of a CPU's cache under a flood of random addresses.
 pub const DEFAULT_TABLE_SIZE: u32 = 65_536;
+
+/// Open requests that each of the `TRUSTED_*` and `ASKED_*` maps holds.
+///
+/// An LRU map lends each CPU up to 128 free entries (`LOCAL_FREE_TARGET` in
+/// `kernel/bpf/bpf_lru_list.c`), so this leaves enough for all on machines of many CPUs.
+pub const REQUESTS_SIZE: u32 = 16_384;
+
+/// Servers that each of `LEARNED_*` and `SERVERS` holds; pool.ntp.org has 5,700.
+pub const SERVERS_SIZE: u32 = 4_096;
+
+/// Trusted senders that there can be.
+pub const TEACHERS_SIZE: u32 = 256;
+
+/// Requests to servers that nobody granted, kept to be shown.
+pub const UNGRANTED_SIZE: u32 = 1_024;
 
 /// How many interfaces [`Info`] can name.
 pub const MAX_INTERFACES: usize = 32;
@@ -87,6 +137,10 @@ impl Role {
 /// The bit of [`Grant::roles`] that says no: nothing more is granted here, whatever covers it.
 pub const DENY: u32 = 1 << 31;
 
+/// The bit of [`Grant::roles`] of a denial by hand: not even a trusted sender's request is
+/// answered from there. Always together with [`DENY`].
+pub const BAN: u32 = 1 << 30;
+
 /// Who vouches for a grant. A set of them is [`Grant::origins`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u32)]
@@ -101,16 +155,20 @@ pub enum Origin {
     Saved = 1 << 3,
     /// Somebody, with `ntpguard allowlist add`.
     Manual = 1 << 4,
+    /// The requests of a trusted sender. They admit their replies by themselves, so no grant has
+    /// this origin; lists name it.
+    Learned = 1 << 5,
 }
 
 impl Origin {
     /// Every origin, by its bit.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Config,
         Self::Dns,
         Self::Daemon,
         Self::Saved,
         Self::Manual,
+        Self::Learned,
     ];
 
     /// The origin's bit in [`Grant::origins`].
@@ -126,6 +184,7 @@ impl Origin {
             Self::Daemon => "daemon",
             Self::Saved => "saved",
             Self::Manual => "manual",
+            Self::Learned => "learned",
         }
     }
 }
@@ -196,10 +255,24 @@ pub struct Info {
     pub mode: u32,
     /// When the programs were loaded, nanoseconds of boot time (`CLOCK_BOOTTIME`).
     pub loaded: u64,
+    /// The time at which programs loaded for [`Clock::Given`] judge, nanoseconds; others do not
+    /// read it.
+    ///
+    /// [`Clock::Given`]: crate::judge::Clock::Given
+    pub clock: u64,
+    /// Until when replies from granted servers pass without a request, nanoseconds of boot time;
+    /// 0 for never.
+    pub warm_until: u64,
     /// Entries in `ALLOW_NET_V4`; while it is 0 the judge does not search that map.
     pub prefixes_v4: u32,
     /// Entries in `ALLOW_NET_V6`; while it is 0 the judge does not search that map.
     pub prefixes_v6: u32,
+    /// 1 where a reply must answer a request, 0 where requests are not tracked.
+    pub track: u32,
+    /// Whose requests admit replies whatever is granted: the number of a [`Learn`].
+    ///
+    /// [`Learn`]: crate::judge::Learn
+    pub learn: u32,
     /// Indices of the guarded interfaces, 0 in the places not used.
     pub interfaces: [u32; MAX_INTERFACES],
 }
@@ -226,4 +299,4 @@ mod pod {
 
 // Padding would leak into the maps and break their printing.
 const _: () = assert!(size_of::<Grant>() == 28);
-const _: () = assert!(size_of::<Info>() == 24 + 4 * MAX_INTERFACES);
+const _: () = assert!(size_of::<Info>() == 48 + 4 * MAX_INTERFACES);

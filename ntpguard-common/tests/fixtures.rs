@@ -4,18 +4,19 @@ use std::{cell::Cell, collections::BTreeSet};
 
 use etherparse::{NetSlice, SlicedPacket, TransportSlice};
 use ntpguard_common::{
-    fixtures::{self, Fixture, NOW},
-    judge::{Limits, Verdict, judge},
+    fixtures::{self, Fixture, ModelTables, NOW, Step, untracked},
+    judge::{Learn, Limits, Verdict, judge},
+    outbound::{Noted, note},
     packet::Link,
     reason::Reason,
 };
 
 fn verdict(fixture: &Fixture) -> Verdict {
-    let limits = Limits { link: fixture.link };
+    let limits = untracked(fixture.link);
     judge(
         fixture.frame.as_slice(),
         || NOW,
-        &limits,
+        limits,
         &fixtures::tables(),
     )
 }
@@ -26,8 +27,8 @@ fn each_fixture_gets_the_verdict_it_must_get() {
     let wrong: Vec<String> = fixtures::all()
         .iter()
         .filter_map(|fixture| {
-            let limits = Limits { link: fixture.link };
-            let verdict = judge(fixture.frame.as_slice(), || NOW, &limits, &tables);
+            let limits = untracked(fixture.link);
+            let verdict = judge(fixture.frame.as_slice(), || NOW, limits, &tables);
             (verdict != fixture.expected)
                 .then(|| format!("{}: {verdict:?}, not {:?}", fixture.name, fixture.expected))
         })
@@ -59,25 +60,88 @@ fn the_kernel_takes_every_fixture_for_a_test_run() {
     }
 }
 
-/// Requests are not tracked yet and rates not limited, so nothing can have these reasons.
+/// Rates are not limited yet, so nothing can have that reason.
 #[test]
-fn every_reason_but_those_of_tracking_has_a_fixture() {
-    use Reason::{Origin, Oversize, Rate, Unsolicited, WarmUp, ZeroOrigin};
-    let reasons: BTreeSet<Reason> = fixtures::all()
-        .iter()
-        .filter_map(|fixture| match fixture.expected {
-            Verdict::Judged(reason) => Some(reason),
-            Verdict::Foreign => None,
-        })
-        .collect();
-    let tracking = [WarmUp, Unsolicited, Origin, ZeroOrigin, Oversize, Rate];
+fn every_reason_but_the_rate_has_a_fixture() {
+    let alone = fixtures::all();
+    let alone = alone.iter().filter_map(|fixture| match fixture.expected {
+        Verdict::Judged(reason) => Some(reason),
+        Verdict::Foreign => None,
+    });
+    let exchanges = fixtures::exchanges();
+    let steps = exchanges.iter().flat_map(|exchange| &exchange.steps);
+    let tracked = steps.filter_map(|step| match step {
+        Step::Arrives { reason, .. } => Some(*reason),
+        Step::Leaves { .. } | Step::Passes(_) => None,
+    });
+    let reasons: BTreeSet<Reason> = alone.chain(tracked).collect();
     for reason in Reason::ALL {
         assert_eq!(
             reasons.contains(reason),
-            !tracking.contains(reason),
+            *reason != Reason::Rate,
             "{reason}"
         );
     }
+}
+
+#[test]
+fn each_exchange_goes_as_it_must() {
+    let mut names = BTreeSet::new();
+    for exchange in fixtures::exchanges() {
+        assert!(names.insert(exchange.name.clone()), "{}", exchange.name);
+        let mut tables = fixtures::tables();
+        tables.warm_until = exchange.warm_until;
+        let mut now = NOW;
+        for (number, step) in exchange.steps.iter().enumerate() {
+            let told = format!("{}, step {number}", exchange.name);
+            let limits = exchange.limits;
+            match step {
+                Step::Leaves {
+                    frame,
+                    trusted,
+                    noted,
+                } => {
+                    let got = note(frame.as_slice(), || *trusted, || now, limits, &tables);
+                    assert_eq!(got, *noted, "{told}");
+                }
+                Step::Arrives { frame, reason } => {
+                    let got = judge(frame.as_slice(), || now, limits, &tables);
+                    assert_eq!(got, Verdict::Judged(*reason), "{told}");
+                }
+                Step::Passes(time) => now += time,
+            }
+        }
+    }
+    assert!(names.len() > 70, "only {} exchanges", names.len());
+}
+
+/// Of the fixtures' packets most are no requests, and what they are makes no difference.
+#[test]
+fn only_requests_to_port_123_are_noted() {
+    let limits = Limits {
+        track: true,
+        learn: Learn::Trusted,
+        ..untracked(Link::Ethernet)
+    };
+    let mut requests = 0;
+    for fixture in fixtures::all() {
+        let tables = fixtures::tables();
+        let limits = Limits {
+            link: fixture.link,
+            ..limits
+        };
+        let noted = note(fixture.frame.as_slice(), || true, || NOW, limits, &tables);
+        assert_eq!(
+            noted == Noted::Trusted,
+            tables.learned().len() == 1,
+            "{}",
+            fixture.name
+        );
+        requests += usize::from(noted == Noted::Trusted);
+        let foreign = fixture.expected == Verdict::Foreign;
+        assert!(!foreign || noted == Noted::Nothing, "{}", fixture.name);
+    }
+    assert!(requests > 100, "only {requests} are requests");
 }
 
 #[test]
@@ -135,16 +199,16 @@ fn checksum_holds(packet: &SlicedPacket) -> bool {
 
 #[test]
 fn nothing_is_admitted_where_nothing_is_granted() {
-    let empty = fixtures::ModelTables::default();
+    let empty = ModelTables::default();
     for fixture in fixtures::all() {
-        let limits = Limits { link: fixture.link };
+        let limits = untracked(fixture.link);
         let expected = match verdict(&fixture) {
             Verdict::Judged(reason) if reason.admits() || reason == Reason::Role => {
                 Verdict::Judged(Reason::Unlisted)
             }
             other => other,
         };
-        let got = judge(fixture.frame.as_slice(), || NOW, &limits, &empty);
+        let got = judge(fixture.frame.as_slice(), || NOW, limits, &empty);
         assert_eq!(got, expected, "{}", fixture.name);
     }
 }
@@ -163,7 +227,7 @@ fn the_clock_is_not_read_for_packets_that_no_grant_is_about() {
         let verdict = judge(
             fixture.frame.as_slice(),
             now,
-            &Limits { link: fixture.link },
+            untracked(fixture.link),
             &tables,
         );
         let granted = matches!(

@@ -1,23 +1,24 @@
 //! What holds of every packet: made-up ones, and fixtures with bytes changed.
 
-use std::sync::LazyLock;
-
 use etherparse::{LenSource, NetSlice, SlicedPacket, TransportSlice};
 use ntpguard_common::{
-    fixtures::{self, Fixture, ModelTables, NOW, with_options, with_tags},
-    judge::{Limits, Verdict, judge},
+    fixtures::{self, Fixture, ModelTables, NOW, untracked, with_options, with_tags},
+    judge::{Verdict, judge},
     packet::{Link, MAX_EXTENSION_HEADERS, MAX_TAGS},
 };
 use proptest::{collection::vec, prelude::*, sample::Index};
+use std::sync::LazyLock;
 
 const ETHERNET: usize = 14;
 const TAGS: [u16; 2] = [0x8100, 0x88a8];
 
 static FIXTURES: LazyLock<Vec<Fixture>> = LazyLock::new(fixtures::all);
-static TABLES: LazyLock<ModelTables> = LazyLock::new(fixtures::tables);
+thread_local! {
+    static TABLES: ModelTables = fixtures::tables();
+}
 
 fn verdict(frame: &[u8], link: Link) -> Verdict {
-    judge(frame, || NOW, &Limits { link }, &*TABLES)
+    TABLES.with(|tables| judge(frame, || NOW, untracked(link), tables))
 }
 
 fn admits(verdict: Verdict) -> bool {
@@ -130,7 +131,7 @@ proptest! {
 
     #[test]
     fn nothing_is_admitted_by_empty_tables((frame, link) in mutated()) {
-        let verdict = judge(frame.as_slice(), || NOW, &Limits { link }, &ModelTables::default());
+        let verdict = judge(frame.as_slice(), || NOW, untracked(link), &ModelTables::default());
         prop_assert!(!admits(verdict));
     }
 
@@ -142,8 +143,8 @@ proptest! {
     ) {
         let kept = kept.min(start.frame.len());
         frame.splice(..0, start.frame[..kept].iter().copied());
-        let limits = Limits { link: start.link };
-        let verdict = judge(frame.as_slice(), || NOW, &limits, &ModelTables::default());
+        let limits = untracked(start.link);
+        let verdict = judge(frame.as_slice(), || NOW, limits, &ModelTables::default());
         prop_assert!(!admits(verdict));
     }
 

@@ -1,6 +1,12 @@
 //! Packet memory, seen through bounds checks that the verifier follows.
 
-use aya_ebpf::programs::XdpContext;
+use core::hint::black_box;
+
+use aya_ebpf::{
+    EbpfContext as _,
+    helpers::generated::bpf_skb_load_bytes,
+    programs::{TcContext, XdpContext},
+};
 use ntpguard_common::frame::Frame;
 
 /// The first buffer of an XDP frame, which holds all the headers.
@@ -9,22 +15,64 @@ pub(crate) struct XdpFrame(pub(crate) XdpContext);
 impl Frame for XdpFrame {
     #[inline(always)]
     fn load<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
-        let start = self.0.data() + offset;
-        if start + N > self.0.data_end() {
-            return None;
-        }
-        let mut bytes = [0; N];
-        // Of a byte array the compiler would load every byte alone, which makes the program a
-        // quarter longer.
-        if N.is_multiple_of(4) {
-            copy::<u32, 4>(start, &mut bytes, u32::to_ne_bytes);
-        } else if N.is_multiple_of(2) {
-            copy::<u16, 2>(start, &mut bytes, u16::to_ne_bytes);
-        } else {
-            copy::<u8, 1>(start, &mut bytes, u8::to_ne_bytes);
-        }
-        Some(bytes)
+        linear(self.0.data(), self.0.data_end(), offset)
     }
+}
+
+/// A frame of the network stack, of which any part may be outside the linear one.
+pub(crate) struct SkbFrame(pub(crate) TcContext);
+
+impl Frame for SkbFrame {
+    #[inline(always)]
+    fn load<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+        linear(self.0.data(), self.0.data_end(), offset).or_else(|| self.gather(offset))
+    }
+}
+
+impl SkbFrame {
+    /// Reads what may lie in several places. Sent frames can have as little as the link header in
+    /// the linear part.
+    #[inline(always)]
+    fn gather<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+        let mut bytes = [0; N];
+        // SAFETY: the context is the kernel's, and the helper writes N bytes or fails.
+        let status = unsafe {
+            bpf_skb_load_bytes(
+                self.0.as_ptr(),
+                offset as u32,
+                bytes.as_mut_ptr().cast(),
+                N as u32,
+            )
+        };
+        (status == 0).then_some(bytes)
+    }
+}
+
+/// Reads from memory between two addresses, `offset` bytes from the first.
+#[inline(always)]
+fn linear<const N: usize>(data: usize, data_end: usize, offset: usize) -> Option<[u8; N]> {
+    let start = data + offset;
+    // Of one byte LLVM makes `start >= end`, which tells the verifier nothing where `start` is all
+    // that it has seen of the packet (find_good_pkt_pointers in kernel/bpf/verifier.c).
+    let end = if N == 1 {
+        black_box(start + N)
+    } else {
+        start + N
+    };
+    if end > data_end {
+        return None;
+    }
+    let mut bytes = [0; N];
+    // Of a byte array the compiler would load every byte alone, which makes the program a
+    // quarter longer.
+    if N.is_multiple_of(4) {
+        copy::<u32, 4>(start, &mut bytes, u32::to_ne_bytes);
+    } else if N.is_multiple_of(2) {
+        copy::<u16, 2>(start, &mut bytes, u16::to_ne_bytes);
+    } else {
+        copy::<u8, 1>(start, &mut bytes, u8::to_ne_bytes);
+    }
+    Some(bytes)
 }
 
 /// Copies packet memory from `start` word by word. It must hold as many bytes as `bytes`.

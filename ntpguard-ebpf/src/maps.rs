@@ -1,17 +1,26 @@
 //! The kernel tables, as `ntpguard_common::tables` documents them.
 
 use aya_ebpf::{
-    bindings::BPF_F_NO_PREALLOC,
-    btf_maps::{Array, HashMap, LpmTrie, PerCpuArray, lpm_trie::Key},
+    bindings::{BPF_ANY, BPF_F_NO_PREALLOC, BPF_NOEXIST},
+    btf_maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, lpm_trie::Key},
     macros::btf_map,
 };
 use ntpguard_common::{
-    judge::Tables,
+    judge::{Sender, TablesOf},
+    outbound::LedgerOf,
+    packet::Address,
     reason::Counters,
-    tables::{DEFAULT_TABLE_SIZE, Grant, Info},
+    requests::{Learned, Request, Requests, Sent, Server, Stray, Strayed, Teacher},
+    tables::{
+        DEFAULT_TABLE_SIZE, Grant, Info, REQUESTS_SIZE, SERVERS_SIZE, TEACHERS_SIZE, UNGRANTED_SIZE,
+    },
 };
 
 const SIZE: usize = DEFAULT_TABLE_SIZE as usize;
+const REQUESTS_OPEN: usize = REQUESTS_SIZE as usize;
+const SERVERS_KNOWN: usize = SERVERS_SIZE as usize;
+const TEACHERS_KNOWN: usize = TEACHERS_SIZE as usize;
+const STRAYS_KNOWN: usize = UNGRANTED_SIZE as usize;
 const NO_PREALLOC: usize = BPF_F_NO_PREALLOC as usize;
 
 #[btf_map]
@@ -23,40 +32,232 @@ static ALLOW_NET_V4: LpmTrie<[u8; 4], Grant, SIZE> = LpmTrie::new();
 #[btf_map]
 static ALLOW_NET_V6: LpmTrie<[u8; 16], Grant, SIZE> = LpmTrie::new();
 #[btf_map]
+static TRUSTED_V4: LruHashMap<Request<[u8; 4]>, Sent, REQUESTS_OPEN> = LruHashMap::new();
+#[btf_map]
+static TRUSTED_V6: LruHashMap<Request<[u8; 16]>, Sent, REQUESTS_OPEN> = LruHashMap::new();
+#[btf_map]
+static ASKED_V4: LruHashMap<Request<[u8; 4]>, Sent, REQUESTS_OPEN> = LruHashMap::new();
+#[btf_map]
+static ASKED_V6: LruHashMap<Request<[u8; 16]>, Sent, REQUESTS_OPEN> = LruHashMap::new();
+#[btf_map]
+static LEARNED_V4: LruHashMap<[u8; 4], Learned, SERVERS_KNOWN> = LruHashMap::new();
+#[btf_map]
+static LEARNED_V6: LruHashMap<[u8; 16], Learned, SERVERS_KNOWN> = LruHashMap::new();
+#[btf_map]
+pub(crate) static SERVERS: LruHashMap<[u8; 16], Server, SERVERS_KNOWN> = LruHashMap::new();
+#[btf_map]
+static TEACHERS: HashMap<u64, Teacher, TEACHERS_KNOWN, NO_PREALLOC> = HashMap::new();
+#[btf_map]
+static TEACHER_UIDS: HashMap<u32, Teacher, TEACHERS_KNOWN, NO_PREALLOC> = HashMap::new();
+#[btf_map]
+static REQUESTS: PerCpuArray<Requests, 1> = PerCpuArray::new();
+#[btf_map]
+static UNGRANTED: LruHashMap<Stray, Strayed, STRAYS_KNOWN> = LruHashMap::new();
+#[btf_map]
 pub(crate) static COUNTERS: PerCpuArray<Counters, 2> = PerCpuArray::new();
 #[btf_map]
-static INFO: Array<Info, 1> = Array::new();
+pub(crate) static INFO: Array<Info, 1> = Array::new();
 
 /// The judge's view of the maps.
 pub(crate) struct KernelTables;
 
-impl Tables for KernelTables {
+/// An address, and the maps of its family.
+trait InMaps: Address + 'static {
+    /// Bits in the address.
+    const BITS: u32;
+
+    fn grants() -> &'static HashMap<Self, Grant, SIZE, NO_PREALLOC>;
+    fn prefixes() -> &'static LpmTrie<Self, Grant, SIZE>;
+    fn prefix_count(info: &Info) -> u32;
+    fn requests(sender: Sender) -> &'static LruHashMap<Request<Self>, Sent, REQUESTS_OPEN>;
+    fn learned() -> &'static LruHashMap<Self, Learned, SERVERS_KNOWN>;
+}
+
+impl InMaps for [u8; 4] {
+    const BITS: u32 = 32;
+
     #[inline(always)]
-    fn grant_v4(&self, address: [u8; 4]) -> Option<Grant> {
+    fn grants() -> &'static HashMap<Self, Grant, SIZE, NO_PREALLOC> {
+        &ALLOW_V4
+    }
+
+    #[inline(always)]
+    fn prefixes() -> &'static LpmTrie<Self, Grant, SIZE> {
+        &ALLOW_NET_V4
+    }
+
+    #[inline(always)]
+    fn prefix_count(info: &Info) -> u32 {
+        info.prefixes_v4
+    }
+
+    #[inline(always)]
+    fn requests(sender: Sender) -> &'static LruHashMap<Request<Self>, Sent, REQUESTS_OPEN> {
+        match sender {
+            Sender::Trusted => &TRUSTED_V4,
+            Sender::Other => &ASKED_V4,
+        }
+    }
+
+    #[inline(always)]
+    fn learned() -> &'static LruHashMap<Self, Learned, SERVERS_KNOWN> {
+        &LEARNED_V4
+    }
+}
+
+impl InMaps for [u8; 16] {
+    const BITS: u32 = 128;
+
+    #[inline(always)]
+    fn grants() -> &'static HashMap<Self, Grant, SIZE, NO_PREALLOC> {
+        &ALLOW_V6
+    }
+
+    #[inline(always)]
+    fn prefixes() -> &'static LpmTrie<Self, Grant, SIZE> {
+        &ALLOW_NET_V6
+    }
+
+    #[inline(always)]
+    fn prefix_count(info: &Info) -> u32 {
+        info.prefixes_v6
+    }
+
+    #[inline(always)]
+    fn requests(sender: Sender) -> &'static LruHashMap<Request<Self>, Sent, REQUESTS_OPEN> {
+        match sender {
+            Sender::Trusted => &TRUSTED_V6,
+            Sender::Other => &ASKED_V6,
+        }
+    }
+
+    #[inline(always)]
+    fn learned() -> &'static LruHashMap<Self, Learned, SERVERS_KNOWN> {
+        &LEARNED_V6
+    }
+}
+
+impl<A: InMaps> TablesOf<A> for KernelTables {
+    #[inline(always)]
+    fn grant(&self, address: A) -> Option<Grant> {
         // SAFETY: copied at once, and nothing here inserts; entries are freed only after this
         // program's RCU section, because the map is not preallocated.
-        unsafe { ALLOW_V4.get(address) }.copied()
+        unsafe { A::grants().get(address) }.copied()
     }
 
     #[inline(always)]
-    fn grant_v6(&self, address: [u8; 16]) -> Option<Grant> {
-        // SAFETY: as for ALLOW_V4.
-        unsafe { ALLOW_V6.get(address) }.copied()
-    }
-
-    #[inline(always)]
-    fn prefix_v4(&self, address: [u8; 4]) -> Option<Grant> {
-        if INFO.get(0)?.prefixes_v4 == 0 {
+    fn prefix(&self, address: A) -> Option<Grant> {
+        if A::prefix_count(INFO.get(0)?) == 0 {
             return None;
         }
-        ALLOW_NET_V4.get(&Key::new(32, address)).copied()
+        A::prefixes().get(&Key::new(A::BITS, address)).copied()
     }
 
     #[inline(always)]
-    fn prefix_v6(&self, address: [u8; 16]) -> Option<Grant> {
-        if INFO.get(0)?.prefixes_v6 == 0 {
-            return None;
-        }
-        ALLOW_NET_V6.get(&Key::new(128, address)).copied()
+    fn request(&self, sender: Sender, request: &Request<A>) -> Option<Sent> {
+        // SAFETY: copied at once. The entry may be recycled for another request while it is;
+        // taking it decides, and that goes by the key.
+        unsafe { A::requests(sender).get(request) }.copied()
     }
+
+    #[inline(always)]
+    fn take(&self, sender: Sender, request: &Request<A>) -> bool {
+        A::requests(sender).remove(request).is_ok()
+    }
+
+    #[inline(always)]
+    fn last_asked(&self, server: A) -> Option<u64> {
+        // SAFETY: copied at once; this is for telling reasons apart.
+        unsafe { SERVERS.get(server.mapped()) }.map(|server| server.asked)
+    }
+
+    #[inline(always)]
+    fn warm_until(&self) -> u64 {
+        INFO.get(0).map_or(0, |info| info.warm_until)
+    }
+}
+
+impl<A: InMaps> LedgerOf<A> for KernelTables {
+    #[inline(always)]
+    fn note(&self, sender: Sender, request: &Request<A>, sent: &Sent) {
+        // An LRU map has room for every request, and there is nothing to do about another failure:
+        // the reply is dropped, and the daemon asks again.
+        let _noted = A::requests(sender).insert(request, sent, BPF_ANY.into());
+    }
+
+    #[inline(always)]
+    fn learn(&self, server: A, now: u64) {
+        if let Some(learned) = A::learned().get_ptr_mut(server) {
+            // SAFETY: the entry is the map's until the program ends; of two CPUs that write it the
+            // last one stands.
+            let learned: &mut Learned = unsafe { &mut *learned };
+            learned.last = now;
+            learned.count += 1;
+            return;
+        }
+        let first = Learned {
+            first: now,
+            last: now,
+            count: 1,
+        };
+        // For display; the next request makes up for a failure.
+        let _learned = A::learned().insert(server, first, BPF_NOEXIST.into());
+    }
+
+    #[inline(always)]
+    fn asked(&self, server: A, now: u64) {
+        let server = server.mapped();
+        if let Some(entry) = SERVERS.get_ptr_mut(server) {
+            // SAFETY: as for what is learned.
+            unsafe { (*entry).asked = now };
+            return;
+        }
+        let asked = Server {
+            asked: now,
+            ..Server::default()
+        };
+        // As for what is learned.
+        let _asked = SERVERS.insert(server, asked, BPF_NOEXIST.into());
+    }
+}
+
+/// Whether senders in this cgroup are trusted.
+#[inline(always)]
+pub(crate) fn is_teacher(cgroup: u64) -> bool {
+    TEACHERS.get_ptr(cgroup).is_some()
+}
+
+/// Whether senders of this uid are trusted.
+#[inline(always)]
+pub(crate) fn is_teacher_uid(uid: u32) -> bool {
+    TEACHER_UIDS.get_ptr(uid).is_some()
+}
+
+/// Counts an outbound request.
+#[inline(always)]
+pub(crate) fn count_request(count: impl Fn(&mut Requests)) {
+    if let Some(requests) = REQUESTS.get_ptr_mut(0) {
+        // SAFETY: no other CPU writes this CPU's copy. A packet that leaves in an interrupt may
+        // come in between, and then one of the two is not counted.
+        count(unsafe { &mut *requests });
+    }
+}
+
+/// Remembers a request to a server that nobody granted.
+#[inline(always)]
+pub(crate) fn remember_stray(stray: &Stray, now: u64, process: impl Fn() -> [u8; 16]) {
+    if let Some(entry) = UNGRANTED.get_ptr_mut(stray) {
+        // SAFETY: as for what is learned.
+        let entry: &mut Strayed = unsafe { &mut *entry };
+        entry.last = now;
+        entry.count += 1;
+        return;
+    }
+    let first = Strayed {
+        last: now,
+        count: 1,
+        process: process(),
+    };
+    // For display; the next request makes up for a failure.
+    let _remembered = UNGRANTED.insert(stray, first, BPF_NOEXIST.into());
 }

@@ -22,7 +22,7 @@ use crate::{
     },
     clock::BootSeconds,
     daemon::protocol::{Addition, Removal},
-    datapath::{Incomplete, Tables},
+    datapath::{self, Incomplete, Tables},
     report::{self, Edited, Listing, SCHEMA, Status, Updated},
     resolve::{Answer, Failure, Question, Resolver},
     sources::{self, Source},
@@ -175,6 +175,12 @@ impl Keeper {
         }
     }
 
+    /// Takes what the kernel has learned.
+    pub fn learn(&mut self, tables: &Tables) -> Result<(), datapath::Error> {
+        self.book.learned.set(&tables.learned()?);
+        Ok(())
+    }
+
     /// Tells what the tables hold, so that from here on only differences are written.
     pub fn adopt(&mut self, held: Projection) {
         self.projected = held;
@@ -191,7 +197,7 @@ impl Keeper {
         self.book.expire(now);
         let wanted = self.book.projection(now);
         if wanted == self.projected {
-            if now.since(self.saved) >= SAVE_EVERY {
+            if self.is_save_due(now) {
                 self.save(now)?;
             }
             return Ok(false);
@@ -205,6 +211,11 @@ impl Keeper {
         self.projected = wanted;
         self.save(now)?;
         Ok(true)
+    }
+
+    /// Whether the state file was last written so long ago that it is time again.
+    pub fn is_save_due(&self, now: BootSeconds) -> bool {
+        now.since(self.saved) >= SAVE_EVERY
     }
 
     /// Writes the state file.

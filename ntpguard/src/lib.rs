@@ -4,6 +4,7 @@
 //! - [`sources`] reads the time daemons' configuration files into what they ask for;
 //! - [`resolve`] looks up the names among them, in time;
 //! - [`allowlist`] makes one set of grants of everything that vouches for an address;
+//! - [`senders`] finds the processes whose requests are trusted;
 //! - [`datapath`] loads the kernel programs, attaches them, and writes the tables;
 //! - [`daemon`] ties these together while the guard runs.
 
@@ -14,4 +15,5 @@ pub mod datapath;
 pub mod keeper;
 pub mod report;
 pub mod resolve;
+pub mod senders;
 pub mod sources;

@@ -3,18 +3,20 @@
 //! The program is loaded without pins and attached to nothing, so this disturbs no guard, and
 //! runs wherever a kernel takes the program: also as the only process of a virtual machine.
 
+mod exchanges;
+
 use std::cell::RefCell;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use ipnet::IpNet;
 use ntpguard::{
     allowlist::projection::Projection,
-    clock::BootSeconds,
-    datapath::{Mode, Settings, Trial},
+    clock::boot_nanoseconds,
+    datapath::{Mode, Settings, Tracking, Trial},
 };
 use ntpguard_common::{
-    fixtures::{self, Fixture, ModelTables},
-    judge::{Limits, Verdict, judge},
+    fixtures::{self, Fixture, ModelTables, untracked},
+    judge::{Verdict, judge},
     packet::Link,
     reason::{Counters, Reason},
     tables::EXPLAIN_BASE,
@@ -54,12 +56,23 @@ pub fn run() -> Result<Outcome> {
     let mut outcome = Outcome::default();
     for fixture in fixtures::all() {
         let programs = &mut links[fixture.link as usize];
-        match programs.check(&fixture, &tables) {
-            Ok(()) => outcome.passed += 1,
-            Err(wrong) => outcome.failed.push(format!("{}: {wrong:#}", fixture.name)),
-        }
+        outcome.add(&fixture.name, programs.check(&fixture, &tables));
+    }
+    let mut tracking = Vec::new();
+    for exchange in fixtures::exchanges() {
+        let result = exchanges::program(&mut tracking, exchange.limits)?.check(&exchange);
+        outcome.add(&exchange.name, result);
     }
     Ok(outcome)
+}
+
+impl Outcome {
+    fn add(&mut self, name: &str, result: Result<()>) {
+        match result {
+            Ok(()) => self.passed += 1,
+            Err(wrong) => self.failed.push(format!("{name}: {wrong:#}")),
+        }
+    }
 }
 
 /// Sends `packets` fixtures with some of their bytes changed through the kernel's program and the
@@ -95,7 +108,7 @@ pub fn fuzz(packets: u32, seed: u64) -> Result<()> {
 
 /// The judge's answer in this process, at the kernel's time.
 fn pure(frame: &[u8], link: Link, tables: &ModelTables) -> Verdict {
-    judge(frame, || BootSeconds::now().0, &Limits { link }, tables)
+    judge(frame, boot_nanoseconds, untracked(link), tables)
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -227,6 +240,7 @@ impl Program {
             mode,
             link,
             explain,
+            tracking: Tracking::OFF,
             ..Settings::default()
         })
         .with_context(|| format!("load the program for {link:?} frames"))?;
@@ -243,15 +257,7 @@ impl Program {
 
     /// The verdict, from a program that explains.
     fn explain(&mut self, frame: &[u8]) -> Result<Verdict> {
-        let returned = self.trial.run(frame, 1)?.return_value;
-        if returned == XDP_PASS {
-            return Ok(Verdict::Foreign);
-        }
-        Reason::ALL
-            .iter()
-            .find(|reason| EXPLAIN_BASE + **reason as u32 == returned)
-            .map(|reason| Verdict::Judged(*reason))
-            .ok_or_else(|| anyhow!("the kernel returns {returned:#x}, which is no reason"))
+        verdict(self.trial.run(frame, 1)?.return_value)
     }
 
     /// Runs the program once: its action must be `action`, and it must count `reason` once, in
@@ -283,6 +289,18 @@ impl Program {
         );
         Ok(())
     }
+}
+
+/// What the return value of a program that explains says.
+fn verdict(returned: u32) -> Result<Verdict> {
+    if returned == XDP_PASS {
+        return Ok(Verdict::Foreign);
+    }
+    Reason::ALL
+        .iter()
+        .find(|reason| EXPLAIN_BASE + **reason as u32 == returned)
+        .map(|reason| Verdict::Judged(*reason))
+        .ok_or_else(|| anyhow!("the kernel returns {returned:#x}, which is no reason"))
 }
 
 /// The fixtures' grants, as the tables take them.

@@ -96,6 +96,12 @@ impl Builder {
         self.args(["--mode", mode])
     }
 
+    /// Takes a reply's address for proof enough, so that packets can be made that it admits.
+    #[must_use]
+    pub fn untracked(self) -> Self {
+        self.args(["--track", "off"])
+    }
+
     /// Any other arguments.
     #[must_use]
     pub fn args(mut self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {

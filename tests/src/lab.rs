@@ -83,7 +83,9 @@ impl Lab {
 
     /// A guard of the inner host's interface.
     pub fn guard(&self) -> Builder {
-        Guard::builder(&self.inside.namespace).interface(&self.inside.port.interface)
+        Guard::builder(&self.inside.namespace)
+            .untracked()
+            .interface(&self.inside.port.interface)
     }
 
     /// Where files of this test can be.

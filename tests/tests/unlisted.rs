@@ -59,6 +59,7 @@ impl Scene {
             .collect();
         let config = ConfigFile::ntp(&lines.concat())?;
         let guard = Guard::builder(&self.victim.namespace)
+            .untracked()
             .interface(&self.victim.port.interface)
             .source(config.path())
             .mode(mode)

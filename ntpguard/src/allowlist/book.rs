@@ -12,7 +12,7 @@ use ntpguard_common::tables::{Origin, Role};
 use thiserror::Error;
 
 use crate::{
-    allowlist::{claim::Claim, projection::Projection, state::Row, union},
+    allowlist::{claim::Claim, learned::Learned, projection::Projection, state::Row, union},
     clock::BootSeconds,
     resolve::{GRACE, Held, Names, Question},
     sources::{Host, Place, Problem, Reading, Severity, Want},
@@ -25,6 +25,8 @@ pub struct Book {
     /// The names that the sources ask for, and their addresses.
     pub names: Names,
     manual: Vec<Claim>,
+    /// The servers that trusted requests went to.
+    pub learned: Learned,
     /// Rows that stay as the state file has them.
     recorded: Vec<Row>,
 }
@@ -80,6 +82,10 @@ impl Book {
         for row in rows {
             if row.origin == Origin::Manual {
                 book.manual.push(recorded_claim(row, now));
+                continue;
+            }
+            if Learned::is_row(row) {
+                book.learned.restore(row, now);
                 continue;
             }
             if let Some(name) = &row.name {
@@ -228,6 +234,7 @@ impl Book {
         let of_sources = self.rows_of_sources().map(|(_, claim, _)| claim);
         recorded
             .chain(of_sources)
+            .chain(self.learned.claims())
             .chain(self.manual.iter().cloned())
             .collect()
     }
@@ -298,6 +305,7 @@ impl Book {
     /// Drops what has come to its end.
     pub fn expire(&mut self, now: BootSeconds) {
         self.names.expire(now);
+        self.learned.expire(now);
         self.manual
             .retain(|claim| claim.ends.is_none_or(|ends| ends > now));
     }
@@ -308,6 +316,7 @@ impl Book {
             .iter()
             .filter_map(|claim| claim.ends)
             .chain(self.names.next())
+            .chain(self.learned.next())
             .min()
     }
 
@@ -329,11 +338,13 @@ impl Book {
                 ..row(&claim, now)
             }
         });
+        let learned = self.learned.lasting_claims().map(|claim| row(&claim, now));
         let manual = self.manual.iter().map(|claim| row(claim, now));
         self.recorded
             .iter()
             .cloned()
             .chain(of_sources)
+            .chain(learned)
             .chain(manual)
             .collect()
     }
@@ -358,7 +369,7 @@ fn row(claim: &Claim, now: BootSeconds) -> Row {
 fn recorded_claim(row: &Row, now: BootSeconds) -> Claim {
     let ends = row
         .left
-        .filter(|_| row.origin == Origin::Manual)
+        .filter(|_| row.origin == Origin::Manual || Learned::is_row(row))
         .map(|left| now.plus(left));
     Claim {
         prefix: row.prefix,

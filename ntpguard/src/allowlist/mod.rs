@@ -5,6 +5,7 @@
 
 mod book;
 pub mod claim;
+pub mod learned;
 pub mod projection;
 pub mod state;
 pub mod union;

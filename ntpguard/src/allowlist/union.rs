@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use ipnet::IpNet;
-use ntpguard_common::tables::{DENY, Grant, Origin, Role};
+use ntpguard_common::tables::{BAN, DENY, Grant, Origin, Role};
 
 use crate::{
     allowlist::{
@@ -21,7 +21,9 @@ use crate::{
 pub fn project<'a>(claims: impl IntoIterator<Item = &'a Claim>, now: BootSeconds) -> Projection {
     let mut merged: BTreeMap<IpNet, Merged> = BTreeMap::new();
     for claim in claims {
-        if claim.ends.is_none_or(|ends| ends > now) {
+        // A learned server's replies are admitted by the requests that it was learned from.
+        let is_grant = claim.origin != Origin::Learned;
+        if is_grant && claim.ends.is_none_or(|ends| ends > now) {
             merged.entry(claim.prefix).or_default().add(claim);
         }
     }
@@ -75,7 +77,7 @@ impl Merged {
         if self.denied_by_hand {
             let origins = Origin::Manual.bit();
             return Grant {
-                roles: DENY,
+                roles: DENY | BAN,
                 origins,
                 ..Grant::default()
             };
@@ -193,7 +195,15 @@ mod tests {
             claim("192.0.2.1/32", Some(Role::Server), Origin::Dns),
             claim("192.0.2.1/32", None, Origin::Manual),
         ];
-        assert_eq!(roles(&project(&claims, NOW), "192.0.2.1/32"), DENY);
+        assert_eq!(roles(&project(&claims, NOW), "192.0.2.1/32"), DENY | BAN);
+        let in_a_file = claim("192.0.2.2/32", None, Origin::Config);
+        assert_eq!(roles(&project([&in_a_file], NOW), "192.0.2.2/32"), DENY);
+    }
+
+    #[test]
+    fn a_learned_server_is_granted_nothing() {
+        let claims = [claim("192.0.2.1/32", Some(Role::Server), Origin::Learned)];
+        assert_eq!(project(&claims, NOW), Projection::default());
     }
 
     #[test]
@@ -256,6 +266,7 @@ mod tests {
             let here: Vec<_> = claims
                 .iter()
                 .filter(|claim| claim.ends.is_none_or(|ends| ends > NOW))
+                .filter(|claim| claim.origin != Origin::Learned)
                 .filter(|claim| {
                     claim.prefix.prefix_len() == length && claim.prefix.contains(&address)
                 })

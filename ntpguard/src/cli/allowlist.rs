@@ -66,10 +66,7 @@ async fn list(guard: &GuardArgs, json: bool) -> Result<ExitCode> {
         match control::ask(&control::socket_path(&guard.state_dir), &Request::List).await? {
             Some(Reply::List(listing)) => listing,
             Some(other) => return unexpected(&other),
-            None => {
-                let now = BootSeconds::now();
-                Keeper::reopen(state(guard), now)?.list(now)
-            }
+            None => list_alone(guard)?,
         };
     if json {
         output::json(&listing)?;
@@ -77,6 +74,16 @@ async fn list(guard: &GuardArgs, json: bool) -> Result<ExitCode> {
         output::print(&list_table(&listing))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What the state file and the kernel say, where no daemon lives.
+fn list_alone(guard: &GuardArgs) -> Result<Listing> {
+    let now = BootSeconds::now();
+    let mut keeper = Keeper::reopen(state(guard), now)?;
+    if let Some(tables) = Tables::open(&guard.pin_dir)? {
+        keeper.learn(&tables)?;
+    }
+    Ok(keeper.list(now))
 }
 
 fn list_table(listing: &Listing) -> String {

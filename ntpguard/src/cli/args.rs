@@ -2,13 +2,15 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 use ntpguard::{
     allowlist::claim::parse_role,
     datapath::{AttachMode, Mode},
+    senders::Trust,
     sources::Source,
 };
+use serde::Deserialize;
 
 /// An XDP guard for NTP: UDP port 123 admits only what this host asked for or agreed to serve.
 #[derive(Debug, Parser)]
@@ -84,6 +86,25 @@ pub(crate) struct RunArgs {
     /// this order [default: auto].
     #[arg(long, value_enum)]
     pub(crate) attach: Option<AttachMode>,
+    /// Whether a reply must answer a request that this host sent; `off` where requests leave by a
+    /// path that is not guarded [default: strict].
+    #[arg(long, value_enum)]
+    pub(crate) track: Option<Track>,
+    /// Whose requests admit their replies, whatever is allowed: the time daemon's, nobody's, or,
+    /// on gateways, everybody's [default: trusted].
+    #[arg(long, value_enum)]
+    pub(crate) learn: Option<LearnArg>,
+    /// Sender to trust instead of the well-known time daemons: a systemd unit, or the path of a
+    /// cgroup, which need not exist yet; may be given several times.
+    #[arg(long, value_name = "UNIT|CGROUP")]
+    pub(crate) trust: Vec<Trust>,
+    /// Uid whose sockets are trusted too, never root's; may be given several times. Beware: a
+    /// container's processes can have it as well.
+    #[arg(long, value_name = "UID", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) trust_uid: Vec<u32>,
+    /// Whether a request without a transmit timestamp may be answered [default: admit].
+    #[arg(long, value_enum)]
+    pub(crate) zero_transmit: Option<ZeroTransmit>,
     /// DNS server to ask instead of the system's; may be given several times.
     #[arg(long = "resolver", value_name = "IP[:PORT]", value_parser = parse_resolver)]
     pub(crate) resolvers: Vec<SocketAddr>,
@@ -105,6 +126,41 @@ pub(crate) struct RunArgs {
     /// Check the configuration and the sources, print what they come to, and guard nothing.
     #[arg(long)]
     pub(crate) check: bool,
+}
+
+/// Whether a reply must answer a request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Track {
+    /// It must.
+    #[default]
+    Strict,
+    /// Its address is proof enough.
+    Off,
+}
+
+/// Whose requests admit replies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LearnArg {
+    /// Nobody's.
+    Off,
+    /// Those of trusted senders.
+    #[default]
+    Trusted,
+    /// Everybody's.
+    Any,
+}
+
+/// What becomes of requests without a transmit timestamp.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum ZeroTransmit {
+    /// They may be answered.
+    #[default]
+    Admit,
+    /// They may not.
+    Refuse,
 }
 
 #[derive(Debug, Args)]

@@ -1,6 +1,7 @@
 //! `/etc/ntpguard/ntpguard.toml`, and how it and the flags come together.
 
 use std::{
+    collections::BTreeSet,
     fs, io,
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -9,14 +10,15 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use ntpguard::{
     daemon::Options,
-    datapath::{AttachMode, Mode},
+    datapath::{AttachMode, Mode, Tracking},
     keeper::Origins,
+    senders::{Senders, Trust},
     sources::Source,
 };
-use ntpguard_common::tables::DEFAULT_TABLE_SIZE;
+use ntpguard_common::{judge::Learn, tables::DEFAULT_TABLE_SIZE};
 use serde::Deserialize;
 
-use super::args::{GuardArgs, RunArgs, parse_resolver};
+use super::args::{GuardArgs, LearnArg, RunArgs, Track, ZeroTransmit, parse_resolver};
 
 /// Where the configuration is looked for. Its absence is no error.
 const DEFAULT_PATH: &str = "/etc/ntpguard/ntpguard.toml";
@@ -29,6 +31,11 @@ struct File {
     sources: Vec<String>,
     mode: Option<Mode>,
     attach: Option<AttachMode>,
+    track: Option<Track>,
+    learn: Option<LearnArg>,
+    trust: Vec<String>,
+    trust_uids: Vec<u32>,
+    zero_transmit: Option<ZeroTransmit>,
     resolvers: Vec<String>,
     serve: bool,
     table_size: Option<u32>,
@@ -52,7 +59,7 @@ pub(crate) fn options(guard: GuardArgs, args: &RunArgs) -> Result<Options> {
     Ok(Options {
         pin_dir: guard.pin_dir,
         state_dir: guard.state_dir,
-        interfaces: either(&args.interfaces, file.interfaces),
+        interfaces: either(&args.interfaces, &file.interfaces),
         origins: Origins {
             discover: sources.is_empty(),
             sources,
@@ -61,18 +68,48 @@ pub(crate) fn options(guard: GuardArgs, args: &RunArgs) -> Result<Options> {
         },
         mode: args.mode.or(file.mode).unwrap_or_default(),
         attach: args.attach.or(file.attach).unwrap_or_default(),
+        tracking: tracking(args, &file),
+        senders: senders(args, &file)?,
         table_size,
         persist: args.persist || file.persist,
         replace: args.replace,
     })
 }
 
-fn either<T: Clone>(flags: &[T], file: Vec<T>) -> Vec<T> {
-    if flags.is_empty() {
-        file
-    } else {
-        flags.to_vec()
+fn either<T: Clone>(flags: &[T], file: &[T]) -> Vec<T> {
+    if flags.is_empty() { file } else { flags }.to_vec()
+}
+
+fn tracking(args: &RunArgs, file: &File) -> Tracking {
+    let zero_transmit = args.zero_transmit.or(file.zero_transmit);
+    Tracking {
+        track: args.track.or(file.track).unwrap_or_default() == Track::Strict,
+        learn: match args.learn.or(file.learn).unwrap_or_default() {
+            LearnArg::Off => Learn::Off,
+            LearnArg::Trusted => Learn::Trusted,
+            LearnArg::Any => Learn::Any,
+        },
+        zero_transmit: zero_transmit.unwrap_or_default() == ZeroTransmit::Admit,
+        trust_uids: !either(&args.trust_uid, &file.trust_uids).is_empty(),
     }
+}
+
+fn senders(args: &RunArgs, file: &File) -> Result<Senders> {
+    let in_file: Vec<Trust> = file
+        .trust
+        .iter()
+        .map(|spelt| spelt.parse().with_context(|| format!("trust: {spelt:?}")))
+        .collect::<Result<_>>()?;
+    let uids: BTreeSet<u32> = either(&args.trust_uid, &file.trust_uids)
+        .into_iter()
+        .collect();
+    if uids.contains(&0) {
+        bail!("trust-uids has 0: root's processes are too many to be trusted");
+    }
+    Ok(Senders {
+        named: either(&args.trust, &in_file),
+        uids,
+    })
 }
 
 /// The sources named, if any are.

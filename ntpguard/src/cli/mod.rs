@@ -7,6 +7,7 @@ mod config;
 mod output;
 mod run;
 mod status;
+mod traffic;
 mod unload;
 
 use std::process::ExitCode;

@@ -22,6 +22,7 @@ use super::{
     args::{GuardArgs, StatusArgs},
     ask::unexpected,
     output::{self, count, seconds},
+    traffic,
 };
 
 /// How often `--wait` looks.
@@ -78,6 +79,7 @@ fn text(status: &Status) -> String {
             count(status.grants.prefixes, "prefix", "prefixes"),
         ));
         lines.extend(counter_lines(status));
+        lines.extend(traffic::lines(&status.traffic));
     }
     for source in &status.sources {
         lines.push(format!(
@@ -99,7 +101,7 @@ fn text(status: &Status) -> String {
             .iter()
             .map(|problem| format!("problem   {problem}")),
     );
-    lines.join("\n") + "\n"
+    lines.join("\n") + "\n" + &traffic::tables(&status.traffic)
 }
 
 fn headline(status: &Status) -> String {
@@ -128,7 +130,12 @@ fn interface_line(interface: &Interface) -> String {
         .as_ref()
         .map(|why| format!(" ({why})"))
         .unwrap_or_default();
-    format!("interface {name}: {how}{why}")
+    let egress = interface
+        .egress
+        .as_ref()
+        .map(|egress| format!(", requests noted by {egress}"))
+        .unwrap_or_default();
+    format!("interface {name}: {how}{why}{egress}")
 }
 
 fn daemon_line(status: &Status) -> String {

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, future::Future, time::Duration};
 use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use tokio::{
     sync::{mpsc, oneshot},
-    time::{Instant, sleep_until},
+    time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
 
 use super::{
@@ -22,12 +22,17 @@ use crate::{
     keeper::{Keeper, KeeperError},
     report::Edited,
     resolve::{Answer, Failure, Question, Resolver},
+    senders::{Found, Senders},
     sources::Severity,
 };
 
 /// The longest sleep: the timers of this process stand still while the machine is suspended, and
 /// lifetimes do not.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
+
+/// How often the running time daemons are looked for. Those whose cgroup is known are noticed at
+/// once.
+const LOOK_FOR_SENDERS: Duration = Duration::from_secs(5);
 
 /// Most questions to DNS at a time.
 const ASKED_AT_ONCE: usize = 16;
@@ -47,6 +52,20 @@ pub(super) fn report_problems(keeper: &Keeper, said: &BTreeSet<String>) {
     }
 }
 
+/// Tells of senders that are trusted from now on, and of those that are not any more.
+pub(super) fn report_senders(found: &Found, before: &Found) {
+    for (number, teacher) in &found.teachers {
+        if !before.teachers.contains_key(number) {
+            tracing::info!("trusted: {} ({})", teacher.cgroup.display(), teacher.why);
+        }
+    }
+    for (number, teacher) in &before.teachers {
+        if !found.teachers.contains_key(number) {
+            tracing::info!("gone: {}", teacher.cgroup.display());
+        }
+    }
+}
+
 /// An answer of DNS on its way.
 type Asked<'a> = BoxFuture<'a, (Question, Result<Answer, Failure>)>;
 
@@ -54,6 +73,9 @@ type Asked<'a> = BoxFuture<'a, (Question, Result<Answer, Failure>)>;
 pub(super) struct Daemon<'a> {
     keeper: Keeper,
     guard: Guard,
+    senders: Senders,
+    /// The senders that the kernel trusts now.
+    found: Found,
     asked: FuturesUnordered<Asked<'a>>,
     /// Who waits for an update to be done, and what was granted when it began.
     updates: Vec<(oneshot::Sender<Reply>, Projection)>,
@@ -67,15 +89,18 @@ enum Event {
     Called(Call),
     Changed,
     Settled,
+    Senders,
     Due,
     Shutdown,
 }
 
 impl<'a> Daemon<'a> {
-    pub(super) fn new(keeper: Keeper, guard: Guard) -> Self {
+    pub(super) fn new(keeper: Keeper, guard: Guard, senders: Senders, found: Found) -> Self {
         Self {
             keeper,
             guard,
+            senders,
+            found,
             asked: FuturesUnordered::new(),
             updates: Vec::new(),
             trouble: None,
@@ -98,10 +123,20 @@ impl<'a> Daemon<'a> {
             })
             .ok();
         self.watch(watch.as_mut());
+        // Apart from the files': a sender is to be trusted before its first request.
+        let (moved, mut moves) = mpsc::channel(1);
+        let mut cgroups = Watch::new(moved)
+            .inspect_err(|error| tracing::warn!("cannot watch cgroups: {error}"))
+            .ok();
+        let mut look = interval(LOOK_FOR_SENDERS);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         tokio::pin!(shutdown);
         // When the files that have changed are to be read.
         let mut settled: Option<Instant> = None;
         loop {
+            if let Some(cgroups) = &mut cgroups {
+                cgroups.set(&self.senders.watched());
+            }
             self.ask_what_is_due(resolver);
             self.finish_updates();
             let due = self.next_wake();
@@ -111,6 +146,8 @@ impl<'a> Daemon<'a> {
                 Some(call) = called.recv() => Event::Called(call),
                 Some(()) = changes.recv(), if settled.is_none() => Event::Changed,
                 () = sleep_until(settled.unwrap_or(due)), if settled.is_some() => Event::Settled,
+                Some(()) = moves.recv() => Event::Senders,
+                _ = look.tick() => Event::Senders,
                 () = sleep_until(due) => Event::Due,
             };
             match event {
@@ -129,6 +166,7 @@ impl<'a> Daemon<'a> {
                     self.read_sources();
                     self.watch(watch.as_mut());
                 }
+                Event::Senders => self.find_senders(),
                 Event::Due => {}
             }
             self.commit();
@@ -139,6 +177,20 @@ impl<'a> Daemon<'a> {
         if let Some(watch) = watch {
             watch.set(&self.keeper.watched());
         }
+    }
+
+    /// Has the kernel trust the senders there are now.
+    fn find_senders(&mut self) {
+        let found = self.senders.find();
+        if found.teachers != self.found.teachers {
+            let numbers = found.teachers.keys().copied().collect();
+            if let Err(error) = self.guard.tables.set_teachers(&numbers) {
+                self.note_trouble(error.to_string());
+                return;
+            }
+            report_senders(&found, &self.found);
+        }
+        self.found = found;
     }
 
     fn next_wake(&self) -> Instant {
@@ -178,7 +230,7 @@ impl<'a> Daemon<'a> {
             Request::Add(addition) => edited(self.keeper.add(&addition, tables, now)),
             Request::Remove(removal) => edited(self.keeper.remove(&removal, tables, now)),
             Request::Status => self.status(now),
-            Request::List => Reply::List(self.keeper.list(now)),
+            Request::List => self.list(now),
             Request::Yield => Reply::Yielding,
             Request::Update => {
                 let before = self.keeper.projected().clone();
@@ -193,9 +245,17 @@ impl<'a> Daemon<'a> {
         yields
     }
 
+    fn list(&mut self, now: BootSeconds) -> Reply {
+        match self.keeper.learn(&self.guard.tables) {
+            Ok(()) => Reply::List(self.keeper.list(now)),
+            Err(error) => Reply::Failed(error.to_string()),
+        }
+    }
+
     fn status(&self, now: BootSeconds) -> Reply {
         match status::of(&self.keeper, &self.guard, now) {
             Ok(mut status) => {
+                status.traffic.add_senders(&self.found);
                 status.trouble.clone_from(&self.trouble);
                 Reply::Status(Box::new(status))
             }
@@ -226,6 +286,11 @@ impl<'a> Daemon<'a> {
 
     fn commit(&mut self) {
         let now = BootSeconds::now();
+        if self.keeper.is_save_due(now)
+            && let Err(error) = self.keeper.learn(&self.guard.tables)
+        {
+            return self.note_trouble(error.to_string());
+        }
         match self.keeper.commit(Some(&mut self.guard.tables), now) {
             Ok(true) => {
                 let held = self.keeper.projected();
@@ -257,6 +322,9 @@ impl<'a> Daemon<'a> {
         lock: Lock,
     ) -> Result<(), DaemonError> {
         let now = BootSeconds::now();
+        if let Err(error) = self.keeper.learn(&self.guard.tables) {
+            tracing::error!("{error}");
+        }
         if let Err(error) = self.keeper.save(now) {
             tracing::error!("{error}");
         }

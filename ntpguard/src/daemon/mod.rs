@@ -12,20 +12,22 @@ pub mod watch;
 use std::{collections::BTreeSet, future::Future, path::PathBuf, time::Duration};
 
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
+use ntpguard_common::judge::Learn;
 use thiserror::Error;
 use tokio::{sync::mpsc, time::timeout};
 
 use self::{
     control::ControlError,
-    life::{Daemon, report_problems},
+    life::{Daemon, report_problems, report_senders},
     protocol::{Reply, Request},
 };
 use crate::{
     allowlist::state::StateFile,
     clock::BootSeconds,
-    datapath::{self, AttachMode, Guard, Interface, Lock, Mode, PinDir},
+    datapath::{self, AttachMode, Guard, Interface, Lock, Mode, PinDir, Tracking},
     keeper::{Keeper, KeeperError, Origins},
     resolve::Resolver,
+    senders::{Found, Senders, forwarding},
 };
 
 /// How long a start waits for a command that holds the lock, or for a daemon to yield.
@@ -49,6 +51,10 @@ pub struct Options {
     pub mode: Mode,
     /// How to attach.
     pub attach: AttachMode,
+    /// What replies have to prove.
+    pub tracking: Tracking,
+    /// Whose requests are trusted.
+    pub senders: Senders,
     /// Most entries of each allowlist table.
     pub table_size: u32,
     /// Whether everything stays attached at the end.
@@ -101,6 +107,7 @@ pub async fn run(options: Options, shutdown: impl Future<Output = ()>) -> Result
     let (calls, called) = mpsc::channel(16);
     let listener = control::listen(&control::socket_path(&options.state_dir))?;
 
+    let found = options.senders.find();
     let now = BootSeconds::now();
     let wanted = keeper.book.projection(now);
     let guard = Guard::start(
@@ -109,6 +116,9 @@ pub async fn run(options: Options, shutdown: impl Future<Output = ()>) -> Result
             interfaces,
             mode: options.mode,
             attach: options.attach,
+            tracking: options.tracking,
+            senders: found.clone(),
+            uids: options.senders.uids.clone(),
             table_size: options.table_size,
         },
         &wanted,
@@ -118,9 +128,17 @@ pub async fn run(options: Options, shutdown: impl Future<Output = ()>) -> Result
         tracing::error!("{error}");
     }
     announce(&guard, &keeper, options.mode);
+    warn_of_forwarding(options.tracking);
+    report_senders(&found, &Found::default());
+    for daemon in &found.indistinct {
+        tracing::warn!(
+            "{daemon} is in the root cgroup, where every process may be: only the servers that its \
+             configuration names can answer it; `--trust` names another cgroup"
+        );
+    }
     let serving = tokio::spawn(control::serve(listener, calls));
 
-    let mut daemon = Daemon::new(keeper, guard);
+    let mut daemon = Daemon::new(keeper, guard, options.senders.clone(), found);
     let yielded = daemon.live(&resolver, called, shutdown).await;
     serving.abort();
     daemon.end(&options, yielded, lock)
@@ -178,10 +196,27 @@ async fn interfaces(names: &[String]) -> Result<Vec<Interface>, datapath::Error>
     Ok(found)
 }
 
+/// Says what is cut where the requests of others are sent on.
+fn warn_of_forwarding(tracking: Tracking) {
+    let families = forwarding::families();
+    if !tracking.track || tracking.learn == Learn::Any || families.is_empty() {
+        return;
+    }
+    tracing::warn!(
+        "this host forwards {}: those behind it hear only the servers that are granted here; on a \
+         gateway or hypervisor, --learn any lets everybody's requests be answered",
+        families.join(" and ")
+    );
+}
+
 fn announce(guard: &Guard, keeper: &Keeper, mode: Mode) {
     for attached in &guard.attached {
+        let requests = match attached.egress {
+            Some(egress) => format!(", requests noted by {}", egress.name()),
+            None => ", requests not tracked".to_owned(),
+        };
         tracing::info!(
-            "{}: {} XDP{}{}",
+            "{}: {} XDP{}{}{requests}",
             attached.interface.name,
             attached.how,
             if attached.adopted { ", adopted" } else { "" },

@@ -7,10 +7,10 @@ use nix::libc::{EBUSY, EEXIST, EINVAL, ENODEV, ENOMEM, ENOSPC, EOPNOTSUPP, EPERM
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Error, Interface, PinDir,
-    link::XdpLink,
+    Egress, Error, Interface, PinDir,
+    link::Link,
     netlink::{self, Connection, Occupant},
-    pins,
+    pins::{self, Hook},
     programs::{Kind, Programs},
 };
 
@@ -77,6 +77,8 @@ pub struct Attached {
     pub why_not_better: Option<String>,
     /// Whether the interface was guarded before, and its link has a new program now.
     pub adopted: bool,
+    /// How what leaves is noted; `None` where requests are not tracked.
+    pub egress: Option<Egress>,
 }
 
 /// An interface found fit to be guarded.
@@ -84,7 +86,7 @@ pub struct Attached {
 pub(super) struct Place {
     pub(super) interface: Interface,
     /// The link that guards it now, and how.
-    guarded: Option<(XdpLink, How)>,
+    guarded: Option<(Link, How)>,
 }
 
 impl Place {
@@ -96,9 +98,9 @@ impl Place {
         mode: AttachMode,
     ) -> Result<Self, Error> {
         let occupant = occupant(interface)?;
-        let path = pins.link(interface.index);
+        let path = pins.link(Hook::Ingress, interface.index);
         let failed = |source| Error::system(format!("open link {}", path.display()), source);
-        if let Some(link) = XdpLink::open(&path).map_err(failed)? {
+        if let Some(link) = Link::open(&path).map_err(failed)? {
             let info = link.info().map_err(failed)?;
             let here = occupant.filter(|occupant| occupant.program_id == info.program_id);
             match here {
@@ -160,7 +162,7 @@ fn occupant(interface: &Interface) -> Result<Option<Occupant>, Error> {
 fn adopt(
     programs: &mut Programs,
     interface: Interface,
-    link: &XdpLink,
+    link: &Link,
     how: How,
 ) -> Result<(Attached, Kind), Error> {
     let mut tried = Vec::new();
@@ -180,6 +182,7 @@ fn adopt(
                         how,
                         why_not_better,
                         adopted: true,
+                        egress: None,
                     },
                     kind,
                 ));
@@ -206,9 +209,9 @@ fn attach(
             if !programs.has(kind) {
                 continue;
             }
-            match XdpLink::attach(programs.fd(kind)?, interface.index, *how) {
+            match Link::attach_xdp(programs.fd(kind)?, interface.index, *how) {
                 Ok(link) => {
-                    pin(&link, pins, &interface)?;
+                    pins::pin_link(&link, &pins.link(Hook::Ingress, interface.index))?;
                     let could_be_better = AttachMode::Auto.ways().first() != Some(how);
                     let why_not_better = could_be_better.then(|| {
                         if tried.is_empty() {
@@ -222,6 +225,7 @@ fn attach(
                         how: *how,
                         why_not_better,
                         adopted: false,
+                        egress: None,
                     };
                     return Ok((attached, kind));
                 }
@@ -243,14 +247,6 @@ fn attach(
         interface: interface.name,
         tried,
     })
-}
-
-/// Pins a link in place of a dead one.
-fn pin(link: &XdpLink, pins: &PinDir, interface: &Interface) -> Result<(), Error> {
-    let path = pins.link(interface.index);
-    pins::remove_pin(&path)?;
-    link.pin(&path)
-        .map_err(|source| Error::system(format!("pin link {}", path.display()), source))
 }
 
 fn taken(interface: &Interface, occupant: Option<Occupant>) -> Error {

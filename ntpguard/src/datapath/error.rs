@@ -147,6 +147,17 @@ pub enum Error {
         "{0} interfaces are too many: one guard takes {MAX_INTERFACES}, several can run with --pin-dir"
     )]
     TooManyInterfaces(usize),
+    /// One interface stands on another.
+    #[error(
+        "{lower} and {upper} are two devices of one stack: a packet goes through both, and the \
+         second would find its request answered already. Guard one of them; {upper} is the usual one"
+    )]
+    Stacked {
+        /// The port, or the parent.
+        lower: String,
+        /// The bridge, bond or VLAN.
+        upper: String,
+    },
     /// The interface already has an XDP program that is not ours.
     #[error(
         "{interface} already has an XDP program, {program}, which ntpguard does not replace: detach \

@@ -1,29 +1,34 @@
 //! Starting a guard, or taking over one that is there, so that it may be stopped anywhere.
 //!
 //! The order: the programs are loaded beside those in force; the tables hold what is wanted; only
-//! then is a program attached or swapped; what is not needed any more goes last. A process that
+//! then is a program attached or swapped, first where packets leave, then where they arrive; what is
+//! not needed any more goes last. A process that
 //! is killed anywhere in between leaves each interface as it was or as it is to be, and the next
 //! start finishes the work.
 
-use std::path::PathBuf;
+use std::{collections::BTreeSet, path::PathBuf};
 
-use nix::time::{ClockId, clock_gettime};
 use ntpguard_common::{
+    judge::{Clock, WARM_UP},
     packet::Link,
     tables::{ABI, DEFAULT_TABLE_SIZE, Info, MAX_INTERFACES},
 };
 
 use super::{
-    AttachMode, Attached, Error, Interface, Mode, PinDir, Settings, Tables, Unloaded,
+    AttachMode, Attached, Egress, Error, Interface, Mode, PinDir, Settings, Tables, Tracking,
+    Unloaded,
     attach::Place,
+    egress,
     layout::Maps,
+    netlink,
     object::Loader,
-    pins,
+    pins::{self, Hook},
     programs::{Kind, Programs},
+    stack,
     stops::{self, Stop},
     survey,
 };
-use crate::allowlist::projection::Projection;
+use crate::{allowlist::projection::Projection, clock::boot_nanoseconds, senders::Found};
 
 /// What a guard is to be.
 #[derive(Clone, Debug)]
@@ -36,6 +41,12 @@ pub struct Options {
     pub mode: Mode,
     /// Where the program is to run.
     pub attach: AttachMode,
+    /// What replies have to prove.
+    pub tracking: Tracking,
+    /// Who is trusted as it starts.
+    pub senders: Found,
+    /// The uids that are trusted.
+    pub uids: BTreeSet<u32>,
     /// Most entries of each `ALLOW_*` map.
     pub table_size: u32,
 }
@@ -48,6 +59,9 @@ impl Options {
             interfaces,
             mode: Mode::Enforce,
             attach: AttachMode::Auto,
+            tracking: Tracking::default(),
+            senders: Found::default(),
+            uids: BTreeSet::new(),
             table_size: DEFAULT_TABLE_SIZE,
         }
     }
@@ -57,6 +71,8 @@ impl Options {
             mode: self.mode,
             link,
             explain: false,
+            tracking: self.tracking,
+            clock: Clock::Kernel,
             table_size: self.table_size,
         }
     }
@@ -82,8 +98,9 @@ impl Guard {
         if options.interfaces.len() > MAX_INTERFACES {
             return Err(Error::TooManyInterfaces(options.interfaces.len()));
         }
+        netlink::blocking(stack::ensure_apart(&options.interfaces))?;
         let pins = PinDir::new(&options.pin_dir);
-        let guarded_before = pins.linked()?;
+        let guarded_before = pins.linked(Hook::Ingress)?;
         let places = options
             .interfaces
             .iter()
@@ -118,26 +135,41 @@ fn install(
     let mut tables = Tables::open_maps(&maps.dir(pins))?;
     let held = tables.read()?;
     tables.apply(&held, wanted)?;
+    let teachers = options.senders.teachers.keys().copied().collect();
+    tables.set_teachers(&teachers)?;
+    tables.set_teacher_uids(&options.uids)?;
     stops::here(Stop::TablesFilled);
     maps.publish(pins)?;
     stops::here(Stop::MapsPublished);
 
+    announce(&mut tables, options, pins)?;
+
+    let mut egress = Vec::new();
+    for interface in &options.interfaces {
+        egress.push(note_requests(options, pins, &mut programs, interface)?);
+        stops::here(Stop::EgressAttached);
+    }
     let mut attached = Vec::new();
     let mut used = Vec::new();
-    for place in places {
+    for (place, egress) in places.into_iter().zip(egress) {
         let link = place.interface.link;
         let (interface, kind) = place.occupy(programs.of(link)?, pins, options.attach)?;
-        attached.push(interface);
+        attached.push(Attached {
+            egress,
+            ..interface
+        });
         used.push((link, kind));
         stops::here(Stop::Attached);
     }
     stops::here(Stop::AllAttached);
 
-    programs.pin(pins, &used)?;
+    programs.pin(pins, &used, options.tracking.track)?;
     stops::here(Stop::ProgramsPinned);
-    retire_links(pins, &attached)?;
+    retire(pins, &attached, &tables.info()?)?;
     stops::here(Stop::LinksRetired);
-    tables.set_info(&describe(options.mode, &attached, &tables.info()?))?;
+    let mut info = tables.info()?;
+    info.interfaces = interfaces(attached.iter().map(|attached| attached.interface.index));
+    tables.set_info(&info)?;
     stops::here(Stop::InfoWritten);
     pins::remove_dir(&pins.maps_old())?;
     Ok(Guard {
@@ -145,6 +177,63 @@ fn install(
         attached,
         pins: pins.clone(),
     })
+}
+
+/// Says in `INFO` what is about to be, so that it is known wherever this is stopped: the
+/// interfaces are those of before and those to come.
+fn announce(tables: &mut Tables, options: &Options, pins: &PinDir) -> Result<(), Error> {
+    let mut noted_before = false;
+    for interface in &options.interfaces {
+        noted_before |= egress::look(pins, interface.index)?.is_some();
+    }
+    let before = tables.info()?;
+    let old = guarded(&before);
+    let new = options
+        .interfaces
+        .iter()
+        .map(|interface| interface.index)
+        .filter(|index| !old.contains(index));
+    let loaded = boot_nanoseconds();
+    let is_warm = options.tracking.track && options.senders.daemon_runs && !noted_before;
+    tables.set_info(&Info {
+        abi: ABI,
+        mode: options.mode.number(),
+        loaded,
+        warm_until: if is_warm { loaded + WARM_UP } else { 0 },
+        track: u32::from(options.tracking.track),
+        learn: options.tracking.learn as u32,
+        interfaces: interfaces(old.iter().copied().chain(new)),
+        ..before
+    })
+}
+
+/// The interfaces that `INFO` names.
+pub(super) fn guarded(info: &Info) -> Vec<u32> {
+    let named = info.interfaces.iter().copied();
+    named.filter(|index| *index != 0).collect()
+}
+
+/// The interfaces as `INFO` names them.
+fn interfaces(indices: impl Iterator<Item = u32>) -> [u32; MAX_INTERFACES] {
+    let mut interfaces = [0; MAX_INTERFACES];
+    for (place, index) in interfaces.iter_mut().zip(indices) {
+        *place = index;
+    }
+    interfaces
+}
+
+/// Has the requests that leave by an interface noted, if they are to be. Before anything needs
+/// them: a reply is not to be dropped because nobody saw its request.
+fn note_requests(
+    options: &Options,
+    pins: &PinDir,
+    programs: &mut Loaded,
+    interface: &Interface,
+) -> Result<Option<Egress>, Error> {
+    if !options.tracking.track {
+        return Ok(None);
+    }
+    egress::occupy(programs.of(interface.link)?, interface, pins).map(Some)
 }
 
 /// The programs in use, an object for each link type: the link type is a constant in it.
@@ -162,7 +251,11 @@ fn load(options: &Options, pins: &PinDir) -> Result<(Maps, Loaded), Error> {
             .any(|interface| interface.link == link)
         {
             let object = loader.load_over(options.settings(link), &maps.dir(pins))?;
-            loaded.push((link, Programs::load(object)?));
+            let mut programs = Programs::load(object)?;
+            if options.tracking.track {
+                programs.egress()?;
+            }
+            loaded.push((link, programs));
         }
     }
     Ok((maps, Loaded(loaded)))
@@ -176,53 +269,47 @@ impl Loaded {
             .ok_or_else(|| Error::Missing(format!("program for {wanted:?} links")))
     }
 
-    /// Pins, of each link type, the build of the program that the first interface uses, and
-    /// removes the pins of those that none uses.
-    fn pin(&mut self, pins: &PinDir, used: &[(Link, Kind)]) -> Result<(), Error> {
+    /// Pins, of each link type, the programs that the first interface uses, and removes the pins of
+    /// those that none uses.
+    fn pin(&mut self, pins: &PinDir, used: &[(Link, Kind)], track: bool) -> Result<(), Error> {
         for link in [Link::Ethernet, Link::RawIp] {
-            match used.iter().find(|(other, _)| *other == link) {
-                Some((_, kind)) => self.of(link)?.pin(*kind, &pins.program(link))?,
-                None => pins::remove_pin(&pins.program(link))?,
+            let ingress = pins.program(Hook::Ingress, link);
+            let egress = pins.program(Hook::Egress, link);
+            let kind = used.iter().find(|(other, _)| *other == link);
+            match kind {
+                Some((_, kind)) => self.of(link)?.pin(*kind, &ingress)?,
+                None => pins::remove_pin(&ingress)?,
+            }
+            if track && kind.is_some() {
+                self.of(link)?.pin_egress(&egress)?;
+            } else {
+                pins::remove_pin(&egress)?;
             }
         }
         Ok(())
     }
 }
 
-/// Lets go of the interfaces that are to be guarded no more.
-fn retire_links(pins: &PinDir, attached: &[Attached]) -> Result<(), Error> {
-    for index in pins.linked()? {
-        if !attached
+/// Lets go of the interfaces that are to be guarded no more, and of what notes requests that
+/// nobody asks for any more.
+fn retire(pins: &PinDir, attached: &[Attached], info: &Info) -> Result<(), Error> {
+    let of = |index| {
+        attached
             .iter()
-            .any(|attached| attached.interface.index == index)
-        {
-            survey::unpin_link(pins, index)?;
+            .find(move |attached| attached.interface.index == index)
+    };
+    for index in pins.linked(Hook::Ingress)? {
+        if of(index).is_none() {
+            pins::end_link(&pins.link(Hook::Ingress, index))?;
+        }
+    }
+    let noted = pins.linked(Hook::Egress)?;
+    for index in noted.into_iter().chain(guarded(info)) {
+        if of(index).is_none_or(|attached| attached.egress.is_none()) {
+            egress::vacate(pins, index)?;
         }
     }
     Ok(())
-}
-
-/// What `INFO` is to say of a guard that has just started.
-fn describe(mode: Mode, attached: &[Attached], before: &Info) -> Info {
-    let mut interfaces = [0; MAX_INTERFACES];
-    for (place, attached) in interfaces.iter_mut().zip(attached) {
-        *place = attached.interface.index;
-    }
-    Info {
-        abi: ABI,
-        mode: mode.number(),
-        loaded: boot_nanoseconds(),
-        interfaces,
-        ..*before
-    }
-}
-
-fn boot_nanoseconds() -> u64 {
-    // Every kernel with BPF links has this clock.
-    let now = clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(0, |time| {
-        i128::from(time.tv_sec()) * 1_000_000_000 + i128::from(time.tv_nsec())
-    });
-    u64::try_from(now).unwrap_or(0)
 }
 
 /// After a start that failed: interfaces that were not guarded before are let go, and where none
@@ -232,9 +319,10 @@ fn undo(pins: &PinDir, guarded_before: &[u32], fresh: &[u32]) {
         survey::unload(pins.path()).map(drop)
     } else {
         pins::remove_dir(&pins.maps_next()).and_then(|_| {
-            fresh
-                .iter()
-                .try_for_each(|index| survey::unpin_link(pins, *index))
+            fresh.iter().try_for_each(|index| {
+                pins::end_link(&pins.link(Hook::Ingress, *index))?;
+                egress::vacate(pins, *index).map(drop)
+            })
         })
     };
     if let Err(error) = undone {

@@ -17,7 +17,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use aya::maps::{MapInfo, MapType};
+use aya::maps::{MapData, MapInfo, MapType};
 use ntpguard_common::tables::{ABI, Info, names};
 
 use super::{
@@ -26,6 +26,15 @@ use super::{
     pins,
     stops::{self, Stop},
 };
+
+/// The maps that each set of tables has for itself: what is granted, and how many prefixes are.
+const OWN: [&str; 5] = [
+    names::ALLOW_V4,
+    names::ALLOW_V6,
+    names::ALLOW_NET_V4,
+    names::ALLOW_NET_V6,
+    names::INFO,
+];
 
 /// The maps that programs are to be loaded over.
 #[derive(Debug)]
@@ -56,6 +65,7 @@ impl Maps {
             Some(why) if pins.maps().exists() => tracing::info!("making new tables: {why}"),
             Some(_) => {}
         }
+        share(pins)?;
         let mut tables = Tables::open_maps(&pins.maps_next())?;
         let info = Info {
             abi: ABI,
@@ -85,6 +95,30 @@ impl Maps {
         }
         rename(&pins.maps_next(), &pins.maps())
     }
+}
+
+/// Has the new maps share the old requests, servers and counters, where these are as they were: a
+/// reply under way is not to be lost. What is granted is filled in anew, so that the old programs
+/// go on with the old.
+fn share(pins: &PinDir) -> Result<(), Error> {
+    // Of another version, or half made.
+    let Ok(old) = Tables::open_maps(&pins.maps()) else {
+        return Ok(());
+    };
+    if old.info()?.abi != ABI {
+        return Ok(());
+    }
+    for name in names::ALL.iter().filter(|name| !OWN.contains(name)) {
+        let old = pins.maps().join(name);
+        let new = pins.maps_next().join(name);
+        if old.exists() && Shape::of(name, &old)? == Shape::of(name, &new)? {
+            pins::remove_pin(&new)?;
+            let map =
+                MapData::from_pin(&old).map_err(|source| Error::map(*name, "open", source))?;
+            map.pin(&new).map_err(|source| Error::pin(&new, source))?;
+        }
+    }
+    Ok(())
 }
 
 fn rename(from: &Path, to: &Path) -> Result<(), Error> {

@@ -1,4 +1,4 @@
-//! BPF links on an interface's XDP hook.
+//! BPF links on an interface: on its XDP hook, and on its way out (tcx).
 //!
 //! aya makes these too, but falls back to netlink whenever the kernel says EINVAL, and what it
 //! attaches so can neither be pinned nor told apart afterwards; nor does it say which interface
@@ -26,14 +26,17 @@ mod number {
     pub(super) const LINK_CREATE: i32 = 28;
     pub(super) const LINK_UPDATE: i32 = 29;
     pub(super) const ATTACH_TYPE_XDP: u32 = 37;
+    pub(super) const ATTACH_TYPE_TCX_EGRESS: u32 = 47;
     pub(super) const LINK_TYPE_XDP: u32 = 6;
+    pub(super) const LINK_TYPE_TCX: u32 = 11;
+    pub(super) const FLAG_BEFORE: u32 = 1 << 3;
     pub(super) const XDP_FLAGS_SKB_MODE: u32 = 1 << 1;
     pub(super) const XDP_FLAGS_DRV_MODE: u32 = 1 << 2;
 }
 
 /// A link between a program and an interface. It lasts while this value or a pin does.
 #[derive(Debug)]
-pub(super) struct XdpLink(OwnedFd);
+pub(super) struct Link(OwnedFd);
 
 /// What the kernel tells of a link, in its own layout.
 #[derive(Clone, Copy, Debug, Default)]
@@ -50,9 +53,37 @@ pub(super) struct LinkInfo {
     padding_after: u32,
 }
 
-impl XdpLink {
-    /// Attaches a program to an interface that has none.
-    pub(super) fn attach(program: BorrowedFd<'_>, interface: u32, how: How) -> io::Result<Self> {
+impl Link {
+    /// Attaches a program to the XDP hook of an interface that has none.
+    pub(super) fn attach_xdp(
+        program: BorrowedFd<'_>,
+        interface: u32,
+        how: How,
+    ) -> io::Result<Self> {
+        let flags = match how {
+            How::Native => number::XDP_FLAGS_DRV_MODE,
+            How::Generic => number::XDP_FLAGS_SKB_MODE,
+        };
+        Self::create(program, interface, number::ATTACH_TYPE_XDP, flags)
+    }
+
+    /// Attaches a program to what leaves by an interface, before all others there (Linux 6.6,
+    /// kernel commit e420bed02507; older ones say EINVAL).
+    pub(super) fn attach_egress(program: BorrowedFd<'_>, interface: u32) -> io::Result<Self> {
+        Self::create(
+            program,
+            interface,
+            number::ATTACH_TYPE_TCX_EGRESS,
+            number::FLAG_BEFORE,
+        )
+    }
+
+    fn create(
+        program: BorrowedFd<'_>,
+        interface: u32,
+        attach_type: u32,
+        flags: u32,
+    ) -> io::Result<Self> {
         #[repr(C)]
         struct Create {
             program: RawFd,
@@ -60,14 +91,10 @@ impl XdpLink {
             attach_type: u32,
             flags: u32,
         }
-        let flags = match how {
-            How::Native => number::XDP_FLAGS_DRV_MODE,
-            How::Generic => number::XDP_FLAGS_SKB_MODE,
-        };
         let mut create = Create {
             program: program.as_raw_fd(),
             interface,
-            attach_type: number::ATTACH_TYPE_XDP,
+            attach_type,
             flags,
         };
         // SAFETY: Create is how bpf_attr starts for this command, and holds no pointer.
@@ -142,12 +169,12 @@ impl XdpLink {
         // SAFETY: Question is how bpf_attr starts for this command; `info` is as long as it says,
         // valid for every bit pattern, and lives until the command returns.
         unsafe { bpf(number::OBJ_GET_INFO_BY_FD, &mut question) }?;
-        if info.kind == number::LINK_TYPE_XDP {
+        if matches!(info.kind, number::LINK_TYPE_XDP | number::LINK_TYPE_TCX) {
             Ok(info)
         } else {
             Err(io::Error::new(
                 io::ErrorKind::InvalidData,
-                "it is not an XDP link",
+                "it is neither an XDP nor a tcx link",
             ))
         }
     }

@@ -1,10 +1,15 @@
 //! The compiled kernel half, which this program carries with it.
 
-use std::path::Path;
+use std::{path::Path, sync::LazyLock};
 
-use aya::{Ebpf, EbpfLoader};
+use aya::{
+    Ebpf, EbpfLoader,
+    programs::ProgramType,
+    sys::{BpfHelper, is_helper_supported},
+};
 use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
 use ntpguard_common::{
+    judge::{Clock, Learn, Limits},
     packet::Link,
     tables::{DEFAULT_TABLE_SIZE, names},
 };
@@ -68,6 +73,40 @@ impl std::fmt::Display for Mode {
     }
 }
 
+/// What replies have to prove, and whose requests they may answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tracking {
+    /// Whether a reply must answer a request.
+    pub track: bool,
+    /// Whose requests admit replies whatever is granted.
+    pub learn: Learn,
+    /// Whether a request without a transmit timestamp may be answered.
+    pub zero_transmit: bool,
+    /// Whether the uid of a sender can make it trusted.
+    pub trust_uids: bool,
+}
+
+impl Tracking {
+    /// No proof but the address.
+    pub const OFF: Self = Self {
+        track: false,
+        learn: Learn::Off,
+        zero_transmit: true,
+        trust_uids: false,
+    };
+}
+
+impl Default for Tracking {
+    fn default() -> Self {
+        Self {
+            track: true,
+            learn: Learn::Trusted,
+            zero_transmit: true,
+            trust_uids: false,
+        }
+    }
+}
+
 /// What is fixed in a program when it is loaded.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
@@ -77,8 +116,24 @@ pub struct Settings {
     pub link: Link,
     /// Whether the return value carries the reason: for trials only, never to be attached.
     pub explain: bool,
+    /// What replies have to prove.
+    pub tracking: Tracking,
+    /// The clock to judge by; another than the kernel's is for trials only.
+    pub clock: Clock,
     /// Most entries of each `ALLOW_*` map.
     pub table_size: u32,
+}
+
+impl Settings {
+    /// What the judge knows of them.
+    pub const fn limits(&self) -> Limits {
+        Limits {
+            link: self.link,
+            track: self.tracking.track,
+            learn: self.tracking.learn,
+            zero_transmit: self.tracking.zero_transmit,
+        }
+    }
 }
 
 impl Default for Settings {
@@ -87,6 +142,8 @@ impl Default for Settings {
             mode: Mode::Enforce,
             link: Link::Ethernet,
             explain: false,
+            tracking: Tracking::default(),
+            clock: Clock::Kernel,
             table_size: DEFAULT_TABLE_SIZE,
         }
     }
@@ -118,10 +175,25 @@ impl Loader {
     }
 
     fn load(&mut self, settings: Settings) -> Result<Ebpf, Error> {
-        self.0
-            .override_global("LINK", byte(settings.link == Link::RawIp), true)
-            .override_global("MODE", byte(settings.mode == Mode::Monitor), true)
-            .override_global("EXPLAIN", byte(settings.explain), true);
+        let Tracking {
+            track,
+            learn,
+            zero_transmit,
+            trust_uids,
+        } = settings.tracking;
+        for (name, value) in [
+            ("LINK", settings.link as u8),
+            ("MODE", u8::from(settings.mode == Mode::Monitor)),
+            ("EXPLAIN", u8::from(settings.explain)),
+            ("TRACK", u8::from(track)),
+            ("LEARN", learn as u8),
+            ("ZERO_TRANSMIT", u8::from(zero_transmit)),
+            ("TRUST_UIDS", u8::from(trust_uids)),
+            ("CLOCK", settings.clock as u8),
+            ("NAME_PROCESS", u8::from(names_process())),
+        ] {
+            self.0.override_global(name, number(value), true);
+        }
         for name in SIZED {
             self.0.map_max_entries(name, settings.table_size);
         }
@@ -129,8 +201,24 @@ impl Loader {
     }
 }
 
-const fn byte(set: bool) -> &'static u8 {
-    if set { &1 } else { &0 }
+/// A small number that lives as long as a loader does.
+fn number(value: u8) -> &'static u8 {
+    static NUMBERS: [u8; 3] = [0, 1, 2];
+    NUMBERS
+        .get(usize::from(value))
+        .unwrap_or(&NUMBERS[NUMBERS.len() - 1])
+}
+
+/// Whether programs on frames that leave may ask for the name of the process at work.
+fn names_process() -> bool {
+    static ANSWER: LazyLock<bool> = LazyLock::new(|| {
+        is_helper_supported(
+            ProgramType::SchedClassifier,
+            BpfHelper::BPF_FUNC_get_current_comm,
+        )
+        .unwrap_or(false)
+    });
+    *ANSWER
 }
 
 /// Before 5.11 (kernel commit 3ac1f01b43b6) the memory of maps counted against this limit, which

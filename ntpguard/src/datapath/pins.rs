@@ -15,13 +15,39 @@ use nix::{
 };
 use ntpguard_common::packet::Link;
 
-use super::{Error, bpffs};
+use super::{Error, bpffs, link::Link as BpfLink};
 
 /// How often a lock that somebody holds is tried again.
 const LOCK_RETRY: Duration = Duration::from_millis(20);
 
-/// The suffix of a pinned ingress link; what stands before it is the interface's index.
-const INGRESS: &str = "-ingress";
+/// A hook of an interface on which a link can be pinned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hook {
+    /// XDP, where packets arrive.
+    Ingress,
+    /// tcx, where packets leave.
+    Egress,
+}
+
+impl Hook {
+    /// The end of a pinned link's name; what stands before it is the interface's index.
+    const fn suffix(self) -> &'static str {
+        match self {
+            Self::Ingress => "-ingress",
+            Self::Egress => "-egress",
+        }
+    }
+
+    /// The name of the pinned program for interfaces of this link type.
+    const fn program(self, link: Link) -> &'static str {
+        match (self, link) {
+            (Self::Ingress, Link::Ethernet) => "ingress",
+            (Self::Ingress, Link::RawIp) => "ingress-raw",
+            (Self::Egress, Link::Ethernet) => "egress",
+            (Self::Egress, Link::RawIp) => "egress-raw",
+        }
+    }
+}
 
 /// The pin directory and the names in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,12 +84,9 @@ impl PinDir {
         self.0.join("programs")
     }
 
-    /// The pinned program for interfaces of this link type.
-    pub fn program(&self, link: Link) -> PathBuf {
-        self.programs().join(match link {
-            Link::Ethernet => "ingress",
-            Link::RawIp => "ingress-raw",
-        })
+    /// The pinned program of a hook, for interfaces of this link type.
+    pub fn program(&self, hook: Hook, link: Link) -> PathBuf {
+        self.programs().join(hook.program(link))
     }
 
     /// Holds the links.
@@ -71,19 +94,19 @@ impl PinDir {
         self.0.join("links")
     }
 
-    /// The pinned link of the interface of this index.
-    pub fn link(&self, interface: u32) -> PathBuf {
-        self.links().join(format!("{interface}{INGRESS}"))
+    /// The pinned link of a hook of the interface of this index.
+    pub fn link(&self, hook: Hook, interface: u32) -> PathBuf {
+        self.links().join(format!("{interface}{}", hook.suffix()))
     }
 
-    /// The interfaces that a link is pinned for, by index.
-    pub(super) fn linked(&self) -> Result<Vec<u32>, Error> {
+    /// The interfaces that a link of this hook is pinned for, by index.
+    pub(super) fn linked(&self, hook: Hook) -> Result<Vec<u32>, Error> {
         let mut interfaces: Vec<u32> = entries(&self.links())?
             .iter()
             .filter_map(|path| {
                 path.file_name()?
                     .to_str()?
-                    .strip_suffix(INGRESS)?
+                    .strip_suffix(hook.suffix())?
                     .parse()
                     .ok()
             })
@@ -216,6 +239,23 @@ pub(super) fn remove_dir(dir: &Path) -> Result<usize, Error> {
         }
         _ => Ok(paths.len()),
     }
+}
+
+/// Pins a link in place of a dead one.
+pub(super) fn pin_link(link: &BpfLink, path: &Path) -> Result<(), Error> {
+    remove_pin(path)?;
+    link.pin(path)
+        .map_err(|source| Error::system(format!("pin link {}", path.display()), source))
+}
+
+/// Ends a pinned link, and says whether there was one. While it is open, removing its pin does not
+/// detach it; closing it then does, at once, where the removal alone leaves that to a work queue of
+/// the kernel.
+pub(super) fn end_link(path: &Path) -> Result<bool, Error> {
+    let link = BpfLink::open(path)
+        .map_err(|source| Error::system(format!("open link {}", path.display()), source))?;
+    remove_pin(path)?;
+    Ok(link.is_some())
 }
 
 /// Removes one pin, if it is there.

@@ -13,6 +13,8 @@ pub(super) enum Stop {
     MapsSetAside,
     /// The new maps are in place.
     MapsPublished,
+    /// The requests that leave by one interface are noted by the new program.
+    EgressAttached,
     /// One interface has its new program.
     Attached,
     /// All interfaces have their new programs.
@@ -38,12 +40,13 @@ pub(super) mod testing {
     /// Names the stop, in the environment of a process that is to be killed there.
     pub(in crate::datapath) const VARIABLE: &str = "NTPGUARD_TEST_STOP";
 
-    pub(in crate::datapath) const ALL: [Stop; 10] = [
+    pub(in crate::datapath) const ALL: [Stop; 11] = [
         Stop::MapsMade,
         Stop::ProgramsLoaded,
         Stop::TablesFilled,
         Stop::MapsSetAside,
         Stop::MapsPublished,
+        Stop::EgressAttached,
         Stop::Attached,
         Stop::AllAttached,
         Stop::ProgramsPinned,

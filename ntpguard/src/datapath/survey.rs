@@ -1,15 +1,15 @@
 //! What a guard left in the kernel, and its removal.
 
-use std::{fs, path::Path};
+use std::{collections::BTreeSet, fs, path::Path};
 
 use nix::libc::{EBUSY, ENOTEMPTY};
 use ntpguard_common::tables::Info;
 
 use super::{
-    Error, How, Mode, PinDir, Tables, bpffs,
-    link::XdpLink,
+    Egress, Error, How, Mode, PinDir, Tables, bpffs, egress, guard,
+    link::Link,
     netlink::{self, Connection},
-    pins,
+    pins::{self, Hook},
 };
 
 /// What is pinned now.
@@ -47,13 +47,15 @@ pub struct Guarded {
     /// Where the program runs, as the kernel says; `None` where the link guards nothing that this
     /// network namespace has: the interface is gone, or another has its index now.
     pub how: Option<How>,
+    /// How what leaves is noted, where it is.
+    pub egress: Option<Egress>,
 }
 
 /// Finds out what is pinned under `pin_dir`, which need not exist.
 pub fn survey(pin_dir: &Path) -> Result<Survey, Error> {
     let pins = PinDir::new(pin_dir);
     let mut interfaces = Vec::new();
-    for index in pins.linked()? {
+    for index in pins.linked(Hook::Ingress)? {
         interfaces.extend(guarded(&pins, index)?);
     }
     let tables = Tables::open(pin_dir)?;
@@ -66,9 +68,9 @@ pub fn survey(pin_dir: &Path) -> Result<Survey, Error> {
 }
 
 fn guarded(pins: &PinDir, index: u32) -> Result<Option<Guarded>, Error> {
-    let path = pins.link(index);
+    let path = pins.link(Hook::Ingress, index);
     let failed = |source| Error::system(format!("open link {}", path.display()), source);
-    let Some(link) = XdpLink::open(&path).map_err(failed)? else {
+    let Some(link) = Link::open(&path).map_err(failed)? else {
         return Ok(None);
     };
     let info = link.info().map_err(failed)?;
@@ -79,13 +81,19 @@ fn guarded(pins: &PinDir, index: u32) -> Result<Option<Guarded>, Error> {
         .filter(|occupant| info.interface == index && occupant.program_id == info.program_id)
         .and_then(|occupant| occupant.how);
     let name = answer.as_ref().and_then(netlink::name).map(str::to_owned);
-    Ok(Some(Guarded { index, name, how }))
+    let egress = egress::look(pins, index)?;
+    Ok(Some(Guarded {
+        index,
+        name,
+        how,
+        egress,
+    }))
 }
 
 /// What [`unload`] removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Unloaded {
-    /// Links, each an interface that is guarded no more.
+    /// Links and filters: where programs were attached.
     pub links: usize,
     /// Programs.
     pub programs: usize,
@@ -101,9 +109,18 @@ pub fn unload(pin_dir: &Path) -> Result<Unloaded, Error> {
         return Ok(Unloaded::default());
     }
     let mut removed = Unloaded::default();
-    for index in pins.linked()? {
-        unpin_link(&pins, index)?;
-        removed.links += 1;
+    let ingress = pins.linked(Hook::Ingress)?;
+    for index in &ingress {
+        removed.links += usize::from(pins::end_link(&pins.link(Hook::Ingress, *index))?);
+    }
+    let mut noted: BTreeSet<u32> = ingress.into_iter().collect();
+    noted.extend(pins.linked(Hook::Egress)?);
+    // What cannot be read, as of another version, tells of no more interfaces.
+    if let Ok(info) = Tables::open_maps(&pins.maps()).and_then(|tables| tables.info()) {
+        noted.extend(guard::guarded(&info));
+    }
+    for index in noted {
+        removed.links += usize::from(egress::vacate(&pins, index)?);
     }
     pins::remove_dir(&pins.links())?;
     removed.programs = pins::remove_dir(&pins.programs())?;
@@ -123,15 +140,4 @@ pub fn unload(pin_dir: &Path) -> Result<Unloaded, Error> {
 fn leaves_it(error: &std::io::Error) -> bool {
     error.kind() == std::io::ErrorKind::NotFound
         || matches!(error.raw_os_error(), Some(ENOTEMPTY | EBUSY))
-}
-
-/// Ends a link. While it is open, removing its pin does not detach it; closing it then does, at
-/// once, where the removal alone leaves that to a work queue of the kernel.
-pub(super) fn unpin_link(pins: &PinDir, interface: u32) -> Result<(), Error> {
-    let path = pins.link(interface);
-    let link = XdpLink::open(&path)
-        .map_err(|source| Error::system(format!("open link {}", path.display()), source))?;
-    pins::remove_pin(&path)?;
-    drop(link);
-    Ok(())
 }

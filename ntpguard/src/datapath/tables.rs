@@ -1,6 +1,13 @@
 //! The kernel's tables, read and written from here.
 
-use std::{io, net::IpAddr, path::Path, thread, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    net::IpAddr,
+    path::Path,
+    thread,
+    time::Duration,
+};
 
 use aya::{
     Ebpf, Pod,
@@ -10,6 +17,7 @@ use ipnet::IpNet;
 use nix::libc::{ENOENT, ENOMEM};
 use ntpguard_common::{
     reason::Counters,
+    requests::{Learned, Requests, Server, Stray, Strayed, Teacher},
     tables::{ABI, Grant, Info, names},
 };
 
@@ -19,7 +27,7 @@ use super::{
     change::{self, Slot},
     error::source_io,
 };
-use crate::allowlist::projection::Projection;
+use crate::{allowlist::projection::Projection, clock::boot_nanoseconds};
 
 /// The waits before an insertion is tried again for which the kernel had no memory at once: maps
 /// that are not preallocated take theirs from per-CPU caches, refilled soon.
@@ -36,6 +44,13 @@ pub struct Tables {
     allow_v6: HashMap<MapData, [u8; 16], Grant>,
     allow_net_v4: LpmTrie<MapData, [u8; 4], Grant>,
     allow_net_v6: LpmTrie<MapData, [u8; 16], Grant>,
+    learned_v4: HashMap<MapData, [u8; 4], Learned>,
+    learned_v6: HashMap<MapData, [u8; 16], Learned>,
+    servers: HashMap<MapData, [u8; 16], Server>,
+    teachers: HashMap<MapData, u64, Teacher>,
+    teacher_uids: HashMap<MapData, u32, Teacher>,
+    requests: PerCpuArray<MapData, Requests>,
+    ungranted: HashMap<MapData, Stray, Strayed>,
     counters: PerCpuArray<MapData, Counters>,
     info: Array<MapData, Info>,
 }
@@ -104,6 +119,13 @@ impl Tables {
             allow_v6: typed(names::ALLOW_V6, map(names::ALLOW_V6)?)?,
             allow_net_v4: typed(names::ALLOW_NET_V4, map(names::ALLOW_NET_V4)?)?,
             allow_net_v6: typed(names::ALLOW_NET_V6, map(names::ALLOW_NET_V6)?)?,
+            learned_v4: typed(names::LEARNED_V4, map(names::LEARNED_V4)?)?,
+            learned_v6: typed(names::LEARNED_V6, map(names::LEARNED_V6)?)?,
+            servers: typed(names::SERVERS, map(names::SERVERS)?)?,
+            teachers: typed(names::TEACHERS, map(names::TEACHERS)?)?,
+            teacher_uids: typed(names::TEACHER_UIDS, map(names::TEACHER_UIDS)?)?,
+            requests: typed(names::REQUESTS, map(names::REQUESTS)?)?,
+            ungranted: typed(names::UNGRANTED, map(names::UNGRANTED)?)?,
             counters: typed(names::COUNTERS, map(names::COUNTERS)?)?,
             info: typed(names::INFO, map(names::INFO)?)?,
         })
@@ -146,6 +168,66 @@ impl Tables {
         let mut sum = Counters::default();
         per_cpu.iter().for_each(|counters| sum.add(counters));
         Ok(sum)
+    }
+
+    /// The outbound requests counted since the maps were made, over all CPUs.
+    pub fn requests(&self) -> Result<Requests, Error> {
+        let per_cpu = self
+            .requests
+            .get(&0, 0)
+            .map_err(|source| Error::map(names::REQUESTS, "read", source))?;
+        let mut sum = Requests::default();
+        per_cpu.iter().for_each(|requests| sum.add(requests));
+        Ok(sum)
+    }
+
+    /// The servers that trusted requests went to.
+    pub fn learned(&self) -> Result<BTreeMap<IpAddr, Learned>, Error> {
+        let v4 = read_all(&self.learned_v4, names::LEARNED_V4)?;
+        let v6 = read_all(&self.learned_v6, names::LEARNED_V6)?;
+        let v4 = v4.into_iter().map(|(key, value)| (key.into(), value));
+        Ok(v4
+            .chain(v6.into_iter().map(|(key, value)| (key.into(), value)))
+            .collect())
+    }
+
+    /// What the servers last said on the wire.
+    pub fn servers(&self) -> Result<BTreeMap<IpAddr, Server>, Error> {
+        let all = read_all(&self.servers, names::SERVERS)?;
+        Ok(all
+            .into_iter()
+            .map(|(key, value)| (IpAddr::from(key).to_canonical(), value))
+            .collect())
+    }
+
+    /// Forgets the servers; for tables that nobody else has, since the kernel writes them.
+    pub(super) fn forget_servers(&mut self) -> Result<(), Error> {
+        let failed = |source| Error::map(names::SERVERS, "clear", source);
+        let keys: Vec<_> = self
+            .servers
+            .keys()
+            .collect::<Result<_, _>>()
+            .map_err(failed)?;
+        keys.iter()
+            .try_for_each(|key| self.servers.remove(key))
+            .map_err(failed)
+    }
+
+    /// Who asked servers that nobody granted.
+    pub fn ungranted(&self) -> Result<Vec<(Stray, Strayed)>, Error> {
+        read_all(&self.ungranted, names::UNGRANTED)
+    }
+
+    /// Makes the cgroups of these numbers the trusted ones, and no others.
+    pub fn set_teachers(&mut self, wanted: &BTreeSet<u64>) -> Result<(), Error> {
+        set_keys(&mut self.teachers, wanted)
+            .map_err(|source| Error::map(names::TEACHERS, "write", source))
+    }
+
+    /// Makes these uids the trusted ones, and no others.
+    pub fn set_teacher_uids(&mut self, wanted: &BTreeSet<u32>) -> Result<(), Error> {
+        set_keys(&mut self.teacher_uids, wanted)
+            .map_err(|source| Error::map(names::TEACHER_UIDS, "write", source))
     }
 
     /// How the guard was loaded.
@@ -207,6 +289,31 @@ impl Tables {
             done => done,
         }
     }
+}
+
+/// Reads all entries. Where the kernel changes them meanwhile, some may be missing or come twice.
+fn read_all<K: Pod, V: Pod>(
+    map: &HashMap<MapData, K, V>,
+    name: &'static str,
+) -> Result<Vec<(K, V)>, Error> {
+    let entries: Result<_, MapError> = map.iter().collect();
+    entries.map_err(|source| Error::map(name, "read", source))
+}
+
+/// Gives a table these keys and no others: new ones first.
+fn set_keys<K: Pod + Ord>(
+    map: &mut HashMap<MapData, K, Teacher>,
+    wanted: &BTreeSet<K>,
+) -> Result<(), MapError> {
+    let since = boot_nanoseconds();
+    let held: BTreeSet<K> = map.keys().collect::<Result<_, _>>()?;
+    for key in wanted.difference(&held) {
+        map.insert(key, Teacher { since }, 0)?;
+    }
+    for key in held.difference(wanted) {
+        map.remove(key)?;
+    }
+    Ok(())
 }
 
 /// Reads a trie's entries into `all`.

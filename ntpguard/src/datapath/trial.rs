@@ -3,6 +3,10 @@
 use std::time::Duration;
 
 use aya::programs::{TestRun as _, TestRunOptions};
+use ntpguard_common::{
+    requests::Request,
+    tables::{Info, names},
+};
 
 use super::{
     Error, Settings, Tables, object,
@@ -42,6 +46,29 @@ impl Trial {
         })
     }
 
+    /// Sets the clock of a program that was loaded for [`Clock::Given`], and the end of the first
+    /// seconds: nanoseconds of boot time.
+    ///
+    /// [`Clock::Given`]: ntpguard_common::judge::Clock::Given
+    pub fn set_time(&mut self, now: u64, warm_until: u64) -> Result<(), Error> {
+        let info = self.tables.info()?;
+        self.tables.set_info(&Info {
+            clock: now,
+            warm_until,
+            ..info
+        })
+    }
+
+    /// Forgets every request, and when servers were asked.
+    pub fn forget_requests(&mut self) -> Result<(), Error> {
+        self.tables.forget_servers()?;
+        self.programs.clear::<Request<[u8; 4]>>(names::TRUSTED_V4)?;
+        self.programs.clear::<Request<[u8; 4]>>(names::ASKED_V4)?;
+        self.programs
+            .clear::<Request<[u8; 16]>>(names::TRUSTED_V6)?;
+        self.programs.clear::<Request<[u8; 16]>>(names::ASKED_V6)
+    }
+
     /// The tables the program looks into.
     pub const fn tables(&mut self) -> &mut Tables {
         &mut self.tables
@@ -60,6 +87,24 @@ impl Trial {
             .get(self.kind)?
             .test_run(options)
             .map_err(|source| Error::program("run the program on a frame", source))?;
+        Ok(TrialResult {
+            return_value: result.return_value,
+            duration: result.duration,
+        })
+    }
+
+    /// Runs the program for what leaves `repeat` times on `frame`. Its sender is this process.
+    pub fn run_egress(&mut self, frame: &[u8], repeat: u32) -> Result<TrialResult, Error> {
+        let options = TestRunOptions {
+            data_in: Some(frame),
+            repeat,
+            ..TestRunOptions::new()
+        };
+        let result = self
+            .programs
+            .egress()?
+            .test_run(options)
+            .map_err(|source| Error::program("run the egress program on a frame", source))?;
         Ok(TrialResult {
             return_value: result.return_value,
             duration: result.duration,

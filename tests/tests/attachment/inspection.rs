@@ -119,9 +119,16 @@ fn the_pinned_program_is_the_one_that_is_attached() -> Result<()> {
         program["type"] == "xdp" && program["name"] == "ingress",
         "{program}"
     );
-    let maps = program["map_ids"].as_array().map_or(0, Vec::len);
-    // Its tables, and its constants.
-    ensure!(maps > names::ALL.len(), "{program}");
+    let maps: Vec<u64> = program["map_ids"].as_array().map_or_else(Vec::new, |maps| {
+        maps.iter().filter_map(Value::as_u64).collect()
+    });
+    for name in [names::ALLOW_V4, names::ALLOW_NET_V6, names::COUNTERS] {
+        let map = bpftool::map_show(&guard.home().pin_dir().join("maps").join(name))?;
+        ensure!(
+            map["id"].as_u64().is_some_and(|id| maps.contains(&id)),
+            "{name}: {map}, {program}"
+        );
+    }
     let attached = xdp_on(&cable.left.namespace, &cable.left.interface)?;
     let attached: Value = attached.context("bpftool net shows no XDP")?;
     ensure!(attached["id"] == program["id"], "{attached}, {program}");

@@ -47,7 +47,7 @@ fn config() -> Result<ConfigFile> {
 }
 
 fn guard(namespace: &Namespace, interfaces: &[&str], config: &ConfigFile) -> Builder {
-    let builder = Guard::builder(namespace).source(config.path());
+    let builder = Guard::builder(namespace).untracked().source(config.path());
     interfaces
         .iter()
         .fold(builder, |builder, interface| builder.interface(interface))

@@ -40,6 +40,7 @@ impl Pair {
         let (guarded, other) = (switch.host("guarded", 1)?, switch.host("other", 2)?);
         let nothing = ConfigFile::ntp("")?;
         let guard = Guard::builder(&guarded.namespace)
+            .untracked()
             .interface(&guarded.port.interface)
             .source(nothing.path())
             .args(["--attach", attach])

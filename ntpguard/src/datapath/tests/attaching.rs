@@ -3,14 +3,17 @@
 use std::{io::Write as _, time::Duration};
 
 use aya::programs::{Xdp, XdpMode};
-use ntpguard_common::packet::Link;
+use ntpguard_common::{
+    packet::Link,
+    tables::{ABI, names},
+};
 
 use super::harness::{
     Pins, Wire, bpftool, in_netns, interface, link, reply, run, servers, set_link_type, tun, veth,
 };
 use crate::datapath::{
-    AttachMode, Error, Guard, How, Interface, Mode, Options, PinDir, Settings, netlink, object,
-    survey, unload,
+    AttachMode, Error, Guard, How, Interface, Mode, Options, PinDir, Settings, Tracking, netlink,
+    object, survey, unload,
 };
 
 #[test]
@@ -30,8 +33,8 @@ fn an_interface_is_guarded_natively_and_let_go() {
         assert!(!wire.passes("192.0.2.9"));
         assert_eq!(guard.tables.counters(Mode::Enforce).unwrap().unlisted, 1);
 
-        assert_eq!(pins.list("programs"), ["ingress"]);
-        assert_eq!(pins.list("maps").len(), 6);
+        assert_eq!(pins.list("programs"), ["egress", "ingress"]);
+        assert_eq!(pins.list("maps").len(), names::ALL.len());
         let net = bpftool("net show");
         assert_eq!(net[0]["xdp"][0]["mode"], "driver", "{net}");
         let program = bpftool(&format!(
@@ -41,7 +44,10 @@ fn an_interface_is_guarded_natively_and_let_go() {
         assert_eq!(program["id"], link(&pins, &veth)["prog_id"]);
 
         let removed = guard.detach().unwrap();
-        assert_eq!((removed.links, removed.programs, removed.maps), (1, 1, 6));
+        assert_eq!(
+            (removed.links, removed.programs, removed.maps),
+            (2, 2, names::ALL.len())
+        );
         assert!(wire.passes("192.0.2.9"));
         assert!(!pins.0.exists());
     });
@@ -59,7 +65,7 @@ fn the_maps_print_their_field_names() {
         ));
         assert_eq!(dump[0]["formatted"]["value"]["roles"], 1, "{dump}");
         let info = bpftool(&format!("map dump pinned {}/maps/INFO", pins.0.display()));
-        assert_eq!(info[0]["formatted"]["value"]["abi"], 1, "{info}");
+        assert_eq!(info[0]["formatted"]["value"]["abi"], ABI, "{info}");
     });
 }
 
@@ -118,7 +124,10 @@ fn a_tun_device_is_guarded_by_the_program_for_bare_ip() {
         let tun = interface("t0").unwrap();
         assert_eq!(tun.link, Link::RawIp);
         let veth = veth("g0");
-        let options = Options::new(&pins.0, vec![tun, veth.clone()]);
+        let options = Options {
+            tracking: Tracking::OFF,
+            ..Options::new(&pins.0, vec![tun, veth.clone()])
+        };
         let guard = Guard::start(&options, &servers(&["192.0.2.1"])).unwrap();
         assert_eq!(pins.list("programs"), ["ingress", "ingress-raw"]);
 
@@ -253,7 +262,10 @@ fn unload_removes_everything_and_is_content_with_nothing() {
         );
 
         let removed = unload(&pins.0).unwrap();
-        assert_eq!((removed.links, removed.programs, removed.maps), (2, 1, 6));
+        assert_eq!(
+            (removed.links, removed.programs, removed.maps),
+            (4, 2, names::ALL.len())
+        );
         assert!(!pins.0.exists());
         assert!(Wire::into(&first).passes("192.0.2.9"));
         assert_eq!(

@@ -145,9 +145,23 @@ pub(super) fn servers(places: &[&str]) -> Projection {
     projection
 }
 
-/// A mode-4 packet from port 123 of `source`, from its IP header on.
+/// The guarded host, and what its requests carry for a transmit timestamp.
+const US: [u8; 4] = [192, 0, 2, 200];
+const TOKEN: [u8; 8] = *b"transmit";
+const OUR_PORT: u16 = 40_000;
+
+/// A mode-4 packet from port 123 of `source`, from its IP header on. It answers [`request`].
 pub(super) fn reply(source: &str) -> Vec<u8> {
     datagram(source.parse().unwrap(), 123)
+}
+
+/// A mode-3 packet to port 123 of `server`, from its IP header on.
+pub(super) fn request(server: &str) -> Vec<u8> {
+    let mut ntp = [0; 48];
+    ntp[0] = 0x23;
+    ntp[40..].copy_from_slice(&TOKEN);
+    let server: Ipv4Addr = server.parse().unwrap();
+    packet((US, OUR_PORT), (server.octets(), 123), &ntp)
 }
 
 /// The same with an Ethernet header.
@@ -159,14 +173,20 @@ pub(super) fn framed(packet: &[u8]) -> Vec<u8> {
 }
 
 fn datagram(source: Ipv4Addr, source_port: u16) -> Vec<u8> {
+    let mut ntp = [0; 48];
+    ntp[0] = 0x24;
+    ntp[24..32].copy_from_slice(&TOKEN);
+    packet((source.octets(), source_port), (US, OUR_PORT), &ntp)
+}
+
+fn packet(from: ([u8; 4], u16), to: ([u8; 4], u16), payload: &[u8; 48]) -> Vec<u8> {
     let mut packet = vec![0x45, 0, 0, 76, 0, 0, 0, 0, 64, 17, 0, 0];
-    packet.extend(source.octets());
-    packet.extend([192, 0, 2, 200]);
-    packet.extend(source_port.to_be_bytes());
-    packet.extend(40_000_u16.to_be_bytes());
+    packet.extend(from.0);
+    packet.extend(to.0);
+    packet.extend(from.1.to_be_bytes());
+    packet.extend(to.1.to_be_bytes());
     packet.extend([0, 56, 0, 0]);
-    packet.extend([0x24]);
-    packet.resize(76, 0);
+    packet.extend(payload);
     let sum: u32 = packet[..20]
         .chunks(2)
         .map(|two| u32::from(two[0]) << 8 | u32::from(two[1]))
@@ -193,27 +213,14 @@ impl Wire {
         }
     }
 
-    /// Whether a reply from `source` passes the guard. A packet that is none of its business
-    /// goes after it, so that nothing has to be waited for in vain.
+    /// Whether a reply from `source` to a request that leaves first passes the guard. A packet that
+    /// is none of its business goes after it, so that nothing has to be waited for in vain.
     pub(super) fn passes(&self, source: &str) -> bool {
+        send(&self.receiver, &framed(&request(source)));
         let reply = framed(&reply(source));
         let marker = framed(&datagram(source.parse().unwrap(), 9));
         for frame in [&reply, &marker] {
-            // SAFETY: the buffer is as long as the length says.
-            let sent = unsafe {
-                libc::send(
-                    self.sender.as_raw_fd(),
-                    frame.as_ptr().cast(),
-                    frame.len(),
-                    0,
-                )
-            };
-            assert_eq!(
-                sent,
-                frame.len().cast_signed(),
-                "{}",
-                std::io::Error::last_os_error()
-            );
+            send(&self.sender, frame);
         }
         let mut passed = false;
         loop {
@@ -239,6 +246,17 @@ impl Wire {
             }
         }
     }
+}
+
+fn send(socket: &OwnedFd, frame: &[u8]) {
+    // SAFETY: the buffer is as long as the length says.
+    let sent = unsafe { libc::send(socket.as_raw_fd(), frame.as_ptr().cast(), frame.len(), 0) };
+    assert_eq!(
+        sent,
+        frame.len().cast_signed(),
+        "{}",
+        std::io::Error::last_os_error()
+    );
 }
 
 fn packet_socket(interface: u32) -> OwnedFd {

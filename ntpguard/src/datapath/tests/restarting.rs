@@ -180,7 +180,8 @@ fn interfaces_no_longer_guarded_are_let_go() {
         let guard = Guard::start(&options, &servers(&[])).unwrap();
         assert!(Wire::into(&first).passes("192.0.2.9"));
         assert!(!Wire::into(&second).passes("192.0.2.9"));
-        assert_eq!(pins.list("links"), [format!("{}-ingress", second.index)]);
+        let links = ["egress", "ingress"].map(|hook| format!("{}-{hook}", second.index));
+        assert_eq!(pins.list("links"), links);
         assert_eq!(
             guard.tables.info().unwrap().interfaces[..2],
             [second.index, 0]

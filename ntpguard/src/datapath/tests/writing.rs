@@ -11,7 +11,7 @@ use ntpguard_common::{
 use super::harness::{deny, framed, reply, server, servers};
 use crate::{
     allowlist::projection::Projection,
-    datapath::{Changes, Mode, Settings, Trial, change::Cause},
+    datapath::{Changes, Mode, Settings, Tracking, Trial, change::Cause},
 };
 
 const XDP_DROP: u32 = 1;
@@ -20,6 +20,7 @@ const XDP_PASS: u32 = 2;
 fn trial(table_size: u32) -> Trial {
     Trial::new(Settings {
         table_size,
+        tracking: Tracking::OFF,
         ..Settings::default()
     })
     .unwrap()
@@ -94,6 +95,7 @@ fn a_granted_server_passes_and_others_are_dropped_and_counted() {
 fn monitor_mode_passes_everything_and_counts_apart() {
     let mut trial = Trial::new(Settings {
         mode: Mode::Monitor,
+        tracking: Tracking::OFF,
         ..Settings::default()
     })
     .unwrap();
@@ -107,6 +109,7 @@ fn an_explaining_trial_of_a_raw_link_returns_the_reason() {
     let settings = Settings {
         link: Link::RawIp,
         explain: true,
+        tracking: Tracking::OFF,
         ..Settings::default()
     };
     let mut trial = Trial::new(settings).unwrap();

@@ -1,5 +1,7 @@
 //! What the commands tell: the JSON they print, and what the daemon sends them.
 
+pub mod traffic;
+
 use std::{collections::BTreeMap, path::PathBuf};
 
 use ipnet::IpNet;
@@ -9,6 +11,7 @@ use ntpguard_common::{
 };
 use serde::{Deserialize, Serialize};
 
+pub use self::traffic::Traffic;
 use crate::{
     allowlist::{claim::Claim, projection::Projection},
     clock::BootSeconds,
@@ -43,6 +46,9 @@ pub struct Status {
     pub enforced: BTreeMap<String, u64>,
     /// What monitor mode would have done, by reason.
     pub monitored: BTreeMap<String, u64>,
+    /// Requests, replies and senders.
+    #[serde(flatten)]
+    pub traffic: Traffic,
     /// The configurations that are read.
     pub sources: Vec<Source>,
     /// The names in them.
@@ -56,15 +62,15 @@ pub struct Status {
 impl Status {
     /// What the kernel tells of the tables: mode, age and counters.
     pub fn of_tables(tables: &Tables, now: BootSeconds) -> Result<Self, Error> {
-        const NANOSECONDS: u64 = 1_000_000_000;
         let info = tables.info()?;
-        let loaded = u32::try_from(info.loaded / NANOSECONDS).unwrap_or(u32::MAX);
+        let loaded = BootSeconds::from_nanoseconds(info.loaded);
         Ok(Self {
             schema: SCHEMA,
             mode: Some(Mode::from_number(info.mode).name().to_owned()),
-            loaded_seconds_ago: Some(now.since(BootSeconds(loaded))),
+            loaded_seconds_ago: Some(now.since(loaded)),
             enforced: by_reason(&tables.counters(Mode::Enforce)?),
             monitored: by_reason(&tables.counters(Mode::Monitor)?),
+            traffic: Traffic::of_tables(tables, now)?,
             ..Self::default()
         })
     }
@@ -107,6 +113,8 @@ pub struct Interface {
     pub attached: Option<String>,
     /// Why it is not attached in a better way.
     pub why_not_better: Option<String>,
+    /// `tcx` or `clsact`: how the requests that leave are noted; absent where they are not.
+    pub egress: Option<String>,
 }
 
 impl Interface {
@@ -117,6 +125,7 @@ impl Interface {
             name: Some(attached.interface.name.clone()),
             attached: Some(attached.how.name().to_owned()),
             why_not_better: attached.why_not_better.clone(),
+            egress: attached.egress.map(|egress| egress.name().to_owned()),
         }
     }
 
@@ -126,6 +135,7 @@ impl Interface {
             name: guarded.name.clone(),
             attached: guarded.how.map(|how| how.name().to_owned()),
             why_not_better: None,
+            egress: guarded.egress.map(|egress| egress.name().to_owned()),
         }
     }
 }

@@ -1,0 +1,219 @@
+//! What leaves this host: requests are noted, so that their replies can be told from forgeries.
+
+use crate::{
+    frame::Frame,
+    judge::{Learn, Limits, Sender, Standing, TablesOf, standing},
+    ntp::{self, FirstByte, Mode, NO_TIMESTAMP, Timestamp},
+    packet::{self, Address, Datagram, Family, Packet},
+    requests::{Request, Sent},
+    tables::Role,
+};
+
+/// Where what is sent is written down, for addresses of one family.
+pub trait LedgerOf<A>: TablesOf<A> {
+    /// Notes a request, or that we send a peer symmetric packets.
+    fn note(&self, sender: Sender, request: &Request<A>, sent: &Sent);
+
+    /// Remembers, for display, that a trusted request went to `server` at `now`.
+    fn learn(&self, server: A, now: u64);
+
+    /// Remembers that `server` was asked at `now`, nanoseconds of boot time.
+    fn asked(&self, server: A, now: u64);
+}
+
+/// Where what is sent is written down.
+pub trait Ledger: LedgerOf<[u8; 4]> + LedgerOf<[u8; 16]> {}
+
+impl<T: LedgerOf<[u8; 4]> + LedgerOf<[u8; 16]>> Ledger for T {}
+
+/// What became of a frame that leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Noted {
+    /// It is no request.
+    Nothing,
+    /// A trusted sender's request: its reply will be admitted.
+    Trusted,
+    /// Another's request to a granted server: its reply will be admitted.
+    Granted,
+    /// Another's request to this server (IPv4 as IPv4-mapped), which nobody granted: its reply will
+    /// be dropped.
+    Ungranted([u8; 16]),
+}
+
+/// Notes a frame that leaves this host, if it is a request. `is_trusted` says whether its sender
+/// is, and `now` gives nanoseconds of boot time; both are asked for requests alone.
+#[inline(always)]
+pub fn note<F, T>(
+    frame: &F,
+    is_trusted: impl Fn() -> bool,
+    now: impl Fn() -> u64,
+    limits: Limits,
+    ledger: &T,
+) -> Noted
+where
+    F: Frame + ?Sized,
+    T: Ledger,
+{
+    let Packet::Datagram(datagram) = packet::walk(frame, limits.link) else {
+        return Noted::Nothing;
+    };
+    if datagram.destination_port != ntp::PORT {
+        return Noted::Nothing;
+    }
+    let Some(question) = question(frame, &datagram) else {
+        return Noted::Nothing;
+    };
+    let outbound = Outbound {
+        frame,
+        datagram: &datagram,
+        question,
+    };
+    match datagram.family {
+        Family::V4 => outbound.keep::<[u8; 4], T>(is_trusted, now, limits, ledger),
+        Family::V6 => outbound.keep::<[u8; 16], T>(is_trusted, now, limits, ledger),
+    }
+}
+
+/// What a request asks.
+#[derive(Clone, Copy)]
+struct Question {
+    /// What the reply must carry.
+    token: Timestamp,
+    /// What it may carry instead, in interleaved mode (RFC 9769).
+    sibling: Option<Timestamp>,
+    /// Whether it also makes an association.
+    is_symmetric: bool,
+}
+
+/// Reads a request; `None` for any other packet.
+#[inline(always)]
+fn question<F: Frame + ?Sized>(frame: &F, datagram: &Datagram) -> Option<Question> {
+    if usize::from(datagram.payload_len) < ntp::HEADER_LEN {
+        return None;
+    }
+    let first = FirstByte(frame.load_u8(datagram.payload)?);
+    let version = first.version();
+    if version == 0 || version > 5 {
+        return None;
+    }
+    let is_symmetric = match first.mode() {
+        Mode::Client => false,
+        Mode::SymmetricActive if version < 5 => true,
+        // Version 1 had no modes (RFC 1059): its clients send 0 here.
+        Mode::Reserved if version == 1 && datagram.source_port != ntp::PORT => false,
+        _ => return None,
+    };
+    if version == 5 {
+        return Some(Question {
+            token: frame.load(datagram.payload + ntp::ORIGIN)?,
+            sibling: None,
+            is_symmetric,
+        });
+    }
+    let origin: Timestamp = frame.load(datagram.payload + ntp::ORIGIN)?;
+    let receive: Timestamp = frame.load(datagram.payload + ntp::RECEIVE)?;
+    let token: Timestamp = frame.load(datagram.payload + ntp::TRANSMIT)?;
+    let may_interleave = origin != NO_TIMESTAMP && receive != NO_TIMESTAMP;
+    Some(Question {
+        token,
+        sibling: if may_interleave { Some(receive) } else { None },
+        is_symmetric,
+    })
+}
+
+/// A request on its way out.
+struct Outbound<'a, F: ?Sized> {
+    frame: &'a F,
+    datagram: &'a Datagram,
+    question: Question,
+}
+
+impl<F: Frame + ?Sized> Outbound<'_, F> {
+    /// Notes the request if its sender is trusted or its server granted.
+    #[inline(always)]
+    fn keep<A, T>(
+        &self,
+        is_trusted: impl Fn() -> bool,
+        now: impl Fn() -> u64,
+        limits: Limits,
+        ledger: &T,
+    ) -> Noted
+    where
+        A: Address,
+        T: LedgerOf<A>,
+    {
+        let Some(local) = A::source(self.frame, self.datagram) else {
+            return Noted::Nothing;
+        };
+        let Some(server) = A::destination(self.frame, self.datagram) else {
+            return Noted::Nothing;
+        };
+        let (sender, noted) = if limits.learn != Learn::Off && is_trusted() {
+            (Sender::Trusted, Noted::Trusted)
+        } else if limits.learn == Learn::Any || is_granted(ledger, server, &now) {
+            (Sender::Other, Noted::Granted)
+        } else {
+            return Noted::Ungranted(server.mapped());
+        };
+        let now = now();
+        self.write::<A, T>(sender, local, server, now, limits, ledger);
+        if sender == Sender::Trusted || limits.learn == Learn::Any {
+            ledger.learn(server, now);
+        }
+        ledger.asked(server, now);
+        noted
+    }
+
+    #[inline(always)]
+    fn write<A, T>(&self, sender: Sender, local: A, server: A, now: u64, limits: Limits, ledger: &T)
+    where
+        A: Address,
+        T: LedgerOf<A>,
+    {
+        let Question {
+            token,
+            sibling,
+            is_symmetric,
+        } = self.question;
+        let request = |token| Request {
+            server,
+            local,
+            server_port: self.datagram.destination_port,
+            local_port: self.datagram.source_port,
+            token,
+        };
+        let sent = Sent {
+            at: now,
+            sibling: sibling.unwrap_or_default(),
+            length: u32::from(self.datagram.payload_len),
+            interleaved: u32::from(sibling.is_some()),
+        };
+        if token != NO_TIMESTAMP || limits.zero_transmit {
+            ledger.note(sender, &request(token), &sent);
+        }
+        if let Some(sibling) = sibling {
+            ledger.note(
+                sender,
+                &request(sibling),
+                &Sent {
+                    sibling: token,
+                    ..sent
+                },
+            );
+        }
+        if is_symmetric {
+            ledger.note(sender, &Request::association(server, local), &sent);
+        }
+    }
+}
+
+/// Whether somebody lets `server` answer us.
+#[inline(always)]
+fn is_granted<A, T>(tables: &T, server: A, now: &impl Fn() -> u64) -> bool
+where
+    A: Address,
+    T: TablesOf<A>,
+{
+    let roles = Role::Server.bit() | Role::Peer.bit();
+    matches!(standing(tables, server, roles, now), Standing::Holds(_))
+}

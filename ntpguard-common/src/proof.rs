@@ -1,0 +1,146 @@
+//! The proof that a packet answers what this host sent.
+//!
+//! Daemons check this too, but some reset their state first (CVE-2016-9042, CVE-2020-11868), and
+//! none spends nothing on what it refuses.
+
+use crate::{
+    frame::Frame,
+    judge::{Learn, Limits, Sender, Standing, TablesOf},
+    ntp::{self, NO_TIMESTAMP},
+    packet::{Address, Datagram},
+    reason::Reason,
+    requests::{Request, Sent},
+};
+
+/// Judges a reply from `from`: it must carry the token of an open request, be no longer than that,
+/// and be the first to come.
+#[inline(always)]
+pub(crate) fn answer<A, F, T>(
+    frame: &F,
+    datagram: &Datagram,
+    from: A,
+    standing: Standing,
+    now: impl Fn() -> u64,
+    limits: Limits,
+    tables: &T,
+) -> Reason
+where
+    A: Address,
+    F: Frame + ?Sized,
+    T: TablesOf<A>,
+{
+    if standing == Standing::Banned {
+        return Reason::Role;
+    }
+    let Some(local) = A::destination(frame, datagram) else {
+        return Reason::Malformed;
+    };
+    let Some(token) = frame.load(datagram.payload + ntp::ORIGIN) else {
+        return Reason::Length;
+    };
+    let request = Request {
+        server: from,
+        local,
+        server_port: datagram.source_port,
+        local_port: datagram.destination_port,
+        token,
+    };
+    let length = u32::from(datagram.payload_len);
+    if limits.learn != Learn::Off
+        && let Some(sent) = tables.request(Sender::Trusted, &request)
+        && sent.is_open(now())
+    {
+        return redeem(tables, Sender::Trusted, &request, &sent, length);
+    }
+    if limits.learn != Learn::Any && !matches!(standing, Standing::Holds(_)) {
+        return standing.reason();
+    }
+    if let Some(sent) = tables.request(Sender::Other, &request)
+        && sent.is_open(now())
+    {
+        return redeem(tables, Sender::Other, &request, &sent, length);
+    }
+    if token == NO_TIMESTAMP {
+        return Reason::ZeroOrigin;
+    }
+    let now = now();
+    if now < tables.warm_until()
+        && matches!(standing, Standing::Holds(_))
+        && may_be_missed(frame, datagram)
+    {
+        return Reason::WarmUp;
+    }
+    match tables.last_asked(from) {
+        Some(at) if Sent::in_time(at, now) => Reason::Origin,
+        _ => Reason::Unsolicited,
+    }
+}
+
+/// Admits the reply to an open request if it is the first one.
+#[inline(always)]
+fn redeem<A, T>(
+    tables: &T,
+    sender: Sender,
+    request: &Request<A>,
+    sent: &Sent,
+    length: u32,
+) -> Reason
+where
+    A: Address,
+    T: TablesOf<A>,
+{
+    // RFC 8915 section 8.4. The request stays open: its true reply may yet come.
+    if length > sent.length {
+        return Reason::Oversize;
+    }
+    if !tables.take(sender, request) {
+        return Reason::Origin;
+    }
+    if sent.interleaved != 0 {
+        let sibling = Request {
+            token: sent.sibling,
+            ..*request
+        };
+        tables.take(sender, &sibling);
+    }
+    Reason::Server
+}
+
+/// Whether a reply that nothing is known of may answer a request sent before the guard came.
+#[inline(always)]
+fn may_be_missed<F: Frame + ?Sized>(frame: &F, datagram: &Datagram) -> bool {
+    let is_kiss = frame.load_u8(datagram.payload + ntp::STRATUM) == Some(0);
+    !is_kiss && datagram.payload_len <= ntp::LONGEST
+}
+
+/// Judges a symmetric passive packet: we must send its source symmetric packets. Its timestamps
+/// prove nothing, since a peer's origin may be zero or old (RFC 5905 section 9.2).
+#[inline(always)]
+pub(crate) fn association<A, F, T>(
+    frame: &F,
+    datagram: &Datagram,
+    from: A,
+    standing: Standing,
+    limits: Limits,
+    tables: &T,
+) -> Reason
+where
+    A: Address,
+    F: Frame + ?Sized,
+    T: TablesOf<A>,
+{
+    if !matches!(standing, Standing::Holds(_)) {
+        return standing.reason();
+    }
+    let Some(local) = A::destination(frame, datagram) else {
+        return Reason::Malformed;
+    };
+    let association = Request::association(from, local);
+    if limits.learn != Learn::Off && tables.request(Sender::Trusted, &association).is_some() {
+        return Reason::Peer;
+    }
+    if tables.request(Sender::Other, &association).is_some() {
+        return Reason::Peer;
+    }
+    Reason::Unsolicited
+}

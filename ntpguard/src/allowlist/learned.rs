@@ -1,0 +1,95 @@
+//! The servers that trusted requests went to, and those that an earlier run knew of.
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use ipnet::IpNet;
+use ntpguard_common::{
+    requests,
+    tables::{Origin, Role},
+};
+
+use crate::{
+    allowlist::{claim::Claim, state::Row},
+    clock::BootSeconds,
+    resolve::GRACE,
+};
+
+/// Learned servers. What the kernel tells of them is for display; what an earlier run knew counts
+/// as saved, and is granted until a day after the server was last asked.
+#[derive(Debug, Default)]
+pub struct Learned {
+    /// When each server was last asked.
+    servers: BTreeMap<IpAddr, BootSeconds>,
+    /// When each grant of an earlier run ends.
+    saved: BTreeMap<IpAddr, BootSeconds>,
+}
+
+impl Learned {
+    /// Whether a row of the state file is about a learned server: no source led to it.
+    pub(super) fn is_row(row: &Row) -> bool {
+        matches!(row.origin, Origin::Learned | Origin::Saved)
+            && row.name.is_none()
+            && row.source.is_none()
+    }
+
+    /// Takes a row of an earlier run.
+    pub(super) fn restore(&mut self, row: &Row, now: BootSeconds) {
+        let ends = now.plus(row.left.unwrap_or(GRACE));
+        let known = self.saved.entry(row.prefix.addr()).or_insert(ends);
+        *known = ends.max(*known);
+    }
+
+    /// Takes what the kernel tells.
+    pub fn set(&mut self, servers: &BTreeMap<IpAddr, requests::Learned>) {
+        self.servers = servers
+            .iter()
+            .map(|(address, learned)| (*address, BootSeconds::from_nanoseconds(learned.last)))
+            .collect();
+    }
+
+    /// A claim for each server.
+    pub(super) fn claims(&self) -> impl Iterator<Item = Claim> {
+        let learned = self
+            .servers
+            .keys()
+            .map(|address| claim(*address, Origin::Learned, None));
+        let saved = self
+            .saved
+            .iter()
+            .map(|(address, ends)| claim(*address, Origin::Saved, Some(*ends)));
+        learned.chain(saved)
+    }
+
+    /// The same with an end for all, as the state file has them.
+    pub(super) fn lasting_claims(&self) -> impl Iterator<Item = Claim> {
+        self.claims().map(|claim| {
+            let asked = self.servers.get(&claim.prefix.addr());
+            Claim {
+                ends: claim.ends.or_else(|| asked.map(|at| at.plus(GRACE))),
+                ..claim
+            }
+        })
+    }
+
+    /// Drops the saved servers that have come to their end.
+    pub(super) fn expire(&mut self, now: BootSeconds) {
+        self.saved.retain(|_, ends| *ends > now);
+    }
+
+    /// The end of the first saved server to come to it.
+    pub(super) fn next(&self) -> Option<BootSeconds> {
+        self.saved.values().min().copied()
+    }
+}
+
+fn claim(address: IpAddr, origin: Origin, ends: Option<BootSeconds>) -> Claim {
+    Claim {
+        prefix: IpNet::from(address),
+        role: Some(Role::Server),
+        origin,
+        name: None,
+        place: None,
+        ends,
+        comment: None,
+    }
+}

@@ -1,0 +1,175 @@
+//! The part of `ntpguard status` about requests, replies, and who sent what.
+
+use ntpguard::report::{
+    Traffic,
+    traffic::{Server, Ungranted},
+};
+
+use super::output::{self, count, seconds};
+
+/// Most rows of a table; `--json` has all.
+const ROWS: usize = 10;
+
+/// Says whether and how requests are tracked.
+pub(super) fn lines(traffic: &Traffic) -> Vec<String> {
+    let (Some(track), Some(learn)) = (&traffic.track, &traffic.learn) else {
+        return Vec::new();
+    };
+    if track == "off" {
+        return vec!["track     off: a reply proves itself by its address alone".to_owned()];
+    }
+    let whose = match learn.as_str() {
+        "off" => "those to granted servers count",
+        "trusted" => "trusted senders' count, and others' to granted servers",
+        _ => "everybody's count",
+    };
+    let mut lines = vec![format!(
+        "track     strict: a reply must answer a request; {whose}"
+    )];
+    lines.extend(
+        traffic
+            .teachers
+            .iter()
+            .map(|teacher| format!("trusted   {} ({})", teacher.cgroup, teacher.why)),
+    );
+    lines.extend(
+        traffic
+            .indistinct
+            .iter()
+            .map(|daemon| format!("untrusted {daemon}: its cgroup is everybody's")),
+    );
+    let requests = traffic.requests;
+    let total = requests.trusted + requests.granted + requests.ungranted;
+    lines.push(format!(
+        "requests  {total}: trusted {}, others' {}, to servers nobody granted {}",
+        requests.trusted, requests.granted, requests.ungranted
+    ));
+    lines
+}
+
+/// What the servers last said, and who asked servers that nobody granted.
+pub(super) fn tables(traffic: &Traffic) -> String {
+    let mut text = String::new();
+    if !traffic.servers.is_empty() {
+        let headings = [
+            "SERVER", "REPLIES", "LAST", "STRATUM", "LEAP", "POLL", "REFID", "KISS",
+        ];
+        text.push('\n');
+        text.push_str(&output::table(
+            &headings,
+            traffic.servers.iter().take(ROWS).map(server),
+        ));
+        text.push_str(&rest(traffic.servers.len()));
+    }
+    if !traffic.ungranted.is_empty() {
+        text.push_str("\nAsked, granted by nobody, and so not heard:\n");
+        let headings = ["SERVER", "REQUESTS", "LAST", "PROCESS", "CGROUP"];
+        text.push_str(&output::table(
+            &headings,
+            traffic.ungranted.iter().take(ROWS).map(ungranted),
+        ));
+        text.push_str(&rest(traffic.ungranted.len()));
+    }
+    text
+}
+
+fn rest(rows: usize) -> String {
+    match rows.saturating_sub(ROWS) {
+        0 => String::new(),
+        more => format!("and {} with --json\n", count(more, "more", "more")),
+    }
+}
+
+fn server(server: &Server) -> Vec<String> {
+    let replied = server.replied_seconds_ago;
+    let said = |value: String| {
+        if replied.is_some() {
+            value
+        } else {
+            "-".to_owned()
+        }
+    };
+    vec![
+        server.address.to_string(),
+        server.replies.to_string(),
+        replied.map_or_else(|| "-".to_owned(), |ago| seconds(ago.into())),
+        said(server.stratum.to_string()),
+        said(server.leap.to_string()),
+        said(server.poll.to_string()),
+        said(server.refid.clone()),
+        server.kiss.clone().unwrap_or_else(|| "-".to_owned()),
+    ]
+}
+
+fn ungranted(row: &Ungranted) -> Vec<String> {
+    let or_dash = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".to_owned());
+    vec![
+        row.address.to_string(),
+        row.requests.to_string(),
+        seconds(row.seconds_ago.into()),
+        or_dash(&row.process),
+        or_dash(&row.cgroup),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use ntpguard::report::traffic::Requests;
+
+    use super::*;
+
+    fn traffic(servers: usize) -> Traffic {
+        let server = |last: usize| Server {
+            address: format!("2001:db8:1234:5678:9abc:def0:1234:{last:x}")
+                .parse()
+                .unwrap(),
+            replies: 123_456,
+            asked_seconds_ago: Some(3),
+            replied_seconds_ago: Some(3),
+            stratum: 2,
+            leap: 0,
+            version: 4,
+            poll: 10,
+            refid: "192.0.2.123".to_owned(),
+            kiss: Some("RATE".to_owned()),
+            kissed_seconds_ago: Some(60),
+        };
+        Traffic {
+            track: Some("strict".to_owned()),
+            learn: Some("trusted".to_owned()),
+            requests: Requests {
+                trusted: 4,
+                granted: 2,
+                ungranted: 1,
+            },
+            servers: (0..servers).map(server).collect(),
+            ungranted: vec![Ungranted {
+                address: "192.0.2.66".parse().unwrap(),
+                requests: 1,
+                seconds_ago: 5,
+                process: Some("ntpdig".to_owned()),
+                cgroup: None,
+            }],
+            ..Traffic::default()
+        }
+    }
+
+    #[test]
+    fn everything_fits_eighty_columns() {
+        let traffic = traffic(12);
+        let text = lines(&traffic).join("\n") + &tables(&traffic);
+        assert!(text.lines().all(|line| line.len() <= 80), "{text}");
+        assert!(
+            text.contains("requests  7: trusted 4, others' 2, to servers nobody granted 1"),
+            "{text}"
+        );
+        assert!(text.contains("and 2 more with --json"), "{text}");
+        assert!(text.contains("ntpdig"), "{text}");
+    }
+
+    #[test]
+    fn without_a_guard_nothing_is_said() {
+        assert!(lines(&Traffic::default()).is_empty());
+        assert!(tables(&Traffic::default()).is_empty());
+    }
+}

@@ -1,0 +1,259 @@
+//! Filters on what leaves by an interface (clsact), for kernels before tcx.
+//!
+//! The kernel itself is the record of ours: it is the filter of the name [`EGRESS`], whatever
+//! priority and handle it got. The clsact qdisc may be anybody's, and is removed only when it
+//! holds no filter any more.
+
+use std::os::fd::{AsRawFd as _, BorrowedFd};
+
+use futures_util::{StreamExt as _, TryStreamExt as _};
+use nix::libc::{EEXIST, EINVAL, ENOENT};
+use rtnetlink::{
+    packet_core::{
+        NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkMessage,
+        NetlinkPayload,
+    },
+    packet_route::{
+        RouteNetlinkMessage,
+        tc::{
+            TcAttribute, TcBpfFlags, TcFilterBpf, TcFilterBpfOption, TcHandle, TcMessage, TcOption,
+        },
+    },
+};
+
+use super::{
+    Error,
+    netlink::{Connection, blocking},
+    programs::EGRESS,
+};
+
+/// The place before all others.
+const FIRST: u16 = 1;
+
+/// Every protocol, in the byte order of the wire.
+const ALL_PROTOCOLS: u16 = 0x0003_u16.to_be();
+
+/// A filter of ours on an interface.
+#[derive(Clone, Debug)]
+pub(super) struct Filter {
+    /// The interface.
+    pub(super) interface: u32,
+    message: TcMessage,
+}
+
+/// Finds our filter on an interface.
+pub(super) fn find(interface: u32) -> Result<Option<Filter>, Error> {
+    blocking(async move {
+        let connection = Connection::open()?;
+        let filters = filters(&connection, interface, Side::Egress).await?;
+        Ok(filters
+            .into_iter()
+            .find_map(|message| ours(interface, message)))
+    })
+}
+
+/// Puts the program on what leaves by an interface: in place of the one in `old`, in one step, or
+/// first of all.
+pub(super) fn put(
+    program: BorrowedFd<'_>,
+    interface: u32,
+    old: Option<&Filter>,
+) -> Result<(), Error> {
+    let fd = program.as_raw_fd().cast_unsigned();
+    let old = old.map(|filter| filter.message.header.clone());
+    blocking(async move {
+        let connection = Connection::open()?;
+        if let Some(header) = old {
+            let mut message = bpf(fd, interface);
+            message.header.handle = header.handle;
+            message.header.info = header.info;
+            let doing = || format!("replace the filter on interface {interface}");
+            return send(&connection, message, NLM_F_REPLACE, doing).await;
+        }
+        add_clsact(&connection, interface).await?;
+        let mut message = bpf(fd, interface);
+        message.header.info = info(FIRST);
+        let doing = || format!("add a filter to interface {interface}");
+        match send(&connection, message, NLM_F_CREATE | NLM_F_EXCL, doing).await {
+            // Another kind of filter has the first place.
+            Err(error) if is(&error, EEXIST) || is(&error, EINVAL) => {
+                tracing::warn!(
+                    "interface {interface}: another filter stands before ours, and requests that it \
+                     takes away are not noted"
+                );
+                let mut message = bpf(fd, interface);
+                message.header.info = info(0);
+                send(&connection, message, NLM_F_CREATE | NLM_F_EXCL, doing).await
+            }
+            done => done,
+        }
+    })
+}
+
+/// Removes a filter of ours, and the clsact qdisc if nobody uses it any more.
+pub(super) fn remove(filter: Filter) -> Result<(), Error> {
+    blocking(async move {
+        let connection = Connection::open()?;
+        let interface = filter.interface;
+        let mut message = filter.message;
+        message.attributes.clear();
+        let mut request = NetlinkMessage::from(RouteNetlinkMessage::DelTrafficFilter(message));
+        request.header.flags = NLM_F_REQUEST | NLM_F_ACK;
+        let doing = || format!("remove the filter from interface {interface}");
+        acknowledged(&connection, request, doing).await?;
+        for side in [Side::Ingress, Side::Egress] {
+            if !filters(&connection, interface, side).await?.is_empty() {
+                return Ok(());
+            }
+        }
+        let mut request =
+            NetlinkMessage::from(RouteNetlinkMessage::DelQueueDiscipline(clsact(interface)));
+        request.header.flags = NLM_F_REQUEST | NLM_F_ACK;
+        let doing = || format!("remove the clsact qdisc from interface {interface}");
+        acknowledged(&connection, request, doing).await
+    })
+}
+
+/// The two lists of filters that a clsact qdisc has.
+#[derive(Clone, Copy)]
+enum Side {
+    Ingress,
+    Egress,
+}
+
+impl Side {
+    const fn handle(self) -> TcHandle {
+        TcHandle {
+            major: 0xffff,
+            minor: match self {
+                Self::Ingress => TcHandle::MIN_INGRESS,
+                Self::Egress => TcHandle::MIN_EGRESS,
+            },
+        }
+    }
+}
+
+/// The filters of one side; none where the interface has no clsact qdisc.
+async fn filters(
+    connection: &Connection,
+    interface: u32,
+    side: Side,
+) -> Result<Vec<TcMessage>, Error> {
+    let mut filters = connection.handle.traffic_filter(interface.cast_signed());
+    let request = match side {
+        Side::Ingress => filters.get().ingress(),
+        Side::Egress => filters.get().egress(),
+    };
+    let found: Result<Vec<TcMessage>, rtnetlink::Error> = request.execute().try_collect().await;
+    match found {
+        Ok(found) => Ok(found),
+        Err(rtnetlink::Error::NetlinkError(message))
+            if matches!(-message.raw_code(), EINVAL | ENOENT) =>
+        {
+            Ok(Vec::new())
+        }
+        Err(source) => Err(Error::Netlink {
+            doing: format!("ask for the filters of interface {interface}"),
+            source,
+        }),
+    }
+}
+
+/// A message as our filter, if it is that.
+fn ours(interface: u32, message: TcMessage) -> Option<Filter> {
+    let options = message.attributes.iter().find_map(|part| match part {
+        TcAttribute::Options(options) => Some(options),
+        _ => None,
+    })?;
+    let is_ours = options.iter().any(|option| {
+        matches!(option, TcOption::Bpf(TcFilterBpfOption::ProgName(name))
+            if name.trim_end_matches('\0') == EGRESS)
+    });
+    is_ours.then_some(Filter { interface, message })
+}
+
+/// A filter that is the program, which decides by itself (direct action).
+fn bpf(fd: u32, interface: u32) -> TcMessage {
+    let mut message = TcMessage::with_index(interface.cast_signed());
+    message.header.parent = Side::Egress.handle();
+    message
+        .attributes
+        .push(TcAttribute::Kind(TcFilterBpf::KIND.to_owned()));
+    message.attributes.push(TcAttribute::Options(vec![
+        TcOption::Bpf(TcFilterBpfOption::ProgFd(fd)),
+        TcOption::Bpf(TcFilterBpfOption::ProgName(EGRESS.to_owned())),
+        TcOption::Bpf(TcFilterBpfOption::Flags(TcBpfFlags::DirectAction)),
+    ]));
+    message
+}
+
+/// Priority and protocol, as a filter's header carries them.
+fn info(priority: u16) -> u32 {
+    u32::from(TcHandle {
+        major: priority,
+        minor: ALL_PROTOCOLS,
+    })
+}
+
+fn clsact(interface: u32) -> TcMessage {
+    let mut message = TcMessage::with_index(interface.cast_signed());
+    message.header.parent = TcHandle::CLSACT;
+    message.header.handle = TcHandle {
+        major: 0xffff,
+        minor: 0,
+    };
+    message
+        .attributes
+        .push(TcAttribute::Kind("clsact".to_owned()));
+    message
+}
+
+/// Gives an interface a clsact qdisc if it has none.
+async fn add_clsact(connection: &Connection, interface: u32) -> Result<(), Error> {
+    let message = clsact(interface);
+    let mut request = NetlinkMessage::from(RouteNetlinkMessage::NewQueueDiscipline(message));
+    request.header.flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
+    let doing = || format!("add a clsact qdisc to interface {interface}");
+    match acknowledged(connection, request, doing).await {
+        Err(error) if is(&error, EEXIST) => Ok(()),
+        done => done,
+    }
+}
+
+async fn send(
+    connection: &Connection,
+    message: TcMessage,
+    flags: u16,
+    doing: impl Fn() -> String,
+) -> Result<(), Error> {
+    let mut request = NetlinkMessage::from(RouteNetlinkMessage::NewTrafficFilter(message));
+    request.header.flags = NLM_F_REQUEST | NLM_F_ACK | flags;
+    acknowledged(connection, request, doing).await
+}
+
+/// Sends a request that the kernel only says yes or no to.
+async fn acknowledged(
+    connection: &Connection,
+    request: NetlinkMessage<RouteNetlinkMessage>,
+    doing: impl Fn() -> String,
+) -> Result<(), Error> {
+    let failed = |source| Error::Netlink {
+        doing: doing(),
+        source,
+    };
+    let mut handle = connection.handle.clone();
+    let mut answers = handle.request(request).map_err(failed)?;
+    while let Some(answer) = answers.next().await {
+        if let NetlinkPayload::Error(message) = answer.payload
+            && message.code.is_some()
+        {
+            return Err(failed(rtnetlink::Error::NetlinkError(message)));
+        }
+    }
+    Ok(())
+}
+
+fn is(error: &Error, number: i32) -> bool {
+    matches!(error, Error::Netlink { source: rtnetlink::Error::NetlinkError(message), .. }
+        if message.raw_code() == -number)
+}

@@ -1,0 +1,251 @@
+//! What the kernel saw of this host's requests and of the servers' replies.
+
+use std::net::IpAddr;
+
+use ntpguard_common::{
+    judge::Learn,
+    requests::{self, Stray, Strayed},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    clock::BootSeconds,
+    datapath::{Error, Tables},
+    senders::{
+        Found,
+        cgroup::{Hierarchy, path_of},
+    },
+};
+
+/// Requests, replies and senders, as `ntpguard status` tells them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Traffic {
+    /// `strict` or `off`: whether a reply must answer a request; absent while nothing is loaded.
+    pub track: Option<String>,
+    /// `off`, `trusted` or `any`: whose requests admit replies whatever is granted.
+    pub learn: Option<String>,
+    /// Requests that left, by what became of them.
+    pub requests: Requests,
+    /// The trusted senders, while a daemon lives to know them.
+    pub teachers: Vec<Teacher>,
+    /// Time daemons that cannot be trusted, since their cgroup is everybody's.
+    pub indistinct: Vec<String>,
+    /// The servers, those that replied last first.
+    pub servers: Vec<Server>,
+    /// Servers that were asked and that nobody granted, by whom; the last first.
+    pub ungranted: Vec<Ungranted>,
+}
+
+/// Requests that left, since the tables were made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Requests {
+    /// Those of trusted senders.
+    pub trusted: u64,
+    /// Those of others, to granted servers.
+    pub granted: u64,
+    /// Those of others, to servers that nobody granted: their replies were dropped.
+    pub ungranted: u64,
+}
+
+/// A trusted sender.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Teacher {
+    /// Its cgroup.
+    pub cgroup: String,
+    /// What makes it trusted.
+    pub why: String,
+}
+
+/// What a server last said.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Server {
+    /// Its address.
+    pub address: IpAddr,
+    /// How many of its replies were admitted.
+    pub replies: u64,
+    /// Seconds since it was last asked; absent where nothing was noted.
+    pub asked_seconds_ago: Option<u32>,
+    /// Seconds since it last replied; absent where it has not.
+    pub replied_seconds_ago: Option<u32>,
+    /// The stratum it claims; 0 in a kiss of death.
+    pub stratum: u8,
+    /// The leap indicator, 0 to 3.
+    pub leap: u8,
+    /// The version it speaks.
+    pub version: u8,
+    /// The poll exponent, log2 seconds.
+    pub poll: i8,
+    /// The reference identifier: four characters for stratum 0 and 1, an IPv4 address or the like
+    /// for others.
+    pub refid: String,
+    /// The last kiss code, where there was one.
+    pub kiss: Option<String>,
+    /// Seconds since that.
+    pub kissed_seconds_ago: Option<u32>,
+}
+
+/// A server that nobody granted, and who asked it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ungranted {
+    /// The server.
+    pub address: IpAddr,
+    /// How often it was asked.
+    pub requests: u64,
+    /// Seconds since the last time.
+    pub seconds_ago: u32,
+    /// The process that asked first, where the kernel tells.
+    pub process: Option<String>,
+    /// The cgroup of the sender; absent for what was forwarded, and for one that is gone.
+    pub cgroup: Option<String>,
+}
+
+impl Traffic {
+    /// What the tables tell. The trusted senders are the daemon's to know.
+    pub fn of_tables(tables: &Tables, now: BootSeconds) -> Result<Self, Error> {
+        let info = tables.info()?;
+        let mut servers: Vec<Server> = tables
+            .servers()?
+            .iter()
+            .map(|(address, server)| Server::of(*address, server, now))
+            .collect();
+        servers.sort_by_key(|server| {
+            (
+                server.replied_seconds_ago.unwrap_or(u32::MAX),
+                server.address,
+            )
+        });
+        let hierarchy = Hierarchy::mounted();
+        let mut ungranted: Vec<Ungranted> = tables
+            .ungranted()?
+            .iter()
+            .map(|(stray, strayed)| Ungranted::of(stray, strayed, hierarchy.as_ref(), now))
+            .collect();
+        ungranted.sort_by_key(|row| (row.seconds_ago, row.address));
+        Ok(Self {
+            track: Some(if info.track == 0 { "off" } else { "strict" }.to_owned()),
+            learn: Some(learn_name(info.learn).to_owned()),
+            requests: Requests::of(&tables.requests()?),
+            servers,
+            ungranted,
+            ..Self::default()
+        })
+    }
+
+    /// Adds what the daemon knows of the trusted senders.
+    pub fn add_senders(&mut self, found: &Found) {
+        self.teachers = found
+            .teachers
+            .values()
+            .map(|teacher| Teacher {
+                cgroup: teacher.cgroup.display().to_string(),
+                why: teacher.why.clone(),
+            })
+            .collect();
+        self.indistinct.clone_from(&found.indistinct);
+    }
+}
+
+/// The word for a number of [`Learn`].
+const fn learn_name(number: u32) -> &'static str {
+    if number == Learn::Off as u32 {
+        "off"
+    } else if number == Learn::Trusted as u32 {
+        "trusted"
+    } else {
+        "any"
+    }
+}
+
+impl Requests {
+    const fn of(counted: &requests::Requests) -> Self {
+        Self {
+            trusted: counted.trusted,
+            granted: counted.granted,
+            ungranted: counted.ungranted,
+        }
+    }
+}
+
+impl Server {
+    fn of(address: IpAddr, server: &requests::Server, now: BootSeconds) -> Self {
+        let kissed_seconds_ago = ago(server.kissed, now);
+        Self {
+            address,
+            replies: server.count,
+            asked_seconds_ago: ago(server.asked, now),
+            replied_seconds_ago: ago(server.last, now),
+            stratum: server.stratum,
+            leap: server.leap,
+            version: server.version,
+            poll: server.poll,
+            refid: refid(server.refid, server.stratum),
+            kiss: kissed_seconds_ago.map(|_| letters(server.kiss)),
+            kissed_seconds_ago,
+        }
+    }
+}
+
+impl Ungranted {
+    fn of(
+        stray: &Stray,
+        strayed: &Strayed,
+        hierarchy: Option<&Hierarchy>,
+        now: BootSeconds,
+    ) -> Self {
+        let process = String::from_utf8_lossy(&strayed.process);
+        let process = process.trim_end_matches('\0').to_owned();
+        Self {
+            address: IpAddr::from(stray.server).to_canonical(),
+            requests: strayed.count,
+            seconds_ago: ago(strayed.last, now).unwrap_or(0),
+            process: (!process.is_empty()).then_some(process),
+            cgroup: hierarchy
+                .filter(|_| stray.cgroup != 0)
+                .and_then(|hierarchy| path_of(hierarchy, stray.cgroup))
+                .map(|path| path.display().to_string()),
+        }
+    }
+}
+
+/// Seconds since a moment in nanoseconds of boot time; `None` for 0, which is never.
+fn ago(at: u64, now: BootSeconds) -> Option<u32> {
+    (at != 0).then(|| now.since(BootSeconds::from_nanoseconds(at)))
+}
+
+/// A reference identifier as people read it (RFC 5905 section 7.3, figure 12).
+fn refid(bytes: [u8; 4], stratum: u8) -> String {
+    match stratum {
+        0 | 1 => letters(bytes),
+        _ => IpAddr::from(bytes).to_string(),
+    }
+}
+
+/// The characters of a kiss code or a reference clock's name, without the zeros behind.
+fn letters(bytes: [u8; 4]) -> String {
+    let end = bytes
+        .iter()
+        .rposition(|byte| *byte != 0)
+        .map_or(0, |last| last + 1);
+    bytes[..end].escape_ascii().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reference_identifiers_are_letters_or_addresses() {
+        assert_eq!(refid(*b"GPS\0", 1), "GPS");
+        assert_eq!(refid(*b"RATE", 0), "RATE");
+        assert_eq!(refid([192, 0, 2, 1], 2), "192.0.2.1");
+        assert_eq!(refid([0; 4], 0), "");
+        assert_eq!(refid([0x1b, b'[', 0, b'm'], 1), "\\x1b[\\x00m");
+    }
+
+    #[test]
+    fn what_never_was_has_no_age() {
+        assert_eq!(ago(0, BootSeconds(100)), None);
+        assert_eq!(ago(40_000_000_000, BootSeconds(100)), Some(60));
+        assert_eq!(ago(140_000_000_000, BootSeconds(100)), Some(0));
+    }
+}

@@ -1,0 +1,141 @@
+//! The cgroup-v2 hierarchy, alone or mounted beside v1.
+
+use std::{
+    fs,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+};
+
+/// Where the mounts of this process are told.
+const MOUNTS: &str = "/proc/self/mountinfo";
+
+/// Where systemd puts the cgroups of services.
+const SERVICES: &str = "system.slice";
+
+/// The hierarchy, as it is mounted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hierarchy {
+    mount: PathBuf,
+}
+
+impl Hierarchy {
+    /// The hierarchy of this system, if it has one.
+    pub fn mounted() -> Option<Self> {
+        fs::read_to_string(MOUNTS)
+            .ok()
+            .and_then(|mounts| mount_point(&mounts))
+            .map(Self::at)
+    }
+
+    /// A hierarchy that is mounted at `mount`.
+    pub(super) fn at(mount: impl Into<PathBuf>) -> Self {
+        Self {
+            mount: mount.into(),
+        }
+    }
+
+    /// Where it is mounted.
+    pub fn mount(&self) -> &Path {
+        &self.mount
+    }
+
+    /// The directory of a cgroup that the kernel calls `name`.
+    pub(super) fn path(&self, name: &Path) -> PathBuf {
+        self.mount.join(name.strip_prefix("/").unwrap_or(name))
+    }
+
+    /// The directory of a unit's cgroup.
+    pub(super) fn unit(&self, unit: &str) -> PathBuf {
+        self.mount.join(SERVICES).join(unit)
+    }
+
+    /// What the kernel calls the cgroup of a directory; `None` for one elsewhere.
+    pub fn name(&self, path: &Path) -> Option<PathBuf> {
+        let below = path.strip_prefix(&self.mount).ok()?;
+        Some(Path::new("/").join(below))
+    }
+}
+
+/// The number of the cgroup at `path`, which is what programs in the kernel see of a sender: the
+/// inode of its directory.
+pub fn id(path: &Path) -> Option<u64> {
+    let metadata = fs::metadata(path).ok()?;
+    metadata.is_dir().then(|| metadata.ino())
+}
+
+/// The directories of all cgroups below the hierarchy's root, by number.
+pub fn path_of(hierarchy: &Hierarchy, wanted: u64) -> Option<PathBuf> {
+    let mut to_see = vec![hierarchy.mount.clone()];
+    while let Some(directory) = to_see.pop() {
+        if id(&directory) == Some(wanted) {
+            return hierarchy.name(&directory);
+        }
+        let Ok(entries) = fs::read_dir(&directory) else {
+            continue;
+        };
+        to_see.extend(
+            entries
+                .flatten()
+                .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+                .map(|entry| entry.path()),
+        );
+    }
+    None
+}
+
+/// The first mount of cgroup v2 in the text of a mountinfo (proc(5)).
+fn mount_point(mounts: &str) -> Option<PathBuf> {
+    mounts.lines().find_map(|line| {
+        let (mount, source) = line.split_once(" - ")?;
+        let kind = source.split(' ').next()?;
+        (kind == "cgroup2").then_some(())?;
+        mount.split(' ').nth(4).map(|path| unescape(path).into())
+    })
+}
+
+/// Spaces and the like come as octal numbers.
+fn unescape(path: &str) -> String {
+    path.replace("\\040", " ").replace("\\011", "\t")
+}
+
+/// The cgroup of a process in the text of its `/proc/PID/cgroup`.
+pub(super) fn of_process(text: &str) -> Option<PathBuf> {
+    let name = text.lines().find_map(|line| line.strip_prefix("0::"))?;
+    name.starts_with('/').then(|| PathBuf::from(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cgroup_v2_is_found_alone_and_beside_v1() {
+        let unified = "25 30 0:22 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n";
+        assert_eq!(mount_point(unified), Some("/sys/fs/cgroup".into()));
+        let hybrid = "31 30 0:26 / /sys/fs/cgroup rw - tmpfs tmpfs rw,mode=755\n\
+                      32 31 0:27 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n\
+                      33 31 0:28 / /sys/fs/cgroup/uni\\040fied rw shared:9 - cgroup2 cgroup2 rw\n";
+        assert_eq!(mount_point(hybrid), Some("/sys/fs/cgroup/uni fied".into()));
+        assert_eq!(mount_point("32 31 0:27 / /x rw - cgroup cgroup rw\n"), None);
+        assert_eq!(mount_point("nonsense"), None);
+    }
+
+    #[test]
+    fn the_cgroup_of_a_process_is_the_line_of_v2() {
+        let hybrid = "8:pids:/\n1:cpu:/x\n0::/system.slice/chrony.service\n";
+        assert_eq!(
+            of_process(hybrid),
+            Some("/system.slice/chrony.service".into())
+        );
+        assert_eq!(of_process("1:cpu:/x\n"), None);
+    }
+
+    #[test]
+    fn names_are_from_the_root_of_the_hierarchy() {
+        let hierarchy = Hierarchy::at("/cg");
+        assert_eq!(hierarchy.name(Path::new("/cg/a/b")), Some("/a/b".into()));
+        assert_eq!(hierarchy.name(Path::new("/cg")), Some("/".into()));
+        assert_eq!(hierarchy.name(Path::new("/cgroup/a")), None);
+        assert_eq!(hierarchy.path(Path::new("/a/b")), Path::new("/cg/a/b"));
+    }
+}
