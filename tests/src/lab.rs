@@ -15,6 +15,7 @@ use tempfile::TempDir;
 use crate::{
     bpftool,
     guard::{Builder, Counts, Guard, Home},
+    names,
     packets::{
         self,
         frame::{self, Ethernet},
@@ -48,6 +49,7 @@ pub struct Lab {
     pub sink: Sink,
     markers: Sink,
     raw: RawSocket,
+    inner: RawSocket,
     files: TempDir,
     _switch: Switch,
 }
@@ -74,6 +76,7 @@ impl Lab {
             sink: Sink::ntp(&inside.namespace)?,
             markers: Sink::on(&inside.namespace, MARKER_PORT)?,
             raw: RawSocket::open(&outside.port)?,
+            inner: RawSocket::open(&inside.port)?,
             files: tempfile::tempdir()?,
             inside,
             outside,
@@ -138,8 +141,7 @@ impl Lab {
         let to: IpAddr = match (role, from) {
             (Role::Broadcast, IpAddr::V4(_)) => Ipv4Addr::BROADCAST.into(),
             (Role::Broadcast, IpAddr::V6(_)) => bail!("there is no broadcast over IPv6"),
-            (_, IpAddr::V4(_)) => self.inside.v4.into(),
-            (_, IpAddr::V6(_)) => self.inside.v6.into(),
+            (_, from) => self.inside_of(from),
         };
         let packet = frame::udp(
             SocketAddr::new(from, port),
@@ -158,15 +160,58 @@ impl Lab {
         Ok(ethernet.wrap(&packet))
     }
 
+    /// A frame from port 123 of `from` to port 123 of the inner host.
+    ///
+    /// # Errors
+    ///
+    /// When the message is too long.
+    pub fn inbound(&self, from: IpAddr, message: &Message) -> Result<Vec<u8>> {
+        let (from_mac, to_mac) = (self.outside.port.mac, self.inside.port.mac);
+        between(from, from_mac, self.inside_of(from), to_mac, message)
+    }
+
+    /// The inner host sends a message from its port 123 to that of `to`.
+    ///
+    /// # Errors
+    ///
+    /// When the message is too long.
+    pub fn send_out(&self, to: IpAddr, message: &Message) -> Result<()> {
+        let (from_mac, to_mac) = (self.inside.port.mac, self.outside.port.mac);
+        let frame = between(self.inside_of(to), from_mac, to, to_mac, message)?;
+        self.inner.send(&frame)
+    }
+
+    /// The inner host's address of the same family.
+    fn inside_of(&self, other: IpAddr) -> IpAddr {
+        match other {
+            IpAddr::V4(_) => self.inside.v4.into(),
+            IpAddr::V6(_) => self.inside.v6.into(),
+        }
+    }
+
     /// Sends one packet and tells what the guard of `home` made of it.
     ///
     /// # Errors
     ///
     /// When the kernel counted nothing, or more than this packet.
     pub fn fate(&self, home: &Home, from: &str, role: Role) -> Result<Fate> {
-        let frame = self.frame(from.parse()?, role)?;
+        self.fate_of(home, &self.frame(from.parse()?, role)?)
+    }
+
+    /// A transmit timestamp that no other request has.
+    pub fn next_transmit(&self) -> u64 {
+        const FIRST: u64 = 0xeeae_5526_0000_0000;
+        FIRST + u64::from(names::number())
+    }
+
+    /// Sends any frame and tells what the guard of `home` made of it.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel counted nothing, or more than this packet.
+    pub fn fate_of(&self, home: &Home, frame: &[u8]) -> Result<Fate> {
         let (counted, received) = (Counts::in_kernel(home)?, self.sink.count());
-        self.raw.send(&frame)?;
+        self.raw.send(frame)?;
         let (reason, monitored) = eventually(SOON, "the packet's being counted", || {
             the_one_counted(&counted, &Counts::in_kernel(home)?)
         })?;
@@ -260,6 +305,27 @@ impl Lab {
             .and_then(|link| link["id"].as_u64())
             .with_context(|| format!("no link is pinned as {pin}"))
     }
+}
+
+/// A frame with a message from port 123 to port 123.
+fn between(
+    from: IpAddr,
+    from_mac: [u8; 6],
+    to: IpAddr,
+    to_mac: [u8; 6],
+    message: &Message,
+) -> Result<Vec<u8>> {
+    let (from, to) = (
+        SocketAddr::new(from, ntp::PORT),
+        SocketAddr::new(to, ntp::PORT),
+    );
+    let packet = frame::udp(from, to, &message.to_vec())?;
+    let link = Ethernet {
+        from: from_mac,
+        to: to_mac,
+        tags: &[],
+    };
+    Ok(link.wrap(&packet))
 }
 
 /// The reason of which there is one more, and whether it is among those monitored.

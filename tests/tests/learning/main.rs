@@ -1,0 +1,5 @@
+//! The guard learns which servers the time daemon asks from its requests, and from nobody else's.
+
+mod orders;
+mod others;
+mod pool;
