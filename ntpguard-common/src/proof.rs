@@ -64,16 +64,19 @@ where
         return Reason::ZeroOrigin;
     }
     let now = now();
+    // After this, a daemon does not take the reply to an earlier request that was missed either.
+    if let Some(at) = tables.last_asked(from)
+        && Sent::in_time(at, now)
+    {
+        return Reason::Origin;
+    }
     if now < tables.warm_until()
         && matches!(standing, Standing::Holds(_))
         && may_be_missed(frame, datagram)
     {
         return Reason::WarmUp;
     }
-    match tables.last_asked(from) {
-        Some(at) if Sent::in_time(at, now) => Reason::Origin,
-        _ => Reason::Unsolicited,
-    }
+    Reason::Unsolicited
 }
 
 /// Admits the reply to an open request if it is the first one.

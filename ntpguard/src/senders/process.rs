@@ -2,7 +2,8 @@
 //!
 //! A name proves nothing: anybody can call a program `chronyd`. So the program must be root's file
 //! that nobody else can write, run for root or a system account, and in the same pid and user
-//! namespaces as this process, which a container's are not.
+//! namespaces as this process, which a container's are not. In another network namespace it asks
+//! through other interfaces.
 
 use std::{
     fs::{self, Metadata},
@@ -47,7 +48,7 @@ fn time_daemon(pid: u32) -> Option<TimeDaemon> {
     let program = program(&fs::read_link(&exe).ok()?)?;
     let is_genuine = is_of_the_system(&fs::metadata(&exe).ok()?)
         && uid(&fs::read_to_string(process.join("status")).ok()?)? < FIRST_HUMAN
-        && ["pid", "user"]
+        && ["pid", "user", "net"]
             .iter()
             .all(|kind| shares_namespace(&process, kind));
     is_genuine.then(|| TimeDaemon {
