@@ -19,9 +19,9 @@ pub(super) fn lines(traffic: &Traffic) -> Vec<String> {
         return vec!["track     off: a reply proves itself by its address alone".to_owned()];
     }
     let whose = match learn.as_str() {
-        "off" => "those to granted servers count",
-        "trusted" => "trusted senders' count, and others' to granted servers",
-        _ => "everybody's count",
+        "off" => "only granted servers answer",
+        "trusted" => "trusted senders teach",
+        _ => "everybody teaches",
     };
     let mut lines = vec![format!(
         "track     strict: a reply must answer a request; {whose}"
