@@ -117,7 +117,7 @@ fn rounds(
         let len = asking.recv(&mut buffer).context("neither reply arrived")?;
         ensure!(
             buffer.get(24..32) == Some(&round.to_be_bytes()),
-            "{len} other bytes"
+            "of a round before, a second reply passed: {len} bytes"
         );
         // Both have sent before the next round.
         while done.load(Ordering::Acquire) < 2 * round {
