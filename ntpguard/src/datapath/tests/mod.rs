@@ -1,6 +1,7 @@
 //! Tests on the real kernel. They need root, bpftool and iproute2.
 
 mod attaching;
+mod filtering;
 mod harness;
 mod locking;
 mod restarting;
