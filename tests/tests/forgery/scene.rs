@@ -168,11 +168,15 @@ impl Scene {
             "{sources:?}"
         );
         let exchanges = self.client.exchanges(of(&self.server_host, self.family))?;
-        // One request may be under way.
+        // One request may be under way, and no reply comes that none asked for.
+        let received = exchanges.received;
         ensure!(
-            exchanges.received + 1 >= exchanges.sent && exchanges.valid == exchanges.received,
+            (received..=received + 1).contains(&exchanges.sent),
             "{exchanges:?}"
         );
+        // On a busy machine the next request leaves before the reply to the last is there, and the
+        // daemon takes that for stale.
+        ensure!(exchanges.valid * 10 >= received * 9, "{exchanges:?}");
         eventually(SOON, "as many replies admitted as sent", || {
             let admitted = self.guard.counters()?.enforced(Reason::Server);
             let sent = self.server.answered()?;
