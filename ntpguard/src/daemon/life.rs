@@ -128,15 +128,13 @@ impl<'a> Daemon<'a> {
         let mut cgroups = Watch::new(moved)
             .inspect_err(|error| tracing::warn!("cannot watch cgroups: {error}"))
             .ok();
+        self.watch_senders(cgroups.as_mut());
         let mut look = interval(LOOK_FOR_SENDERS);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         tokio::pin!(shutdown);
         // When the files that have changed are to be read.
         let mut settled: Option<Instant> = None;
         loop {
-            if let Some(cgroups) = &mut cgroups {
-                cgroups.set(&self.senders.watched());
-            }
             self.ask_what_is_due(resolver);
             self.finish_updates();
             let due = self.next_wake();
@@ -166,7 +164,11 @@ impl<'a> Daemon<'a> {
                     self.read_sources();
                     self.watch(watch.as_mut());
                 }
-                Event::Senders => self.find_senders(),
+                Event::Senders => {
+                    // First, so that what comes meanwhile is noticed.
+                    self.watch_senders(cgroups.as_mut());
+                    self.find_senders();
+                }
                 Event::Due => {}
             }
             self.commit();
@@ -176,6 +178,12 @@ impl<'a> Daemon<'a> {
     fn watch(&self, watch: Option<&mut Watch>) {
         if let Some(watch) = watch {
             watch.set(&self.keeper.watched());
+        }
+    }
+
+    fn watch_senders(&self, cgroups: Option<&mut Watch>) {
+        if let Some(cgroups) = cgroups {
+            cgroups.set(&self.senders.watched());
         }
     }
 

@@ -30,14 +30,16 @@ use super::{
 /// The place before all others.
 const FIRST: u16 = 1;
 
+/// The place that the kernel chooses.
+const ANY_PLACE: u16 = 0;
+
 /// Every protocol, in the byte order of the wire.
 const ALL_PROTOCOLS: u16 = 0x0003_u16.to_be();
 
 /// A filter of ours on an interface.
 #[derive(Clone, Debug)]
 pub(super) struct Filter {
-    /// The interface.
-    pub(super) interface: u32,
+    interface: u32,
     message: TcMessage,
 }
 
@@ -68,22 +70,25 @@ pub(super) fn put(
             message.header.handle = header.handle;
             message.header.info = header.info;
             let doing = || format!("replace the filter on interface {interface}");
-            return send(&connection, message, NLM_F_REPLACE, doing).await;
+            let request = RouteNetlinkMessage::NewTrafficFilter(message);
+            return send(&connection, request, NLM_F_REPLACE, doing).await;
         }
         add_clsact(&connection, interface).await?;
-        let mut message = bpf(fd, interface);
-        message.header.info = info(FIRST);
-        let doing = || format!("add a filter to interface {interface}");
-        match send(&connection, message, NLM_F_CREATE | NLM_F_EXCL, doing).await {
+        let add = |priority| {
+            let mut message = bpf(fd, interface);
+            message.header.info = info(priority);
+            let request = RouteNetlinkMessage::NewTrafficFilter(message);
+            let doing = || format!("add a filter to interface {interface}");
+            send(&connection, request, NLM_F_CREATE | NLM_F_EXCL, doing)
+        };
+        match add(FIRST).await {
             // Another kind of filter has the first place.
             Err(error) if is(&error, EEXIST) || is(&error, EINVAL) => {
                 tracing::warn!(
                     "interface {interface}: another filter stands before ours, and requests that it \
                      takes away are not noted"
                 );
-                let mut message = bpf(fd, interface);
-                message.header.info = info(0);
-                send(&connection, message, NLM_F_CREATE | NLM_F_EXCL, doing).await
+                add(ANY_PLACE).await
             }
             done => done,
         }
@@ -97,20 +102,17 @@ pub(super) fn remove(filter: Filter) -> Result<(), Error> {
         let interface = filter.interface;
         let mut message = filter.message;
         message.attributes.clear();
-        let mut request = NetlinkMessage::from(RouteNetlinkMessage::DelTrafficFilter(message));
-        request.header.flags = NLM_F_REQUEST | NLM_F_ACK;
+        let request = RouteNetlinkMessage::DelTrafficFilter(message);
         let doing = || format!("remove the filter from interface {interface}");
-        acknowledged(&connection, request, doing).await?;
+        send(&connection, request, 0, doing).await?;
         for side in [Side::Ingress, Side::Egress] {
             if !filters(&connection, interface, side).await?.is_empty() {
                 return Ok(());
             }
         }
-        let mut request =
-            NetlinkMessage::from(RouteNetlinkMessage::DelQueueDiscipline(clsact(interface)));
-        request.header.flags = NLM_F_REQUEST | NLM_F_ACK;
+        let request = RouteNetlinkMessage::DelQueueDiscipline(clsact(interface));
         let doing = || format!("remove the clsact qdisc from interface {interface}");
-        acknowledged(&connection, request, doing).await
+        send(&connection, request, 0, doing).await
     })
 }
 
@@ -210,33 +212,23 @@ fn clsact(interface: u32) -> TcMessage {
 
 /// Gives an interface a clsact qdisc if it has none.
 async fn add_clsact(connection: &Connection, interface: u32) -> Result<(), Error> {
-    let message = clsact(interface);
-    let mut request = NetlinkMessage::from(RouteNetlinkMessage::NewQueueDiscipline(message));
-    request.header.flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
+    let request = RouteNetlinkMessage::NewQueueDiscipline(clsact(interface));
     let doing = || format!("add a clsact qdisc to interface {interface}");
-    match acknowledged(connection, request, doing).await {
+    match send(connection, request, NLM_F_CREATE | NLM_F_EXCL, doing).await {
         Err(error) if is(&error, EEXIST) => Ok(()),
         done => done,
     }
 }
 
+/// Sends a request that the kernel only says yes or no to.
 async fn send(
     connection: &Connection,
-    message: TcMessage,
+    message: RouteNetlinkMessage,
     flags: u16,
     doing: impl Fn() -> String,
 ) -> Result<(), Error> {
-    let mut request = NetlinkMessage::from(RouteNetlinkMessage::NewTrafficFilter(message));
+    let mut request = NetlinkMessage::from(message);
     request.header.flags = NLM_F_REQUEST | NLM_F_ACK | flags;
-    acknowledged(connection, request, doing).await
-}
-
-/// Sends a request that the kernel only says yes or no to.
-async fn acknowledged(
-    connection: &Connection,
-    request: NetlinkMessage<RouteNetlinkMessage>,
-    doing: impl Fn() -> String,
-) -> Result<(), Error> {
     let failed = |source| Error::Netlink {
         doing: doing(),
         source,

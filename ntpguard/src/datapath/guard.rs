@@ -2,9 +2,8 @@
 //!
 //! The order: the programs are loaded beside those in force; the tables hold what is wanted; only
 //! then is a program attached or swapped, first where packets leave, then where they arrive; what is
-//! not needed any more goes last. A process that
-//! is killed anywhere in between leaves each interface as it was or as it is to be, and the next
-//! start finishes the work.
+//! not needed any more goes last. A process that is killed anywhere in between leaves each interface
+//! as it was or as it is to be, and the next start finishes the work.
 
 use std::{collections::BTreeSet, path::PathBuf};
 

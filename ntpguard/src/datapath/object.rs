@@ -9,7 +9,7 @@ use aya::{
 };
 use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
 use ntpguard_common::{
-    judge::{Clock, Learn, Limits},
+    judge::{Clock, Learn},
     packet::Link,
     tables::{DEFAULT_TABLE_SIZE, names},
 };
@@ -122,18 +122,6 @@ pub struct Settings {
     pub clock: Clock,
     /// Most entries of each `ALLOW_*` map.
     pub table_size: u32,
-}
-
-impl Settings {
-    /// What the judge knows of them.
-    pub const fn limits(&self) -> Limits {
-        Limits {
-            link: self.link,
-            track: self.tracking.track,
-            learn: self.tracking.learn,
-            zero_transmit: self.tracking.zero_transmit,
-        }
-    }
 }
 
 impl Default for Settings {

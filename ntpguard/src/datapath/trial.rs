@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use aya::programs::{TestRun as _, TestRunOptions};
+use aya::programs::{TestRun, TestRunOptions, TestRunResult};
 use ntpguard_common::{
     requests::Request,
     tables::{Info, names},
@@ -77,37 +77,29 @@ impl Trial {
     /// Runs the program `repeat` times on `frame`, which starts as the settings' link type says.
     /// The kernel takes frames of 14 bytes and more, whatever the link type.
     pub fn run(&mut self, frame: &[u8], repeat: u32) -> Result<TrialResult, Error> {
-        let options = TestRunOptions {
-            data_in: Some(frame),
-            repeat,
-            ..TestRunOptions::new()
-        };
-        let result = self
-            .programs
-            .get(self.kind)?
-            .test_run(options)
-            .map_err(|source| Error::program("run the program on a frame", source))?;
-        Ok(TrialResult {
-            return_value: result.return_value,
-            duration: result.duration,
-        })
+        test(self.programs.get(self.kind)?, frame, repeat)
     }
 
     /// Runs the program for what leaves `repeat` times on `frame`. Its sender is this process.
     pub fn run_egress(&mut self, frame: &[u8], repeat: u32) -> Result<TrialResult, Error> {
-        let options = TestRunOptions {
-            data_in: Some(frame),
-            repeat,
-            ..TestRunOptions::new()
-        };
-        let result = self
-            .programs
-            .egress()?
-            .test_run(options)
-            .map_err(|source| Error::program("run the egress program on a frame", source))?;
-        Ok(TrialResult {
-            return_value: result.return_value,
-            duration: result.duration,
-        })
+        test(self.programs.egress()?, frame, repeat)
     }
+}
+
+fn test<P>(program: &P, frame: &[u8], repeat: u32) -> Result<TrialResult, Error>
+where
+    P: for<'a> TestRun<Opts<'a> = TestRunOptions<'a>, Result = TestRunResult>,
+{
+    let options = TestRunOptions {
+        data_in: Some(frame),
+        repeat,
+        ..TestRunOptions::new()
+    };
+    let result = program
+        .test_run(options)
+        .map_err(|source| Error::program("run the program on a frame", source))?;
+    Ok(TrialResult {
+        return_value: result.return_value,
+        duration: result.duration,
+    })
 }

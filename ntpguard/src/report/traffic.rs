@@ -1,6 +1,6 @@
 //! What the kernel saw of this host's requests and of the servers' replies.
 
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr, path::PathBuf};
 
 use ntpguard_common::{
     judge::Learn,
@@ -13,7 +13,7 @@ use crate::{
     datapath::{Error, Tables},
     senders::{
         Found,
-        cgroup::{Hierarchy, path_of},
+        cgroup::{self, Hierarchy},
     },
 };
 
@@ -114,11 +114,11 @@ impl Traffic {
                 server.address,
             )
         });
-        let hierarchy = Hierarchy::mounted();
-        let mut ungranted: Vec<Ungranted> = tables
-            .ungranted()?
+        let strays = tables.ungranted()?;
+        let cgroups = cgroup_names(&strays);
+        let mut ungranted: Vec<Ungranted> = strays
             .iter()
-            .map(|(stray, strayed)| Ungranted::of(stray, strayed, hierarchy.as_ref(), now))
+            .map(|(stray, strayed)| Ungranted::of(stray, strayed, &cgroups, now))
             .collect();
         ungranted.sort_by_key(|row| (row.seconds_ago, row.address));
         Ok(Self {
@@ -143,6 +143,14 @@ impl Traffic {
             .collect();
         self.indistinct.clone_from(&found.indistinct);
     }
+}
+
+/// The cgroups of the system by their numbers, where there is a stray to be told by one.
+fn cgroup_names(strays: &[(Stray, Strayed)]) -> BTreeMap<u64, PathBuf> {
+    if strays.is_empty() {
+        return BTreeMap::new();
+    }
+    Hierarchy::mounted().map_or_else(BTreeMap::new, |hierarchy| cgroup::names(&hierarchy))
 }
 
 /// The word for a number of [`Learn`].
@@ -189,7 +197,7 @@ impl Ungranted {
     fn of(
         stray: &Stray,
         strayed: &Strayed,
-        hierarchy: Option<&Hierarchy>,
+        cgroups: &BTreeMap<u64, PathBuf>,
         now: BootSeconds,
     ) -> Self {
         let process = String::from_utf8_lossy(&strayed.process);
@@ -199,10 +207,9 @@ impl Ungranted {
             requests: strayed.count,
             seconds_ago: ago(strayed.last, now).unwrap_or(0),
             process: (!process.is_empty()).then_some(process),
-            cgroup: hierarchy
-                .filter(|_| stray.cgroup != 0)
-                .and_then(|hierarchy| path_of(hierarchy, stray.cgroup))
-                .map(|path| path.display().to_string()),
+            cgroup: cgroups
+                .get(&stray.cgroup)
+                .map(|name| name.display().to_string()),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The cgroup-v2 hierarchy, alone or mounted beside v1.
 
 use std::{
+    collections::BTreeMap,
     fs,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
@@ -63,13 +64,12 @@ pub fn id(path: &Path) -> Option<u64> {
     metadata.is_dir().then(|| metadata.ino())
 }
 
-/// The directories of all cgroups below the hierarchy's root, by number.
-pub fn path_of(hierarchy: &Hierarchy, wanted: u64) -> Option<PathBuf> {
+/// What the kernel calls each cgroup of the hierarchy, by its number.
+pub fn names(hierarchy: &Hierarchy) -> BTreeMap<u64, PathBuf> {
+    let mut names = BTreeMap::new();
     let mut to_see = vec![hierarchy.mount.clone()];
     while let Some(directory) = to_see.pop() {
-        if id(&directory) == Some(wanted) {
-            return hierarchy.name(&directory);
-        }
+        names.extend(id(&directory).zip(hierarchy.name(&directory)));
         let Ok(entries) = fs::read_dir(&directory) else {
             continue;
         };
@@ -80,7 +80,7 @@ pub fn path_of(hierarchy: &Hierarchy, wanted: u64) -> Option<PathBuf> {
                 .map(|entry| entry.path()),
         );
     }
-    None
+    names
 }
 
 /// The first mount of cgroup v2 in the text of a mountinfo (proc(5)).
