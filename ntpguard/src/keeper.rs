@@ -25,7 +25,7 @@ use crate::{
     datapath::{self, Incomplete, Tables},
     report::{self, Edited, Listing, SCHEMA, Status, Updated},
     resolve::{Answer, Failure, Question, Resolver},
-    sources::{self, Source},
+    sources::{self, Sightings, Source},
 };
 
 /// How often, in seconds, the state file is written although the tables did not change: the
@@ -86,6 +86,7 @@ pub struct Keeper {
     /// What they are made from.
     pub origins: Origins,
     state: StateFile,
+    sightings: Sightings,
     /// What the tables held when they were last written.
     projected: Projection,
     /// When the state file was last written.
@@ -101,6 +102,7 @@ impl Keeper {
             book,
             origins,
             state,
+            sightings: Sightings::default(),
             projected: Projection::default(),
             saved: now,
         };
@@ -132,6 +134,7 @@ impl Keeper {
             book,
             origins,
             state,
+            sightings: Sightings::default(),
             projected: Projection::default(),
             saved: now,
         })
@@ -139,9 +142,17 @@ impl Keeper {
 
     /// Reads every source anew.
     pub fn read_sources(&mut self, now: BootSeconds) {
-        if self.origins.discover {
-            self.origins.sources = sources::discover(Path::new(ROOT));
+        self.find_sources(now);
+        for source in &self.origins.sources {
+            // The command line of a daemon that has gone meanwhile counts as it was.
+            if source.fleeting && !source.path.exists() {
+                continue;
+            }
+            let reading = source.read(self.origins.serve);
+            self.book
+                .read(&source.to_string(), &source.path, reading, now);
         }
+        // What is no longer read goes after the rest is known, which may name the same.
         let kept: BTreeSet<String> = self
             .origins
             .sources
@@ -149,11 +160,17 @@ impl Keeper {
             .map(ToString::to_string)
             .collect();
         self.book.keep_sources(&kept, now);
-        for source in &self.origins.sources {
-            let reading = source.read(self.origins.serve);
-            self.book
-                .read(&source.to_string(), &source.path, reading, now);
+    }
+
+    /// Looks for sources, if that is wanted, and says whether there are others than before.
+    pub fn find_sources(&mut self, now: BootSeconds) -> bool {
+        if !self.origins.discover {
+            return false;
         }
+        let found = sources::discover(Path::new(ROOT));
+        let before = std::mem::take(&mut self.origins.sources);
+        self.origins.sources = self.sightings.update(&before, found, now);
+        self.origins.sources != before
     }
 
     /// Takes what came of a question to DNS.
@@ -357,7 +374,9 @@ impl Keeper {
             .origins
             .sources
             .iter()
-            .map(|source| source.path.clone());
+            .map(|source| source.path.clone())
+            // Nothing tells of a change in /proc.
+            .filter(|path| !path.starts_with("/proc"));
         let mut watched: Vec<PathBuf> = main
             .chain(self.book.watched().map(Path::to_owned))
             .collect();

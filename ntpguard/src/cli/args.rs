@@ -76,7 +76,8 @@ pub(crate) struct RunArgs {
     #[arg(short, long = "interface", value_name = "IF")]
     pub(crate) interfaces: Vec<String>,
     /// Configuration of a time daemon to read, as FILE or DIALECT:FILE; may be given several times
-    /// [default: those that are found where the distributions put them].
+    /// [default: those that are found where the distributions put them, and those that running
+    /// daemons were started with].
     #[arg(short, long = "source", value_name = "FILE")]
     pub(crate) sources: Vec<Source>,
     /// Whether packets are dropped, or only counted [default: enforce].

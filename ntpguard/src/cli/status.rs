@@ -83,9 +83,10 @@ fn text(status: &Status) -> String {
     }
     for source in &status.sources {
         lines.push(format!(
-            "source    {}:{}",
+            "source    {}:{}\n          {}",
             source.dialect,
-            source.path.display()
+            source.path.display(),
+            source.why
         ));
     }
     lines.extend(status.names.iter().map(name_line));

@@ -1,93 +1,22 @@
-//! Which configuration files there are, and in which dialect each is written.
+//! Which configurations this host's time daemons have.
 
 use std::{
-    fmt, fs,
+    fs,
     path::{Path, PathBuf},
-    str::FromStr,
 };
 
-use thiserror::Error;
+use super::{
+    Kind, Source, files,
+    process::{self, Process, Program},
+    timesyncd,
+};
 
-use super::{Kind, Reading, files};
-
-/// A configuration to read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Source {
-    /// The dialect it is written in.
-    pub kind: Kind,
-    /// Its main file.
-    pub path: PathBuf,
-    /// Why it is read: which daemon's it is, or that somebody named it.
-    pub why: String,
-}
-
-impl Source {
-    /// Reads it; see [`Kind::dialect`] for `serve`.
-    pub fn read(&self, serve: bool) -> Reading {
-        self.kind.dialect(serve).read(&self.path)
-    }
-}
-
-/// `DIALECT:FILE`, which [`Source::from_str`] reads again.
-impl fmt::Display for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.kind.name(), self.path.display())
-    }
-}
-
-/// A word that names no configuration.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum SourceError {
-    /// It names no file.
-    #[error("expected FILE or DIALECT:FILE, where DIALECT is ntp.conf or chrony")]
-    NoFile,
-    /// There is no such dialect, and no such file.
-    #[error("{0:?} is no dialect that ntpguard reads: it is ntp.conf or chrony")]
-    UnknownDialect(String),
-}
-
-impl FromStr for Source {
-    type Err = SourceError;
-
-    /// Reads `FILE` or `DIALECT:FILE`. Without a dialect it is told from the file's name or, for
-    /// which the file is read, from its contents.
-    fn from_str(text: &str) -> Result<Self, SourceError> {
-        let (kind, path) = match text.split_once(':') {
-            Some((before, path)) => {
-                match Kind::ALL.into_iter().find(|kind| kind.name() == before) {
-                    Some(kind) => (Some(kind), path),
-                    // A file's name may have a colon, too.
-                    None if before.contains('/') || Path::new(text).exists() => (None, text),
-                    None => return Err(SourceError::UnknownDialect(before.to_owned())),
-                }
-            }
-            None => (None, text),
-        };
-        if path.is_empty() {
-            return Err(SourceError::NoFile);
-        }
-        let path = PathBuf::from(path);
-        let kind = kind.unwrap_or_else(|| Kind::guess(&path));
-        Ok(Self {
-            kind,
-            path,
-            why: "named by hand".to_owned(),
-        })
-    }
-}
-
-/// Debian's NTPsec is started with this file instead of its own where DHCP named servers.
-const NTPSEC_DHCP: &str = "run/ntpsec/ntp.conf.dhcp";
-const NTPSEC: &str = "etc/ntpsec/ntp.conf";
-/// Where Debian's NTPsec is told not to do so.
-const NTPSEC_DEFAULTS: &str = "etc/default/ntpsec";
-
-/// Where the distributions put the daemons' files.
+/// A file where distributions put it, and whose it is.
 const PLACES: &[(Kind, &str, &str)] = &[
     (Kind::NtpConf, "etc/ntp.conf", "ntpd's configuration"),
     (
         Kind::NtpConf,
-        NTPSEC,
+        "etc/ntpsec/ntp.conf",
         "NTPsec's configuration on Debian and its descendants",
     ),
     (Kind::Chrony, "etc/chrony.conf", "chronyd's configuration"),
@@ -96,42 +25,151 @@ const PLACES: &[(Kind, &str, &str)] = &[
         "etc/chrony/chrony.conf",
         "chronyd's configuration on Debian, its descendants, and Alpine",
     ),
+    (
+        Kind::OpenNtpd,
+        "etc/openntpd/ntpd.conf",
+        "OpenNTPD's configuration on Debian and its descendants",
+    ),
+    (Kind::OpenNtpd, "etc/ntpd.conf", "OpenNTPD's configuration"),
+    (
+        Kind::NtpdRs,
+        "etc/ntpd-rs/ntp.toml",
+        "ntpd-rs's configuration",
+    ),
+    (
+        Kind::NtpdOpts,
+        "etc/conf.d/ntpd",
+        "the options of busybox's ntpd on Alpine",
+    ),
 ];
 
-/// Finds the configurations under `root`, which is `/` but in tests.
+/// Files that Debian's services start with instead of another where DHCP named servers: the one,
+/// the other, and where `IGNORE_DHCP=yes` says not to.
+const OF_DHCP: &[(&str, &str, &str)] = &[
+    (
+        "run/ntpsec/ntp.conf.dhcp",
+        "etc/ntpsec/ntp.conf",
+        "etc/default/ntpsec",
+    ),
+    ("run/ntp.conf.dhcp", "etc/ntp.conf", "etc/default/ntp"),
+];
+
+/// What systemd makes when timesyncd is enabled. Its files are on many hosts that do not use it.
+const TIMESYNCD_ENABLED: [&str; 2] = [
+    "etc/systemd/system/sysinit.target.wants/systemd-timesyncd.service",
+    "etc/systemd/system/dbus-org.freedesktop.timesync1.service",
+];
+
+/// Finds the configurations under `root`, which is `/` but in tests: those where distributions put
+/// them, and those that the command lines of running daemons name.
 pub fn discover(root: &Path) -> Vec<Source> {
-    let by_dhcp = dhcp_replaces_ntpsec(root);
-    PLACES
+    let running = process::running(&root.join("proc"));
+    let mut found: Vec<Source> = PLACES
         .iter()
-        .map(|&(kind, file, why)| {
-            if file == NTPSEC && by_dhcp {
-                let why = "NTPsec's configuration with the servers that DHCP named";
-                (kind, root.join(NTPSEC_DHCP), why)
-            } else {
-                (kind, root.join(file), why)
-            }
-        })
+        .map(|&(kind, file, why)| in_place(root, kind, file, why))
         // A link that leads nowhere is there, and worth an error.
-        .filter(|(_, path, _)| fs::symlink_metadata(path).is_ok())
-        .map(|(kind, path, why)| Source {
+        .filter(|source| fs::symlink_metadata(&source.path).is_ok())
+        .collect();
+    found.extend(of_timesyncd(root, &running));
+    for source in running.iter().flat_map(|process| named_by(root, process)) {
+        match found.iter_mut().find(|known| is_same(known, &source)) {
+            Some(known) => known.why = format!("{}; {}", known.why, source.why),
+            None => found.push(source),
+        }
+    }
+    found
+}
+
+fn in_place(root: &Path, kind: Kind, file: &str, why: &str) -> Source {
+    let by_dhcp = OF_DHCP
+        .iter()
+        .find(|(dhcp, instead_of, _)| *instead_of == file && root.join(dhcp).exists())
+        .filter(|(_, _, defaults)| !ignores_dhcp(&root.join(defaults)));
+    match by_dhcp {
+        Some((dhcp, _, _)) => source(
             kind,
-            path,
-            why: why.to_owned(),
+            root.join(dhcp),
+            format!("{why}, with the servers that DHCP named"),
+        ),
+        None => source(kind, root.join(file), why.to_owned()),
+    }
+}
+
+fn of_timesyncd(root: &Path, running: &[Process]) -> Option<Source> {
+    let runs = running
+        .iter()
+        .find(|process| process.program == Program::Timesyncd);
+    let is_enabled = TIMESYNCD_ENABLED
+        .iter()
+        .any(|link| fs::symlink_metadata(root.join(link)).is_ok());
+    let why = match runs {
+        Some(process) => format!("systemd-timesyncd runs, pid {}", process.pid),
+        None if is_enabled => "systemd-timesyncd is enabled".to_owned(),
+        None => return None,
+    };
+    let main = timesyncd::main_files(root).next()?;
+    Some(source(Kind::Timesyncd, main, why))
+}
+
+/// What the command line of a running daemon names.
+fn named_by(root: &Path, process: &Process) -> Vec<Source> {
+    let said = process.said();
+    let who = format!(
+        "{} runs with it, pid {}",
+        process.program.name(),
+        process.pid
+    );
+    let mut named = Vec::new();
+    if !said.sources.is_empty() {
+        let path = root.join("proc").join(process.pid.to_string());
+        named.push((Kind::CommandLine, path.join("cmdline")));
+    }
+    // A chronyd that is given directives reads no file.
+    let reads_files = process.program != Program::Chronyd || said.sources.is_empty();
+    if let Some(file) = said.file.filter(|file| reads_files && file != "/dev/null") {
+        let kind = match process.program {
+            Program::Chronyd => Kind::Chrony,
+            Program::NtpdRs => Kind::NtpdRs,
+            Program::OpenNtpd => Kind::OpenNtpd,
+            _ => Kind::NtpConf,
+        };
+        named.push((kind, process.directory.join(file)));
+    }
+    named
+        .into_iter()
+        .map(|(kind, path)| Source {
+            fleeting: true,
+            ..source(kind, path, who.clone())
         })
         .collect()
+}
+
+fn is_same(one: &Source, other: &Source) -> bool {
+    let real = |source: &Source| source.path.canonicalize().ok();
+    one.kind == other.kind
+        && (one.path == other.path || real(one).is_some() && real(one) == real(other))
+}
+
+fn source(kind: Kind, path: PathBuf, why: String) -> Source {
+    Source {
+        kind,
+        path,
+        why,
+        fleeting: false,
+    }
 }
 
 /// The files whose coming and going changes what [`discover()`] finds.
 pub fn places(root: &Path) -> Vec<PathBuf> {
     let files = PLACES.iter().map(|&(_, file, _)| file);
+    let of_dhcp = OF_DHCP
+        .iter()
+        .flat_map(|&(dhcp, _, defaults)| [dhcp, defaults]);
     files
-        .chain([NTPSEC_DHCP, NTPSEC_DEFAULTS])
+        .chain(of_dhcp)
+        .chain(TIMESYNCD_ENABLED)
         .map(|file| root.join(file))
         .collect()
-}
-
-fn dhcp_replaces_ntpsec(root: &Path) -> bool {
-    root.join(NTPSEC_DHCP).exists() && !ignores_dhcp(&root.join(NTPSEC_DEFAULTS))
 }
 
 /// Whether a file of shell assignments says `IGNORE_DHCP=yes`.
@@ -147,107 +185,4 @@ fn ignores_dhcp(path: &Path) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn write(root: &Path, file: &str, text: &str) -> PathBuf {
-        let path = root.join(file);
-        fs::create_dir_all(path.parent().expect("a directory")).expect("made");
-        fs::write(&path, text).expect("written");
-        path
-    }
-
-    fn found(root: &Path) -> Vec<String> {
-        discover(root)
-            .iter()
-            .map(|source| {
-                let path = source.path.strip_prefix(root).expect("under the root");
-                format!("{}:{}", source.kind.name(), path.display())
-            })
-            .collect()
-    }
-
-    #[test]
-    fn files_are_found_where_distributions_put_them() {
-        let root = tempfile::tempdir().expect("a directory");
-        assert!(found(root.path()).is_empty());
-        for file in [
-            "etc/ntp.conf",
-            "etc/ntpsec/ntp.conf",
-            "etc/chrony.conf",
-            "etc/chrony/chrony.conf",
-        ] {
-            write(root.path(), file, "");
-        }
-        assert_eq!(
-            found(root.path()),
-            [
-                "ntp.conf:etc/ntp.conf",
-                "ntp.conf:etc/ntpsec/ntp.conf",
-                "chrony:etc/chrony.conf",
-                "chrony:etc/chrony/chrony.conf",
-            ]
-        );
-        assert!(places(root.path()).contains(&root.path().join("run/ntpsec/ntp.conf.dhcp")));
-    }
-
-    #[test]
-    fn dhcp_replaces_debians_file_unless_told_not_to() {
-        let root = tempfile::tempdir().expect("a directory");
-        write(root.path(), "etc/ntpsec/ntp.conf", "");
-        write(root.path(), "run/ntpsec/ntp.conf.dhcp", "");
-        assert_eq!(found(root.path()), ["ntp.conf:run/ntpsec/ntp.conf.dhcp"]);
-        write(
-            root.path(),
-            "etc/default/ntpsec",
-            "#IGNORE_DHCP=yes\nIGNORE_DHCP=\"\"\n",
-        );
-        assert_eq!(found(root.path()), ["ntp.conf:run/ntpsec/ntp.conf.dhcp"]);
-        write(
-            root.path(),
-            "etc/default/ntpsec",
-            "IGNORE_DHCP=''\n IGNORE_DHCP=\"yes\" # ours\n",
-        );
-        assert_eq!(found(root.path()), ["ntp.conf:etc/ntpsec/ntp.conf"]);
-    }
-
-    #[test]
-    fn a_dialect_is_told_from_its_name_the_files_name_or_the_files_contents() {
-        let root = tempfile::tempdir().expect("a directory");
-        let a = write(
-            root.path(),
-            "a",
-            "# mine\npool x\nMakeStep 1 3\nrestrict default\n",
-        );
-        let b = write(
-            root.path(),
-            "b",
-            "driftfile x\nrestrict default\nmakestep 1 3\n",
-        );
-        let c = write(root.path(), "c:d", "server x\n");
-        for (text, expected) in [
-            (a.display().to_string(), Kind::Chrony),
-            (b.display().to_string(), Kind::NtpConf),
-            (c.display().to_string(), Kind::NtpConf),
-            (format!("ntp.conf:{}", a.display()), Kind::NtpConf),
-            (format!("chrony:{}", b.display()), Kind::Chrony),
-            ("/nowhere/my-chrony.conf".to_owned(), Kind::Chrony),
-            ("dhcp.sources".to_owned(), Kind::Chrony),
-            ("/nowhere".to_owned(), Kind::NtpConf),
-        ] {
-            let source: Source = text.parse().expect("a source");
-            assert_eq!(source.kind, expected, "{text}");
-            let again: Source = source.to_string().parse().expect("a source");
-            assert_eq!(again, source);
-        }
-    }
-
-    #[test]
-    fn a_source_that_names_nothing_is_refused() {
-        for text in ["", "chrony:"] {
-            assert_eq!(text.parse::<Source>(), Err(SourceError::NoFile));
-        }
-        let unknown = SourceError::UnknownDialect("openntpd".to_owned());
-        assert_eq!("openntpd:ntpd.conf".parse::<Source>(), Err(unknown));
-    }
-}
+mod tests;

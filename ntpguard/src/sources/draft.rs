@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use ntpguard_common::tables::Role;
 
 use super::{
-    Family, Host, Place, Problem, Reading, Severity, Want,
+    Channel, Family, Host, Place, Problem, Reading, Severity, Want,
     files::{self, FileError, Identity, MAX_BYTES},
     host,
 };
@@ -208,7 +208,20 @@ impl Draft {
         self.problem(place, message.into(), Severity::Error);
     }
 
-    fn unreadable(&mut self, path: &Path, error: &FileError, from: Option<&Place>) {
+    /// Tells of a fault for which the daemon takes nothing of the file: what it asked for stays.
+    pub(super) fn broken(&mut self, place: Place, message: impl Into<String>) {
+        self.problem(place, message.into(), Severity::Unreadable);
+    }
+
+    /// Notes a way to ask the daemon.
+    pub(super) fn channel(&mut self, channel: Channel) {
+        if !self.reading.channels.contains(&channel) {
+            self.reading.channels.push(channel);
+        }
+    }
+
+    /// Tells of a file that could not be read.
+    pub(super) fn unreadable(&mut self, path: &Path, error: &FileError, from: Option<&Place>) {
         let message = match from {
             Some(from) => format!("{error} (included at {from})"),
             None => error.to_string(),

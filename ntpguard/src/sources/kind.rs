@@ -4,7 +4,17 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Dialect, chrony::Chrony, files, ntp_conf::NtpConf};
+use super::{
+    Dialect,
+    chrony::Chrony,
+    command_line::{CommandLine, NtpdOpts},
+    files,
+    ntp_conf::NtpConf,
+    ntpd_rs::NtpdRs,
+    openntpd::OpenNtpd,
+    process,
+    timesyncd::Timesyncd,
+};
 
 /// A dialect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -15,11 +25,34 @@ pub enum Kind {
     /// chrony.conf.
     #[serde(rename = "chrony")]
     Chrony,
+    /// timesyncd.conf, of systemd-timesyncd.
+    #[serde(rename = "timesyncd")]
+    Timesyncd,
+    /// ntpd.conf, of OpenNTPD.
+    #[serde(rename = "openntpd")]
+    OpenNtpd,
+    /// ntp.toml, of ntpd-rs.
+    #[serde(rename = "ntpd-rs")]
+    NtpdRs,
+    /// An init script's settings, with the options of busybox's ntpd.
+    #[serde(rename = "ntpd-opts")]
+    NtpdOpts,
+    /// The command line of a running daemon, `/proc/PID/cmdline`.
+    #[serde(rename = "command-line")]
+    CommandLine,
 }
 
 impl Kind {
     /// Every dialect.
-    pub const ALL: [Self; 2] = [Self::NtpConf, Self::Chrony];
+    pub const ALL: [Self; 7] = [
+        Self::NtpConf,
+        Self::Chrony,
+        Self::Timesyncd,
+        Self::OpenNtpd,
+        Self::NtpdRs,
+        Self::NtpdOpts,
+        Self::CommandLine,
+    ];
 
     /// The dialect's reader. `serve` says that whoever may ask for the time by a daemon's default
     /// alone is to be served.
@@ -27,6 +60,11 @@ impl Kind {
         match self {
             Self::NtpConf => Box::new(NtpConf { serve }),
             Self::Chrony => Box::new(Chrony),
+            Self::Timesyncd => Box::new(Timesyncd),
+            Self::OpenNtpd => Box::new(OpenNtpd),
+            Self::NtpdRs => Box::new(NtpdRs),
+            Self::NtpdOpts => Box::new(NtpdOpts),
+            Self::CommandLine => Box::new(CommandLine),
         }
     }
 
@@ -35,30 +73,69 @@ impl Kind {
         self.dialect(false).name()
     }
 
-    /// Guesses the dialect of a file: by its name, else by the first directive that only one
-    /// dialect has, else ntp.conf.
+    /// The names of all dialects, for an error.
+    pub(super) fn names() -> String {
+        Self::ALL.map(Self::name).join(", ")
+    }
+
+    /// Guesses the dialect of a file: by its name, else by the first line that only one dialect
+    /// has, else ntp.conf.
     pub(super) fn guess(path: &Path) -> Self {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
+        Self::of_name(&name).unwrap_or_else(|| {
+            files::read(path)
+                .ok()
+                .and_then(|(_, text)| text.lines().find_map(Self::of_line))
+                .unwrap_or(Self::NtpConf)
+        })
+    }
+
+    fn of_name(name: &str) -> Option<Self> {
         if name.contains("chrony") || name.ends_with(".sources") {
-            return Self::Chrony;
+            Some(Self::Chrony)
+        } else if name.contains("timesyncd") && process::is_conf(name) {
+            Some(Self::Timesyncd)
+        } else if name == "ntp.toml" {
+            Some(Self::NtpdRs)
+        } else if name == "ntpd.conf" {
+            Some(Self::OpenNtpd)
+        } else if name == "cmdline" {
+            Some(Self::CommandLine)
+        } else {
+            None
         }
-        files::read(path)
-            .ok()
-            .and_then(|(_, text)| text.lines().find_map(Self::of_line))
-            .unwrap_or(Self::NtpConf)
     }
 
     fn of_line(line: &str) -> Option<Self> {
         let word = line.split_ascii_whitespace().next()?;
+        let small = word.to_ascii_lowercase();
         if NTP_CONF_ALONE.contains(&word) {
             Some(Self::NtpConf)
-        } else if CHRONY_ALONE.contains(&&*word.to_ascii_lowercase()) {
+        } else if CHRONY_ALONE.contains(&&*small) {
             Some(Self::Chrony)
+        } else if OPENNTPD_ALONE.contains(&word) {
+            Some(Self::OpenNtpd)
+        } else if word == "[Time]" {
+            Some(Self::Timesyncd)
+        } else if word.starts_with("[[") {
+            Some(Self::NtpdRs)
+        } else if word.starts_with("NTPD_OPTS=") {
+            Some(Self::NtpdOpts)
         } else {
             None
         }
     }
 }
+
+/// Directives that only OpenNTPD's ntpd.conf has.
+const OPENNTPD_ALONE: &[&str] = &[
+    "constraint",
+    "constraints",
+    "listen",
+    "query",
+    "sensor",
+    "servers",
+];
 
 /// Directives that only ntp.conf has.
 const NTP_CONF_ALONE: &[&str] = &[

@@ -4,18 +4,25 @@
 //! distributions put their files.
 
 pub mod chrony;
+pub mod command_line;
 mod discover;
 mod draft;
 mod files;
 mod host;
 mod kind;
 pub mod ntp_conf;
+pub mod ntpd_rs;
+pub mod openntpd;
+mod process;
+mod sightings;
+mod source;
 #[cfg(test)]
 mod testing;
+pub mod timesyncd;
 
 use std::{
     fmt,
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -25,8 +32,10 @@ use ntpguard_common::tables::Role;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    discover::{Source, SourceError, discover, places},
+    discover::{discover, places},
     kind::Kind,
+    sightings::Sightings,
+    source::{Source, SourceError},
 };
 
 /// A reader of one daemon's configuration.
@@ -108,6 +117,17 @@ pub enum Want {
     },
 }
 
+/// A place where a time daemon answers questions about itself.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Channel {
+    /// chronyd's command port.
+    ChronyPort(SocketAddr),
+    /// chronyd's command socket.
+    ChronySocket(PathBuf),
+    /// ntpd-rs's observation socket.
+    Observation(PathBuf),
+}
+
 /// Something in a configuration file that the reader has to tell the administrator.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
@@ -148,6 +168,8 @@ pub struct Reading {
     pub wants: Vec<Want>,
     /// What is wrong with it.
     pub problems: Vec<Problem>,
+    /// Where it has its daemon listen for questions, if it says so.
+    pub channels: Vec<Channel>,
     /// The files it is made of, and those and the directories it would read if they existed:
     /// a change to any of them calls for a new reading.
     pub watched: Vec<PathBuf>,

@@ -29,6 +29,21 @@ impl Tree {
         tree
     }
 
+    /// What a configuration of one file asks for, and what is wrong with it, without its name.
+    pub(super) fn lines_of(
+        dialect: &dyn Dialect,
+        name: &str,
+        text: &str,
+    ) -> (Vec<String>, Vec<String>) {
+        let tree = Self::new(&[(name, text)]);
+        let reading = tree.read(dialect, name);
+        let short = |lines: Vec<String>| {
+            let name = format!("{name}:");
+            lines.iter().map(|line| line.replace(&name, "")).collect()
+        };
+        (short(tree.wants(&reading)), short(tree.problems(&reading)))
+    }
+
     /// The path of a file in it.
     pub(super) fn path(&self, name: &str) -> PathBuf {
         self.root.path().join(name)

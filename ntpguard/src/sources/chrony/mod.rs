@@ -10,17 +10,20 @@ mod tests;
 use std::{
     collections::BTreeMap,
     ffi::OsString,
+    net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use self::{access::Access, words::Words};
 use super::{
-    Dialect, Place, Reading,
+    Channel, Dialect, Place, Reading,
     draft::{Draft, Line, lines},
     files::{beside, has_wildcard},
 };
 
+/// The port that chronyd is asked at unless told otherwise.
+const COMMAND_PORT: u16 = 323;
 /// How many files may be open at once.
 const MAX_DEPTH: usize = 10;
 /// How many directories a `confdir` or `sourcedir` line may name.
@@ -38,11 +41,7 @@ impl Dialect for Chrony {
     }
 
     fn read(&self, path: &Path) -> Reading {
-        let mut reader = Reader {
-            draft: Draft::new(path),
-            access: Access::default(),
-            source_files: Vec::new(),
-        };
+        let mut reader = Reader::new(path);
         if path
             .extension()
             .is_some_and(|extension| extension == "sources")
@@ -50,13 +49,25 @@ impl Dialect for Chrony {
             reader.source_file(path, None);
         } else {
             reader.file(path, None);
-            // chronyd reads its source directories when it has read everything else.
-            for (path, from) in std::mem::take(&mut reader.source_files) {
-                reader.source_file(&path, Some(&from));
-            }
-            reader.access.grant(&mut reader.draft);
         }
-        reader.draft.finish()
+        reader.finish()
+    }
+}
+
+impl Chrony {
+    /// Reads directives that are arguments of chronyd; it then reads no file. `path` is where the
+    /// arguments stand, each with its number in the place of a line's.
+    pub(super) fn read_directives(path: &Path, directives: &[(String, u32)]) -> Reading {
+        let mut reader = Reader::new(path);
+        let file: Arc<Path> = path.into();
+        for (text, number) in directives {
+            let line = Line {
+                file: Arc::clone(&file),
+                number: *number,
+            };
+            reader.line(&line, text);
+        }
+        reader.finish()
     }
 }
 
@@ -66,9 +77,33 @@ struct Reader {
     access: Access,
     /// What the source directories hold, and the places that name them.
     source_files: Vec<(PathBuf, Place)>,
+    /// The port that chronyc speaks to, 0 for none.
+    command_port: u16,
 }
 
 impl Reader {
+    fn new(path: &Path) -> Self {
+        Self {
+            draft: Draft::new(path),
+            access: Access::default(),
+            source_files: Vec::new(),
+            command_port: COMMAND_PORT,
+        }
+    }
+
+    fn finish(mut self) -> Reading {
+        // chronyd reads its source directories when it has read everything else.
+        for (path, from) in std::mem::take(&mut self.source_files) {
+            self.source_file(&path, Some(&from));
+        }
+        self.access.grant(&mut self.draft);
+        if self.command_port != 0 {
+            let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, self.command_port));
+            self.draft.channel(Channel::ChronyPort(loopback));
+        }
+        self.draft.finish()
+    }
+
     fn file(&mut self, path: &Path, from: Option<&Place>) {
         let Some(text) = self.draft.open(path, from) else {
             return;
@@ -128,6 +163,12 @@ impl Reader {
             "initstepslew" => source::initial(&mut self.draft, line, &mut words),
             "allow" => self.access.rule(true, &mut self.draft, line, &mut words),
             "deny" => self.access.rule(false, &mut self.draft, line, &mut words),
+            "cmdport" => {
+                if let Some(port) = source::port(&mut self.draft, line, &mut words) {
+                    self.command_port = port;
+                }
+            }
+            "bindcmdaddress" => self.command_socket(&mut words),
             "port" => self.access.port(&mut self.draft, line, &mut words),
             "include" => self.include(line, &mut words),
             "confdir" => {
@@ -141,6 +182,17 @@ impl Reader {
             }
             // chrony has over a hundred more, and each release adds some.
             _ => {}
+        }
+    }
+
+    /// A command address that is a path is that of a socket.
+    fn command_socket(&mut self, words: &mut Words<'_>) {
+        if let Some(path) = words.next().filter(|word| word.text.starts_with('/')) {
+            let path = PathBuf::from(path.text);
+            // chronyd has none at `/`, which is how one is told not to be wanted.
+            if path != Path::new("/") {
+                self.draft.channel(Channel::ChronySocket(path));
+            }
         }
     }
 

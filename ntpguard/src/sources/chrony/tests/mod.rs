@@ -5,15 +5,7 @@ mod properties;
 use super::{super::testing::Tree, Chrony};
 
 fn read(text: &str) -> (Vec<String>, Vec<String>) {
-    let tree = Tree::new(&[("chrony.conf", text)]);
-    let reading = tree.read(&Chrony, "chrony.conf");
-    let short = |lines: Vec<String>| {
-        lines
-            .iter()
-            .map(|line| line.replace("chrony.conf:", ""))
-            .collect()
-    };
-    (short(tree.wants(&reading)), short(tree.problems(&reading)))
+    Tree::lines_of(&Chrony, "chrony.conf", text)
 }
 
 fn wants(text: &str) -> Vec<String> {

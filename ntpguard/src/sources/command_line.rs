@@ -1,0 +1,212 @@
+//! Time sources that no file names but a command line: that of a running daemon, or the one that
+//! an init script's settings have for it.
+
+use std::{path::Path, sync::Arc};
+
+use ntpguard_common::tables::Role;
+
+use super::{
+    Dialect, Family, Reading,
+    chrony::Chrony,
+    draft::{Draft, Line, lines},
+    files::FileError,
+    process::{self, Process, Program, Said},
+};
+
+/// The reader of a running daemon's command line, a file `cmdline` of /proc.
+///
+/// The arguments are counted as if they were lines, which is how `tr '\0' '\n'` shows them.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CommandLine;
+
+impl Dialect for CommandLine {
+    fn name(&self) -> &'static str {
+        "command-line"
+    }
+
+    fn read(&self, path: &Path) -> Reading {
+        let mut draft = Draft::new(path);
+        let Some(process) = path.parent().and_then(Process::read) else {
+            draft.unreadable(path, &FileError::Missing, None);
+            return draft.finish();
+        };
+        let said = process.said();
+        if process.program == Program::Chronyd {
+            return Chrony::read_directives(path, &said.sources);
+        }
+        let file: Arc<Path> = path.into();
+        for (name, number) in said.sources {
+            let line = Line {
+                file: Arc::clone(&file),
+                number,
+            };
+            draft.source(&name, Family::Any, &[Role::Server], line.at(1));
+        }
+        draft.finish()
+    }
+}
+
+/// The reader of shell assignments, of which `NTPD_OPTS` has the options of busybox's ntpd.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NtpdOpts;
+
+impl Dialect for NtpdOpts {
+    fn name(&self) -> &'static str {
+        "ntpd-opts"
+    }
+
+    fn read(&self, path: &Path) -> Reading {
+        let mut draft = Draft::new(path);
+        if let Some(text) = draft.open(path, None) {
+            // As in a shell, the last assignment counts.
+            let last = lines(&path.into(), &text)
+                .filter_map(|(line, text, _)| Some((line, options(text)?)))
+                .last();
+            if let Some((line, said)) = last {
+                for (name, _) in said.sources {
+                    draft.source(&name, Family::Any, &[Role::Server], line.at(1));
+                }
+            }
+            draft.close();
+        }
+        draft.finish()
+    }
+}
+
+/// What `NTPD_OPTS="…"` says.
+fn options(line: &str) -> Option<Said> {
+    let line = line.trim().trim_start_matches("export ");
+    let value = line.strip_prefix("NTPD_OPTS=")?;
+    let value = match value.chars().next() {
+        Some(quote @ ('"' | '\'')) => value[1..].split(quote).next().unwrap_or_default(),
+        _ => value.split_ascii_whitespace().next().unwrap_or_default(),
+    };
+    let words = value.split_ascii_whitespace().map(str::to_owned);
+    let arguments: Vec<String> = std::iter::once("ntpd".to_owned()).chain(words).collect();
+    Some(process::said(Program::BusyboxNtpd, &arguments))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::symlink};
+
+    use proptest::prelude::*;
+
+    use super::{
+        super::{
+            Want,
+            testing::{Tree, host_text},
+        },
+        *,
+    };
+
+    fn running(program: &str, arguments: &[&str]) -> Tree {
+        let tree = Tree::new(&[("7/cmdline", &(arguments.join("\0") + "\0"))]);
+        symlink(program, tree.path("7/exe")).expect("a link");
+        tree
+    }
+
+    #[test]
+    fn a_running_daemons_arguments_are_sources() {
+        let tree = running(
+            "/usr/sbin/ntpd",
+            &["/usr/sbin/ntpd", "-g", "a.example", "192.0.2.1"],
+        );
+        let reading = tree.read(&CommandLine, "7/cmdline");
+        assert_eq!(
+            tree.wants(&reading),
+            [
+                "7/cmdline:3:1 a.example server",
+                "7/cmdline:4:1 192.0.2.1 server"
+            ]
+        );
+        let tree = running(
+            "/bin/busybox",
+            &["busybox", "ntpd", "-p", "b.example", "-n"],
+        );
+        let reading = tree.read(&CommandLine, "7/cmdline");
+        assert_eq!(tree.wants(&reading), ["7/cmdline:3:1 b.example server"]);
+    }
+
+    #[test]
+    fn chronyds_arguments_are_directives() {
+        let tree = running(
+            "/usr/sbin/chronyd (deleted)",
+            &[
+                "chronyd",
+                "-q",
+                "pool a.example iburst",
+                "server b.example port 1123",
+                "allow 10",
+            ],
+        );
+        let reading = tree.read(&CommandLine, "7/cmdline");
+        assert_eq!(
+            tree.wants(&reading),
+            [
+                "7/cmdline:3:6 a.example server",
+                "7/cmdline:5:7 10.0.0.0/8 client"
+            ]
+        );
+        assert_eq!(tree.problems(&reading), ["note 7/cmdline:4:8"]);
+    }
+
+    #[test]
+    fn a_process_that_is_gone_or_another_is_unreadable() {
+        let tree = running("/bin/sh", &["sh", "-c", "ntpd"]);
+        for name in ["7/cmdline", "8/cmdline"] {
+            let reading = tree.read(&CommandLine, name);
+            assert!(reading.wants.is_empty());
+            assert_eq!(tree.problems(&reading), [format!("unreadable {name}:0:0")]);
+        }
+    }
+
+    #[test]
+    fn alpines_settings_name_the_servers_of_busybox() {
+        for (text, expected) in [
+            (
+                "NTPD_OPTS=\"-N -p pool.ntp.org\"\n",
+                vec!["1:1 pool.ntp.org server"],
+            ),
+            (
+                "# options\nNTPD_OPTS='-N -p a.example'\nexport NTPD_OPTS=\"-p b.example -p 192.0.2.1\" # ours\n",
+                vec!["3:1 b.example server", "3:1 192.0.2.1 server"],
+            ),
+            ("NTPD_OPTS=-N\n", vec![]),
+            (
+                "#NTPD_OPTS=\"-p a.example\"\nOTHER=\"-p b.example\"\n",
+                vec![],
+            ),
+        ] {
+            let read = Tree::lines_of(&NtpdOpts, "ntpd", text);
+            let expected = expected.into_iter().map(str::to_owned).collect();
+            assert_eq!(read, (expected, vec![]), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn bytes_of_any_kind_are_read(
+            bytes in prop::collection::vec(any::<u8>(), 0..300),
+            program in prop::sample::select(vec!["ntpd", "chronyd", "busybox", "ntp-daemon"]),
+        ) {
+            let tree = running(program, &[]);
+            fs::write(tree.path("7/cmdline"), &bytes).expect("written");
+            let _reading = tree.read(&CommandLine, "7/cmdline");
+            let _reading = tree.read(&NtpdOpts, "7/cmdline");
+        }
+
+        #[test]
+        fn every_host_that_is_wanted_stands_in_the_text(
+            words in prop::collection::vec("[ -~]{0,9}|-p|-[a-zA-Z]{1,3}|a.example|192.0.2.1", 0..20),
+        ) {
+            let text = format!("NTPD_OPTS=\"{}\"\n", words.join(" "));
+            let tree = Tree::new(&[("ntpd", &text)]);
+            for want in tree.read(&NtpdOpts, "ntpd").wants {
+                if let Want::Source { host, .. } = want {
+                    prop_assert!(text.contains(&host_text(&host)), "{}", host_text(&host));
+                }
+            }
+        }
+    }
+}

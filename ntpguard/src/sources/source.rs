@@ -1,0 +1,150 @@
+//! One configuration to read, as `--source` names it.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
+
+use thiserror::Error;
+
+use super::{Kind, Reading};
+
+/// A configuration to read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// The dialect it is written in.
+    pub kind: Kind,
+    /// Its main file.
+    pub path: PathBuf,
+    /// Why it is read: which daemon's it is, or that somebody named it.
+    pub why: String,
+    /// Whether nothing but a running daemon names it, so that it goes with the daemon.
+    pub fleeting: bool,
+}
+
+impl Source {
+    /// Reads it; see [`Kind::dialect`] for `serve`.
+    pub fn read(&self, serve: bool) -> Reading {
+        self.kind.dialect(serve).read(&self.path)
+    }
+}
+
+/// `DIALECT:FILE`, which [`Source::from_str`] reads again.
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.kind.name(), self.path.display())
+    }
+}
+
+/// A word that names no configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum SourceError {
+    /// It names no file.
+    #[error(
+        "expected FILE or DIALECT:FILE, where DIALECT is one of {}",
+        Kind::names()
+    )]
+    NoFile,
+    /// There is no such dialect, and no such file.
+    #[error(
+        "{0:?} is no dialect that ntpguard reads: it is one of {names}",
+        names = Kind::names()
+    )]
+    UnknownDialect(String),
+}
+
+impl FromStr for Source {
+    type Err = SourceError;
+
+    /// Reads `FILE` or `DIALECT:FILE`. Without a dialect it is told from the file's name or, for
+    /// which the file is read, from its contents.
+    fn from_str(text: &str) -> Result<Self, SourceError> {
+        let (kind, path) = match text.split_once(':') {
+            Some((before, path)) => {
+                match Kind::ALL.into_iter().find(|kind| kind.name() == before) {
+                    Some(kind) => (Some(kind), path),
+                    // A file's name may have a colon, too.
+                    None if before.contains('/') || Path::new(text).exists() => (None, text),
+                    None => return Err(SourceError::UnknownDialect(before.to_owned())),
+                }
+            }
+            None => (None, text),
+        };
+        if path.is_empty() {
+            return Err(SourceError::NoFile);
+        }
+        let path = PathBuf::from(path);
+        let kind = kind.unwrap_or_else(|| Kind::guess(&path));
+        Ok(Self {
+            kind,
+            path,
+            why: "named by hand".to_owned(),
+            fleeting: false,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn write(root: &Path, file: &str, text: &str) -> PathBuf {
+        let path = root.join(file);
+        fs::write(&path, text).expect("written");
+        path
+    }
+
+    #[test]
+    fn a_dialect_is_told_from_its_name_the_files_name_or_the_files_contents() {
+        let root = tempfile::tempdir().expect("a directory");
+        let chrony = write(
+            root.path(),
+            "a",
+            "# mine\npool x\nMakeStep 1 3\nrestrict default\n",
+        );
+        let ntp = write(
+            root.path(),
+            "b",
+            "driftfile x\nrestrict default\nmakestep 1 3\n",
+        );
+        let colon = write(root.path(), "c:d", "server x\n");
+        let timesyncd = write(root.path(), "d", "# mine\n[Time]\nNTP=x\n");
+        let openntpd = write(root.path(), "e", "server x\nlisten on *\n");
+        let ntpd_rs = write(root.path(), "f", "[[source]]\nmode = \"pool\"\n");
+        for (text, expected) in [
+            (chrony.display().to_string(), Kind::Chrony),
+            (ntp.display().to_string(), Kind::NtpConf),
+            (colon.display().to_string(), Kind::NtpConf),
+            (format!("ntp.conf:{}", chrony.display()), Kind::NtpConf),
+            (format!("chrony:{}", ntp.display()), Kind::Chrony),
+            ("/nowhere/my-chrony.conf".to_owned(), Kind::Chrony),
+            ("dhcp.sources".to_owned(), Kind::Chrony),
+            ("/nowhere".to_owned(), Kind::NtpConf),
+            (timesyncd.display().to_string(), Kind::Timesyncd),
+            (openntpd.display().to_string(), Kind::OpenNtpd),
+            (ntpd_rs.display().to_string(), Kind::NtpdRs),
+            ("/etc/systemd/timesyncd.conf".to_owned(), Kind::Timesyncd),
+            ("/etc/openntpd/ntpd.conf".to_owned(), Kind::OpenNtpd),
+            ("ntp.toml".to_owned(), Kind::NtpdRs),
+            ("ntpd-opts:/etc/conf.d/ntpd".to_owned(), Kind::NtpdOpts),
+            ("/proc/1/cmdline".to_owned(), Kind::CommandLine),
+        ] {
+            let source: Source = text.parse().expect("a source");
+            assert_eq!(source.kind, expected, "{text}");
+            let again: Source = source.to_string().parse().expect("a source");
+            assert_eq!(again, source);
+        }
+    }
+
+    #[test]
+    fn a_source_that_names_nothing_is_refused() {
+        for text in ["", "chrony:"] {
+            assert_eq!(text.parse::<Source>(), Err(SourceError::NoFile));
+        }
+        let unknown = SourceError::UnknownDialect("ntpd".to_owned());
+        assert_eq!("ntpd:ntpd.conf".parse::<Source>(), Err(unknown));
+    }
+}
