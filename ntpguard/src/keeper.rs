@@ -144,8 +144,8 @@ impl Keeper {
     pub fn read_sources(&mut self, now: BootSeconds) {
         self.find_sources(now);
         for source in &self.origins.sources {
-            // The command line of a daemon that has gone meanwhile counts as it was.
-            if source.fleeting && !source.path.exists() {
+            // What a daemon that has gone meanwhile was started with counts as it was.
+            if source.has_gone() {
                 continue;
             }
             let reading = source.read(self.origins.serve);
@@ -357,11 +357,7 @@ impl Keeper {
             .origins
             .sources
             .iter()
-            .map(|source| report::Source {
-                dialect: source.kind.name().to_owned(),
-                path: source.path.clone(),
-                why: source.why.clone(),
-            })
+            .map(report::Source::of)
             .collect();
         let names = self.book.names.status(now).into_iter();
         status.names = names.map(|name| report::Name::of(name, now)).collect();
@@ -374,9 +370,9 @@ impl Keeper {
             .origins
             .sources
             .iter()
-            .map(|source| source.path.clone())
-            // Nothing tells of a change in /proc.
-            .filter(|path| !path.starts_with("/proc"));
+            // A command line does not change, and nothing would tell of it.
+            .filter(|source| source.kind != sources::Kind::CommandLine)
+            .map(|source| source.path.clone());
         let mut watched: Vec<PathBuf> = main
             .chain(self.book.watched().map(Path::to_owned))
             .collect();

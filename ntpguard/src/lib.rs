@@ -2,6 +2,7 @@
 //! and keeps the kernel's tables holding just those.
 //!
 //! - [`sources`] reads the time daemons' configuration files into what they ask for;
+//! - [`live`] asks the running daemons which sources they use;
 //! - [`resolve`] looks up the names among them, in time;
 //! - [`allowlist`] makes one set of grants of everything that vouches for an address;
 //! - [`senders`] finds the processes whose requests are trusted;
@@ -12,7 +13,9 @@ pub mod allowlist;
 pub mod clock;
 pub mod daemon;
 pub mod datapath;
+pub mod inventory;
 pub mod keeper;
+pub mod live;
 pub mod report;
 pub mod resolve;
 pub mod senders;

@@ -12,10 +12,13 @@ use ntpguard_common::tables::{Origin, Role};
 use thiserror::Error;
 
 use crate::{
-    allowlist::{claim::Claim, learned::Learned, projection::Projection, state::Row, union},
+    allowlist::{
+        claim::Claim, daemons::Daemons, learned::Learned, projection::Projection, state::Row, union,
+    },
     clock::BootSeconds,
+    live::Answer,
     resolve::{GRACE, Held, Names, Question},
-    sources::{Host, Place, Problem, Reading, Severity, Want},
+    sources::{Channel, Host, Place, Problem, Reading, Severity, Want},
 };
 
 /// Everything that vouches for an address. Pure: files and names reach it as readings and answers.
@@ -24,6 +27,8 @@ pub struct Book {
     sources: BTreeMap<String, Source>,
     /// The names that the sources ask for, and their addresses.
     pub names: Names,
+    /// What the running daemons say they use.
+    pub daemons: Daemons,
     manual: Vec<Claim>,
     /// The servers that trusted requests went to.
     pub learned: Learned,
@@ -37,6 +42,7 @@ struct Source {
     wants: Vec<Want>,
     problems: Vec<Problem>,
     watched: Vec<PathBuf>,
+    channels: Vec<Channel>,
     /// Whether `wants` was read by this process, and does not come from the state file.
     fresh: bool,
 }
@@ -137,13 +143,27 @@ impl Book {
         }
         source.problems = reading.problems;
         source.watched = reading.watched;
+        source.channels = reading.channels;
         self.ask_for_names(now);
+    }
+
+    /// Takes what a running daemon says; `None` where it does not.
+    pub fn heard(&mut self, daemon: &str, answer: Option<Answer>, now: BootSeconds) {
+        self.daemons.heard(daemon, answer, now);
+        self.ask_for_names(now);
+    }
+
+    /// Where the sources have their daemons listen for questions.
+    pub fn channels(&self) -> BTreeSet<Channel> {
+        let channels = self.sources.values().flat_map(|source| &source.channels);
+        channels.cloned().collect()
     }
 
     fn ask_for_names(&mut self, now: BootSeconds) {
         let questions: BTreeSet<Question> = self
             .wants()
             .filter_map(|(_, want)| question(want))
+            .chain(self.daemons.questions())
             .collect();
         self.names.want(questions, now);
     }
@@ -235,6 +255,7 @@ impl Book {
         recorded
             .chain(of_sources)
             .chain(self.learned.claims())
+            .chain(self.daemons.claims(&self.names))
             .chain(self.manual.iter().cloned())
             .collect()
     }
@@ -339,12 +360,15 @@ impl Book {
             }
         });
         let learned = self.learned.lasting_claims().map(|claim| row(&claim, now));
+        let of_daemons = self.daemons.claims(&self.names);
+        let of_daemons = of_daemons.into_iter().map(|claim| row(&claim, now));
         let manual = self.manual.iter().map(|claim| row(claim, now));
         self.recorded
             .iter()
             .cloned()
             .chain(of_sources)
             .chain(learned)
+            .chain(of_daemons)
             .chain(manual)
             .collect()
     }
@@ -419,7 +443,7 @@ fn remembered_want(row: &Row) -> Option<(String, Want)> {
     Some((row.source.clone()?, want))
 }
 
-fn question(want: &Want) -> Option<Question> {
+pub(crate) fn question(want: &Want) -> Option<Question> {
     match want {
         Want::Source {
             host: Host::Name(name),

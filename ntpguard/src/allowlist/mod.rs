@@ -5,9 +5,11 @@
 
 mod book;
 pub mod claim;
+pub mod daemons;
 pub mod learned;
 pub mod projection;
 pub mod state;
 pub mod union;
 
+pub(crate) use book::question;
 pub use book::{Book, ManualError};

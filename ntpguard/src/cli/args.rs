@@ -59,6 +59,8 @@ pub(crate) enum Command {
     Run(Box<RunArgs>),
     /// Tell how the guard is.
     Status(StatusArgs),
+    /// Tell which time sources are named, which are in use, and what differs.
+    Sources(SourcesArgs),
     /// Read and change who is allowed what.
     #[command(subcommand)]
     Allowlist(AllowlistCommand),
@@ -172,6 +174,13 @@ pub(crate) struct StatusArgs {
     /// Wait so long for the guard to be attached and every name to have been resolved once.
     #[arg(long, value_name = "SECONDS")]
     pub(crate) wait: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SourcesArgs {
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Subcommand)]

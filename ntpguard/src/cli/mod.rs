@@ -6,6 +6,7 @@ mod ask;
 mod config;
 mod output;
 mod run;
+mod sources;
 mod status;
 mod traffic;
 mod unload;
@@ -39,6 +40,7 @@ async fn command(cli: Cli) -> Result<ExitCode> {
     match cli.command {
         Command::Run(args) => run::run(cli.guard, &args).await,
         Command::Status(args) => status::run(&cli.guard, &args).await,
+        Command::Sources(args) => sources::run(&cli.guard, &args).await,
         Command::Allowlist(command) => allowlist::run(&cli.guard, command).await,
         Command::Unload => unload::run(&cli.guard),
     }

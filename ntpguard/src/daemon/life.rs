@@ -12,6 +12,7 @@ use super::{
     DaemonError, Options,
     control::{self, Call},
     protocol::{Reply, Request},
+    rounds::Rounds,
     status,
     watch::{SETTLE, Watch},
 };
@@ -19,7 +20,9 @@ use crate::{
     allowlist::projection::Projection,
     clock::BootSeconds,
     datapath::{Guard, Lock},
+    inventory::Inventory,
     keeper::{Keeper, KeeperError},
+    live::Heard,
     report::Edited,
     resolve::{Answer, Failure, Question, Resolver},
     senders::{Found, Senders},
@@ -77,6 +80,7 @@ pub(super) struct Daemon<'a> {
     /// The senders that the kernel trusts now.
     found: Found,
     asked: FuturesUnordered<Asked<'a>>,
+    rounds: Rounds,
     /// Who waits for an update to be done, and what was granted when it began.
     updates: Vec<(oneshot::Sender<Reply>, Projection)>,
     /// Why the tables or the state file are not as they should be.
@@ -87,6 +91,7 @@ pub(super) struct Daemon<'a> {
 enum Event {
     Resolved(Question, Result<Answer, Failure>),
     Called(Call),
+    Heard(Vec<Heard>),
     Changed,
     Settled,
     Senders,
@@ -102,6 +107,7 @@ impl<'a> Daemon<'a> {
             senders,
             found,
             asked: FuturesUnordered::new(),
+            rounds: Rounds::new(),
             updates: Vec::new(),
             trouble: None,
         }
@@ -137,11 +143,16 @@ impl<'a> Daemon<'a> {
         loop {
             self.ask_what_is_due(resolver);
             self.finish_updates();
+            if self.rounds.begin_if_due(&mut self.keeper) {
+                self.read_sources();
+                self.watch(watch.as_mut());
+            }
             let due = self.next_wake();
             let event = tokio::select! {
                 () = &mut shutdown => Event::Shutdown,
                 Some((question, result)) = self.asked.next() => Event::Resolved(question, result),
                 Some(call) = called.recv() => Event::Called(call),
+                heard = self.rounds.heard() => Event::Heard(heard),
                 Some(()) = changes.recv(), if settled.is_none() => Event::Changed,
                 () = sleep_until(settled.unwrap_or(due)), if settled.is_some() => Event::Settled,
                 Some(()) = moves.recv() => Event::Senders,
@@ -157,6 +168,7 @@ impl<'a> Daemon<'a> {
                     }
                     self.watch(watch.as_mut());
                 }
+                Event::Heard(heard) => self.rounds.take(&mut self.keeper, heard),
                 Event::Changed => settled = Some(Instant::now() + SETTLE),
                 Event::Settled => {
                     settled = None;
@@ -209,8 +221,8 @@ impl<'a> Daemon<'a> {
         });
         // What is due already waits for a place among the questions asked, not for the time.
         let busy = self.asked.len() >= ASKED_AT_ONCE;
-        due.filter(|_| !busy)
-            .map_or(longest, |due| due.min(longest))
+        let due = due.filter(|_| !busy).into_iter().chain(self.rounds.due());
+        due.fold(longest, Instant::min)
     }
 
     fn ask_what_is_due(&mut self, resolver: &'a Resolver) {
@@ -238,12 +250,18 @@ impl<'a> Daemon<'a> {
             Request::Add(addition) => edited(self.keeper.add(&addition, tables, now)),
             Request::Remove(removal) => edited(self.keeper.remove(&removal, tables, now)),
             Request::Status => self.status(now),
+            Request::Sources => Reply::Sources(Box::new(Inventory::of(
+                &self.keeper.book,
+                &self.keeper.origins.sources,
+                now,
+            ))),
             Request::List => self.list(now),
             Request::Yield => Reply::Yielding,
             Request::Update => {
                 let before = self.keeper.projected().clone();
                 self.read_sources();
                 self.keeper.book.names.hurry(now);
+                self.rounds.hurry();
                 self.updates.push((call.answer, before));
                 return false;
             }

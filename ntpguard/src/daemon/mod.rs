@@ -6,6 +6,7 @@
 pub mod control;
 mod life;
 pub mod protocol;
+mod rounds;
 mod status;
 pub mod watch;
 
@@ -102,6 +103,7 @@ pub async fn run(options: Options, shutdown: impl Future<Output = ()>) -> Result
     report_problems(&keeper, &BTreeSet::new());
 
     let resolver = keeper.origins.resolver();
+    rounds::first(&mut keeper).await;
     learn(&mut keeper, &resolver).await;
 
     let (calls, called) = mpsc::channel(16);

@@ -3,7 +3,10 @@
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::report::{Edited, Listing, Status, Updated};
+use crate::{
+    inventory::Inventory,
+    report::{Edited, Listing, Status, Updated},
+};
 
 /// The most bytes a question may have. Whoever asks at greater length is hung up on.
 pub const MAX_QUESTION: usize = 64 << 10;
@@ -17,6 +20,8 @@ pub const MAX_ANSWER: usize = 64 << 20;
 pub enum Request {
     /// How the guard is.
     Status,
+    /// Everything that is known of the time sources.
+    Sources,
     /// Everything that is granted.
     List,
     /// Grant by hand.
@@ -57,6 +62,8 @@ pub struct Removal {
 pub enum Reply {
     /// To [`Request::Status`].
     Status(Box<Status>),
+    /// To [`Request::Sources`].
+    Sources(Box<Inventory>),
     /// To [`Request::List`].
     List(Listing),
     /// To [`Request::Add`] and [`Request::Remove`].

@@ -17,7 +17,7 @@ use crate::{
     clock::BootSeconds,
     datapath::{Attached, Error, Guarded, Mode, Survey, Tables},
     resolve::NameStatus,
-    sources::{Family, Problem},
+    sources::{self, Family, Problem},
 };
 
 /// The number of these layouts, in every JSON document as `schema`.
@@ -168,6 +168,17 @@ pub struct Source {
     pub path: PathBuf,
     /// Why it is read.
     pub why: String,
+}
+
+impl Source {
+    /// Tells of a source.
+    pub fn of(source: &sources::Source) -> Self {
+        Self {
+            dialect: source.kind.name().to_owned(),
+            path: source.path.clone(),
+            why: source.why.clone(),
+        }
+    }
 }
 
 /// How a name fares.

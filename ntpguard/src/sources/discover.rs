@@ -70,7 +70,7 @@ pub fn discover(root: &Path) -> Vec<Source> {
         // A link that leads nowhere is there, and worth an error.
         .filter(|source| fs::symlink_metadata(&source.path).is_ok())
         .collect();
-    found.extend(of_timesyncd(root, &running));
+    found.extend(of_timesyncd(root));
     for source in running.iter().flat_map(|process| named_by(root, process)) {
         match found.iter_mut().find(|known| is_same(known, &source)) {
             Some(known) => known.why = format!("{}; {}", known.why, source.why),
@@ -95,46 +95,43 @@ fn in_place(root: &Path, kind: Kind, file: &str, why: &str) -> Source {
     }
 }
 
-fn of_timesyncd(root: &Path, running: &[Process]) -> Option<Source> {
-    let runs = running
-        .iter()
-        .find(|process| process.program == Program::Timesyncd);
+/// timesyncd's configuration where it is enabled; where it runs, [`named_by`] finds it.
+fn of_timesyncd(root: &Path) -> Option<Source> {
     let is_enabled = TIMESYNCD_ENABLED
         .iter()
         .any(|link| fs::symlink_metadata(root.join(link)).is_ok());
-    let why = match runs {
-        Some(process) => format!("systemd-timesyncd runs, pid {}", process.pid),
-        None if is_enabled => "systemd-timesyncd is enabled".to_owned(),
-        None => return None,
-    };
-    let main = timesyncd::main_files(root).next()?;
+    let main = timesyncd::main_files(root).next().filter(|_| is_enabled)?;
+    let why = "systemd-timesyncd is enabled".to_owned();
     Some(source(Kind::Timesyncd, main, why))
 }
 
-/// What the command line of a running daemon names.
+/// What a running daemon is configured by: what its command line names, or what it finds without.
 fn named_by(root: &Path, process: &Process) -> Vec<Source> {
     let said = process.said();
-    let who = format!(
-        "{} runs with it, pid {}",
-        process.program.name(),
-        process.pid
-    );
     let mut named = Vec::new();
     if !said.sources.is_empty() {
         let path = root.join("proc").join(process.pid.to_string());
         named.push((Kind::CommandLine, path.join("cmdline")));
     }
+    let kind = match process.program {
+        Program::Chronyd => Kind::Chrony,
+        Program::NtpdRs => Kind::NtpdRs,
+        Program::OpenNtpd => Kind::OpenNtpd,
+        Program::Ntpd => Kind::NtpConf,
+        Program::BusyboxNtpd => Kind::NtpdOpts,
+        Program::Timesyncd => Kind::Timesyncd,
+    };
     // A chronyd that is given directives reads no file.
     let reads_files = process.program != Program::Chronyd || said.sources.is_empty();
-    if let Some(file) = said.file.filter(|file| reads_files && file != "/dev/null") {
-        let kind = match process.program {
-            Program::Chronyd => Kind::Chrony,
-            Program::NtpdRs => Kind::NtpdRs,
-            Program::OpenNtpd => Kind::OpenNtpd,
-            _ => Kind::NtpConf,
-        };
-        named.push((kind, process.directory.join(file)));
+    match said.file.filter(|file| file != "/dev/null") {
+        _ if !reads_files => {}
+        Some(file) => named.push((kind, process.path_of(&file))),
+        None => {
+            let root = process.own_root.as_deref().unwrap_or(root);
+            named.extend(usual(root, kind).map(|path| (kind, path)));
+        }
     }
+    let who = format!("{} runs, pid {}", process.program.name(), process.pid);
     named
         .into_iter()
         .map(|(kind, path)| Source {
@@ -144,10 +141,20 @@ fn named_by(root: &Path, process: &Process) -> Vec<Source> {
         .collect()
 }
 
+/// Where a daemon that is told nothing else finds its configuration below `root`.
+fn usual(root: &Path, kind: Kind) -> impl Iterator<Item = PathBuf> {
+    let places = PLACES
+        .iter()
+        .filter(move |(of, file, _)| *of == kind && root.join(file).exists())
+        .map(move |(kind, file, why)| in_place(root, *kind, file, why).path);
+    let of_timesyncd = timesyncd::main_files(root).next();
+    places.chain(of_timesyncd.filter(move |_| kind == Kind::Timesyncd))
+}
+
 fn is_same(one: &Source, other: &Source) -> bool {
-    let real = |source: &Source| source.path.canonicalize().ok();
+    let identity = |source: &Source| files::read(&source.path).ok().map(|(identity, _)| identity);
     one.kind == other.kind
-        && (one.path == other.path || real(one).is_some() && real(one) == real(other))
+        && (one.path == other.path || identity(one).is_some() && identity(one) == identity(other))
 }
 
 fn source(kind: Kind, path: PathBuf, why: String) -> Source {

@@ -111,9 +111,28 @@ fn as_os_str(bytes: &[u8]) -> &std::ffi::OsStr {
     std::os::unix::ffi::OsStrExt::from_bytes(bytes)
 }
 
-/// The file that `text` names in a line of `file`: beside it, unless it is an absolute path.
+/// The file that `text` names in a line of `file`: beside it, unless it is an absolute path. Where
+/// `file` is below another root directory, so is that.
 pub(super) fn beside(file: &Path, text: &str) -> PathBuf {
-    file.parent().unwrap_or(Path::new("")).join(text)
+    match (own_root(file), text.strip_prefix('/')) {
+        (Some(root), Some(text)) => root.join(text.trim_start_matches('/')),
+        _ => file.parent().unwrap_or(Path::new("")).join(text),
+    }
+}
+
+/// The root directory `/proc/PID/root` that `file` is below, if it is below one.
+fn own_root(file: &Path) -> Option<&Path> {
+    file.ancestors().find(|root| {
+        let names: Vec<_> = root.components().rev().take(3).collect();
+        let [last, pid, proc] = names.as_slice() else {
+            return false;
+        };
+        let is_number = pid
+            .as_os_str()
+            .to_str()
+            .is_some_and(|pid| pid.parse::<u32>().is_ok());
+        last.as_os_str() == "root" && is_number && proc.as_os_str() == "proc"
+    })
 }
 
 /// The directory that a pattern's first wildcard searches.

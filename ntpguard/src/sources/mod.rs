@@ -67,6 +67,11 @@ impl fmt::Display for Place {
     }
 }
 
+/// `address` if it can be another host's.
+pub(crate) fn unicast(address: IpAddr) -> Option<IpAddr> {
+    host::unicast(address, Family::Any).ok()
+}
+
 /// Which addresses of a name count.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,

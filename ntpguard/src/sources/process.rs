@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 
@@ -25,7 +26,10 @@ pub(super) struct Process {
     /// With its name, and without the name of busybox before it.
     pub(super) arguments: Vec<String>,
     /// Where its relative file names begin.
-    pub(super) directory: PathBuf,
+    directory: PathBuf,
+    /// Its root directory as `/proc/PID/root` where it sees other files than this process does, as
+    /// in a container.
+    pub(super) own_root: Option<PathBuf>,
 }
 
 /// An argument, and which one of all it is, counted from 1.
@@ -66,19 +70,43 @@ impl Process {
             arguments.remove(0);
         }
         let program = Program::of(program, &arguments)?;
-        let directory = fs::read_link(directory.join("cwd")).unwrap_or_else(|_| "/".into());
         Some(Self {
             pid,
             program,
             arguments,
-            directory,
+            directory: fs::read_link(directory.join("cwd")).unwrap_or_else(|_| "/".into()),
+            own_root: own_root(directory),
         })
+    }
+
+    /// The path of a file that it calls `name`.
+    pub(super) fn path_of(&self, name: &str) -> PathBuf {
+        let path = self.directory.join(name);
+        match &self.own_root {
+            Some(root) => root.join(path.strip_prefix("/").unwrap_or(&path)),
+            None => path,
+        }
     }
 
     /// What its command line says.
     pub(super) fn said(&self) -> Said {
         said(self.program, &self.arguments)
     }
+}
+
+/// The root of a process that sees other configurations than we do. Services with private directories
+/// have mounts of their own, too, and see the same.
+fn own_root(process: &Path) -> Option<PathBuf> {
+    let ours = process.ancestors().nth(2)?;
+    let root = process.join("root");
+    let identity = |directory: PathBuf| {
+        fs::metadata(directory)
+            .ok()
+            .map(|metadata| (metadata.dev(), metadata.ino()))
+    };
+    let is_same = |name| identity(ours.join(name)) == identity(root.join(name));
+    let differs = root.exists() && !["etc", "run"].into_iter().all(is_same);
+    differs.then_some(root)
 }
 
 /// The programs that can be time daemons.

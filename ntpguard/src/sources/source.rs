@@ -28,6 +28,12 @@ impl Source {
     pub fn read(&self, serve: bool) -> Reading {
         self.kind.dialect(serve).read(&self.path)
     }
+
+    /// Whether the running daemon that alone names it has gone.
+    pub fn has_gone(&self) -> bool {
+        let process: PathBuf = self.path.components().take(3).collect();
+        self.fleeting && process.starts_with("/proc") && !process.exists()
+    }
 }
 
 /// `DIALECT:FILE`, which [`Source::from_str`] reads again.

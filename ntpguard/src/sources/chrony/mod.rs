@@ -168,7 +168,7 @@ impl Reader {
                     self.command_port = port;
                 }
             }
-            "bindcmdaddress" => self.command_socket(&mut words),
+            "bindcmdaddress" => self.command_socket(line, &mut words),
             "port" => self.access.port(&mut self.draft, line, &mut words),
             "include" => self.include(line, &mut words),
             "confdir" => {
@@ -186,13 +186,12 @@ impl Reader {
     }
 
     /// A command address that is a path is that of a socket.
-    fn command_socket(&mut self, words: &mut Words<'_>) {
-        if let Some(path) = words.next().filter(|word| word.text.starts_with('/')) {
-            let path = PathBuf::from(path.text);
-            // chronyd has none at `/`, which is how one is told not to be wanted.
-            if path != Path::new("/") {
-                self.draft.channel(Channel::ChronySocket(path));
-            }
+    fn command_socket(&mut self, line: &Line, words: &mut Words<'_>) {
+        // A socket at `/` is chronyd's word for none.
+        let path = words.next().map(|word| word.text);
+        if let Some(path) = path.filter(|path| path.starts_with('/') && *path != "/") {
+            let path = beside(&line.file, path);
+            self.draft.channel(Channel::ChronySocket(path));
         }
     }
 

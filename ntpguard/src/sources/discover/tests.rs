@@ -129,8 +129,44 @@ fn running_daemons_name_files_and_servers() {
         ]
     );
     let sources = discover(&tree.path(""));
-    assert!(sources[0].why.ends_with("; chronyd runs with it, pid 10"));
+    assert!(sources[0].why.ends_with("; chronyd runs, pid 10"));
     assert!(!sources[0].fleeting && sources[1].fleeting);
+}
+
+#[test]
+fn a_daemon_that_sees_other_files_is_configured_by_those() {
+    let tree = Tree::new(&[
+        ("etc/chrony/chrony.conf", ""),
+        (
+            "container/etc/chrony/chrony.conf",
+            "include /etc/more.conf\nserver a.example\n",
+        ),
+        ("container/etc/more.conf", "server b.example\n"),
+        ("container/x.conf", ""),
+    ]);
+    run(&tree, 10, "/usr/sbin/chronyd", &["chronyd"]);
+    run(&tree, 11, "/usr/sbin/ntpd", &["ntpd", "-c", "/x.conf"]);
+    run(&tree, 12, "/usr/sbin/chronyd", &["chronyd"]);
+    for process in ["10", "11"] {
+        let root = tree.path("proc").join(process).join("root");
+        symlink(tree.path("container"), root).expect("a link");
+    }
+    assert_eq!(
+        found(&tree),
+        [
+            "chrony:etc/chrony/chrony.conf",
+            "chrony:proc/10/root/etc/chrony/chrony.conf",
+            "ntp.conf:proc/11/root/x.conf",
+        ]
+    );
+    let reading = discover(&tree.path(""))[1].read(false);
+    assert_eq!(
+        tree.wants(&reading),
+        [
+            "proc/10/root/etc/more.conf:1:8 b.example server",
+            "proc/10/root/etc/chrony/chrony.conf:2:8 a.example server",
+        ]
+    );
 }
 
 #[test]

@@ -18,6 +18,7 @@ use toml::{
 use super::{
     Channel, Dialect, Family, Place, Reading,
     draft::{Draft, Line},
+    files::beside,
 };
 
 /// NTP's port.
@@ -73,7 +74,8 @@ impl Reader<'_> {
             .and_then(|section| section.get_ref().get("observation-path"))
             .and_then(|path| path.get_ref().as_str());
         if let Some(path) = path {
-            self.draft.channel(Channel::Observation(path.into()));
+            self.draft
+                .channel(Channel::Observation(beside(&self.file, path)));
         }
     }
 

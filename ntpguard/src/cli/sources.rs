@@ -1,0 +1,222 @@
+//! `ntpguard sources`: which time sources are named, which are in use, and what differs.
+
+use std::{path::Path, process::ExitCode};
+
+use anyhow::Result;
+use ntpguard::{
+    allowlist::Book,
+    clock::BootSeconds,
+    daemon::{
+        control,
+        protocol::{Reply, Request},
+    },
+    inventory::{Inventory, Named, Used},
+    live, sources,
+};
+
+use super::{
+    args::{GuardArgs, SourcesArgs},
+    ask::unexpected,
+    output::{self, seconds},
+};
+
+/// How many addresses of a name are shown.
+const SHOWN: usize = 4;
+
+pub(crate) async fn run(guard: &GuardArgs, args: &SourcesArgs) -> Result<ExitCode> {
+    let inventory = look(guard).await?;
+    if args.json {
+        output::json(&inventory)?;
+    } else {
+        output::print(&text(&inventory))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Asks the daemon; where there is none, reads what a daemon would find, and resolves nothing.
+async fn look(guard: &GuardArgs) -> Result<Inventory> {
+    let socket = control::socket_path(&guard.state_dir);
+    match control::ask(&socket, &Request::Sources).await? {
+        Some(Reply::Sources(inventory)) => return Ok(*inventory),
+        Some(other) => return unexpected(&other),
+        None => {}
+    }
+    let now = BootSeconds::now();
+    let found = sources::discover(Path::new("/"));
+    let mut book = Book::default();
+    for source in &found {
+        book.read(&source.to_string(), &source.path, source.read(false), now);
+    }
+    for (daemon, answer) in live::ask(found.clone(), book.channels()).await {
+        match answer {
+            Ok(answer) => book.heard(daemon, answer, now),
+            Err(error) => tracing::warn!("{daemon} was asked which sources it uses: {error}"),
+        }
+    }
+    Ok(Inventory::of(&book, &found, now))
+}
+
+fn text(inventory: &Inventory) -> String {
+    let mut parts: Vec<String> = inventory
+        .sources
+        .iter()
+        .map(|source| {
+            format!(
+                "source    {}:{}\n          {}\n",
+                source.dialect,
+                source.path.display(),
+                source.why
+            )
+        })
+        .collect();
+    if parts.is_empty() {
+        parts.push("source    none: no time daemon's configuration was found\n".to_owned());
+    }
+    if !inventory.named.is_empty() {
+        parts.push("\n".to_owned());
+        parts.push(output::table(
+            &["NAMED", "FROM", "ADDRESSES", "AGAIN", "IN USE"],
+            inventory.named.iter().map(named_row),
+        ));
+    }
+    if !inventory.in_use.is_empty() {
+        parts.push("\n".to_owned());
+        parts.push(output::table(
+            &["IN USE", "NAME", "BY", "AS", "NAMED"],
+            inventory.in_use.iter().map(used_row),
+        ));
+    }
+    parts.push("\n".to_owned());
+    parts.push(differences(inventory));
+    let problems = inventory.problems.iter();
+    parts.extend(problems.map(|problem| format!("problem   {problem}\n")));
+    parts.concat()
+}
+
+fn named_row(named: &Named) -> Vec<String> {
+    let from = named.place.as_ref().map_or_else(
+        || "a daemon".to_owned(),
+        |place| format!("{}:{}", place.file.display(), place.line),
+    );
+    let mut addresses: Vec<String> = named
+        .addresses
+        .iter()
+        .take(SHOWN)
+        .map(ToString::to_string)
+        .collect();
+    if named.addresses.len() > SHOWN {
+        addresses.push(format!("and {} more", named.addresses.len() - SHOWN));
+    }
+    let again = named.next_in.map(|next| seconds(next.into()));
+    let in_use = match named.in_use {
+        Some(true) => "yes",
+        Some(false) => "no",
+        None => "-",
+    };
+    vec![
+        named.host.clone(),
+        from,
+        or_dash(addresses.join("\n")),
+        or_dash(again.unwrap_or_default()),
+        in_use.to_owned(),
+    ]
+}
+
+fn used_row(used: &Used) -> Vec<String> {
+    let selected = if used.selected { ", selected" } else { "" };
+    vec![
+        used.address.to_string(),
+        or_dash(used.name.clone().unwrap_or_default()),
+        used.daemon.clone(),
+        format!("{}{selected}", used.roles.join(", ")),
+        if used.named { "yes" } else { "no" }.to_owned(),
+    ]
+}
+
+fn or_dash(text: String) -> String {
+    if text.is_empty() {
+        "-".to_owned()
+    } else {
+        text
+    }
+}
+
+/// What is named and idle, and what is in use without a name.
+fn differences(inventory: &Inventory) -> String {
+    if inventory.daemons.is_empty() {
+        return "differs   unknown: no running daemon tells what it uses\n".to_owned();
+    }
+    let idle = inventory
+        .named
+        .iter()
+        .filter(|named| named.in_use == Some(false));
+    let mut lines: Vec<String> = idle
+        .map(|named| format!("differs   {} is named and not in use\n", named.host))
+        .collect();
+    let unnamed = inventory.in_use.iter().filter(|used| !used.named);
+    lines.extend(unnamed.map(|used| {
+        format!(
+            "differs   {} is in use by {} and not named\n",
+            used.address, used.daemon
+        )
+    }));
+    if lines.is_empty() {
+        lines.push("differs   nothing\n".to_owned());
+    }
+    lines.concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn inventory() -> Inventory {
+        serde_json::from_value(serde_json::json!({
+            "schema": 1,
+            "sources": [{
+                "dialect": "chrony", "path": "/etc/chrony/chrony.conf", "why": "chronyd runs, pid 7"
+            }],
+            "named": [
+                {
+                    "host": "2.debian.pool.ntp.org", "roles": ["server"],
+                    "place": { "file": "/etc/chrony/chrony.conf", "line": 3, "column": 6 },
+                    "addresses": ["192.0.2.1", "192.0.2.2", "2001:db8:1234:5678:9abc:def0:1234:5678",
+                                  "192.0.2.4", "192.0.2.5"],
+                    "next_in": 130, "in_use": true
+                },
+                { "host": "192.0.2.9", "roles": ["server"], "place": null, "addresses": ["192.0.2.9"],
+                  "next_in": null, "in_use": false }
+            ],
+            "daemons": ["chronyd"],
+            "in_use": [{
+                "daemon": "chronyd", "address": "198.51.100.1", "name": "time.example.net",
+                "roles": ["server", "peer"], "selected": true, "named": false
+            }],
+            "problems": []
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn the_text_fits_eighty_columns_and_tells_what_differs() {
+        let text = text(&inventory());
+        assert!(
+            text.lines().all(|line| line.chars().count() <= 80),
+            "{text}"
+        );
+        for part in [
+            "and 1 more",
+            "differs   192.0.2.9 is named and not in use",
+            "differs   198.51.100.1 is in use by chronyd and not named",
+        ] {
+            assert!(text.contains(part), "{part:?} in {text}");
+        }
+    }
+
+    #[test]
+    fn where_no_daemon_tells_nothing_is_said_to_differ() {
+        let mut inventory = inventory();
+        inventory.daemons.clear();
+        assert!(text(&inventory).contains("differs   unknown"));
+    }
+}

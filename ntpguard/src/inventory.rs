@@ -1,0 +1,228 @@
+//! The answer to `ntpguard sources`: what is named, what is in use, and what differs.
+
+use std::{collections::BTreeSet, net::IpAddr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    allowlist::{Book, question},
+    clock::BootSeconds,
+    report::{SCHEMA, Source},
+    sources::{self, Host, Place, Problem, Want},
+};
+
+/// Everything that is known of the time sources.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inventory {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// The configurations that are read, and why.
+    pub sources: Vec<Source>,
+    /// The time sources that they name.
+    pub named: Vec<Named>,
+    /// The daemons that told what they use.
+    pub daemons: Vec<String>,
+    /// What they use.
+    pub in_use: Vec<Used>,
+    /// What is wrong with the configurations.
+    pub problems: Vec<Problem>,
+}
+
+/// A time source that a configuration names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Named {
+    /// Its name or address, as it is written.
+    pub host: String,
+    /// What it may be.
+    pub roles: Vec<String>,
+    /// Where it is written; absent for a name that only a daemon tells.
+    pub place: Option<Place>,
+    /// The addresses that are held for it.
+    pub addresses: Vec<IpAddr>,
+    /// Seconds until its name is resolved again; absent for an address, and while it is resolved.
+    pub next_in: Option<u32>,
+    /// Whether a daemon uses any of these; absent where no daemon tells.
+    pub in_use: Option<bool>,
+}
+
+/// A time source that a daemon uses.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Used {
+    /// The daemon.
+    pub daemon: String,
+    /// The source's address.
+    pub address: IpAddr,
+    /// The name that the daemon knows it by.
+    pub name: Option<String>,
+    /// What it is to the daemon.
+    pub roles: Vec<String>,
+    /// Whether the daemon takes its time from it just now, as far as it tells.
+    pub selected: bool,
+    /// Whether a configuration names it, or a name there leads to it.
+    pub named: bool,
+}
+
+impl Inventory {
+    /// Gathers it from the book, which `sources` were read into.
+    pub fn of(book: &Book, sources: &[sources::Source], now: BootSeconds) -> Self {
+        let used: BTreeSet<IpAddr> = book
+            .daemons
+            .in_use()
+            .map(|(_, used)| used.address)
+            .collect();
+        let daemons: Vec<String> = book.daemons.names().map(str::to_owned).collect();
+        let mut named: Vec<Named> = book
+            .wants()
+            .filter_map(|(_, want)| Named::of(want, book, now))
+            .collect();
+        for named in &mut named {
+            let in_use = named.addresses.iter().any(|address| used.contains(address));
+            named.in_use = (!daemons.is_empty()).then_some(in_use);
+        }
+        let known: BTreeSet<IpAddr> = named
+            .iter()
+            .flat_map(|named| named.addresses.iter().copied())
+            .collect();
+        let in_use = book.daemons.in_use().map(|(daemon, used)| Used {
+            daemon: daemon.to_owned(),
+            address: used.address,
+            name: used.name.clone(),
+            roles: used
+                .roles
+                .iter()
+                .map(|role| role.name().to_owned())
+                .collect(),
+            selected: used.selected,
+            named: known.contains(&used.address),
+        });
+        Self {
+            schema: SCHEMA,
+            sources: sources.iter().map(Source::of).collect(),
+            in_use: in_use.collect(),
+            named,
+            daemons,
+            problems: book.problems().cloned().collect(),
+        }
+    }
+}
+
+impl Named {
+    fn of(want: &Want, book: &Book, now: BootSeconds) -> Option<Self> {
+        let Want::Source {
+            host, roles, place, ..
+        } = want
+        else {
+            return None;
+        };
+        let (host, addresses, next_in) = match host {
+            Host::Address(address) => (address.to_string(), vec![*address], None),
+            Host::Name(name) => {
+                let asked = question(want);
+                let held = book.names.addresses();
+                let held = held.filter(|(question, ..)| Some(*question) == asked.as_ref());
+                let status = book.names.status(now).into_iter();
+                let next = status
+                    .filter(|status| Some(&status.question) == asked.as_ref())
+                    .find_map(|status| status.next_in);
+                (
+                    name.clone(),
+                    held.map(|(_, address, _)| address).collect(),
+                    next,
+                )
+            }
+        };
+        Some(Self {
+            host,
+            roles: roles.iter().map(|role| role.name().to_owned()).collect(),
+            place: Some(place.clone()),
+            addresses,
+            next_in,
+            in_use: None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use ntpguard_common::tables::Role;
+
+    use super::*;
+    use crate::{
+        live::{Answer, InUse},
+        resolve::{self, Question},
+        sources::{Family, Reading},
+    };
+
+    const NOW: BootSeconds = BootSeconds(100);
+
+    fn want(host: Host, line: u32) -> Want {
+        Want::Source {
+            host,
+            family: Family::Any,
+            roles: vec![Role::Server],
+            place: Place {
+                file: Path::new("/etc/ntp.conf").into(),
+                line,
+                column: 8,
+            },
+        }
+    }
+
+    fn book() -> Book {
+        let mut book = Book::default();
+        let reading = Reading {
+            wants: vec![
+                want(Host::Address("192.0.2.1".parse().unwrap()), 1),
+                want(Host::Name("a.example".to_owned()), 2),
+            ],
+            ..Reading::default()
+        };
+        book.read(
+            "ntp.conf:/etc/ntp.conf",
+            Path::new("/etc/ntp.conf"),
+            reading,
+            NOW,
+        );
+        book
+    }
+
+    #[test]
+    fn what_no_daemon_tells_is_neither_in_use_nor_idle() {
+        let inventory = Inventory::of(&book(), &[], NOW);
+        let named: Vec<_> = inventory
+            .named
+            .iter()
+            .map(|named| (&*named.host, named.in_use))
+            .collect();
+        assert_eq!(named, [("192.0.2.1", None), ("a.example", None)]);
+    }
+
+    #[test]
+    fn named_and_used_are_compared_by_address() {
+        let mut book = book();
+        let question = Question::new("a.example", Family::Any);
+        let answer = resolve::Answer {
+            addresses: vec!["192.0.2.7".parse().unwrap()],
+            ..resolve::Answer::default()
+        };
+        book.names.answered(&question, &answer, NOW, 0.0);
+        let used = |address: &str| InUse {
+            address: address.parse().unwrap(),
+            name: None,
+            roles: vec![Role::Server],
+            selected: false,
+        };
+        let heard = Answer {
+            sources: vec![used("192.0.2.7"), used("192.0.2.9")],
+            ..Answer::default()
+        };
+        book.heard("chronyd", Some(heard), NOW);
+        let inventory = Inventory::of(&book, &[], NOW);
+        let named: Vec<_> = inventory.named.iter().map(|named| named.in_use).collect();
+        assert_eq!(named, [Some(false), Some(true)]);
+        let used: Vec<_> = inventory.in_use.iter().map(|used| used.named).collect();
+        assert_eq!(used, [true, false]);
+    }
+}

@@ -1,0 +1,202 @@
+//! NTP's control messages, mode 6 (RFC 9327), as the classic ntpd and NTPsec answer them to this
+//! host.
+
+mod wire;
+
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+};
+
+use futures_util::future::BoxFuture;
+use ntpguard_common::tables::Role;
+use tokio::net::UdpSocket;
+
+use self::wire::{Message, Opcode, Variables};
+use super::{Answer, AskError, Asked, InUse, is_absent};
+use crate::sources::unicast;
+
+/// Most bytes of one answer, in all its fragments.
+const MAX_ANSWER: usize = 64 << 10;
+/// Association modes: symmetric active, symmetric passive, client (RFC 5905 section 7.3).
+const ACTIVE: u8 = 1;
+const PASSIVE: u8 = 2;
+const CLIENT: u8 = 3;
+/// The selection of a status word that means the system peer (RFC 9327 section 3.2).
+const SYSTEM_PEER: u16 = 6;
+
+/// ntpd.
+pub(super) struct Ntpd {
+    pub(super) address: SocketAddr,
+}
+
+impl Asked for Ntpd {
+    fn name(&self) -> &'static str {
+        "ntpd"
+    }
+
+    fn ask(&self) -> BoxFuture<'_, Result<Option<Answer>, AskError>> {
+        Box::pin(async {
+            match self.sources().await {
+                Err(AskError::Io(error)) if is_absent(&error) => Ok(None),
+                Err(AskError::Io(error)) => Err(error.into()),
+                other => other.map(|sources| {
+                    Some(Answer {
+                        sources,
+                        ..Answer::default()
+                    })
+                }),
+            }
+        })
+    }
+}
+
+impl Ntpd {
+    async fn sources(&self) -> Result<Vec<InUse>, AskError> {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        socket.connect(self.address).await?;
+        let mut conversation = Conversation {
+            socket,
+            sequence: fastrand::u16(..),
+        };
+        let list = conversation.ask(Opcode::ReadStatus, 0).await?;
+        let mut found = Vec::new();
+        for (association, status) in wire::associations(&list)? {
+            match conversation.ask(Opcode::ReadVariables, association).await {
+                Ok(data) => found.extend(source(&wire::variables(&data), status)),
+                // It has gone since the list was made.
+                Err(AskError::Refused(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// The source that an association's variables tell of; none for a reference clock, a pool, or a
+/// name that is not resolved.
+fn source(variables: &Variables, status: u16) -> Option<InUse> {
+    let address: IpAddr = variables.get("srcadr")?.parse().ok()?;
+    let address = unicast(address)?;
+    // NTPsec tells no mode of an association that has yet to poll.
+    let mode = variables
+        .get("hmode")
+        .map_or(Some(CLIENT), |mode| mode.parse().ok())?;
+    let is_selected = status >> 8 & 7 == SYSTEM_PEER;
+    let name = variables.get("srchost").filter(|name| !name.is_empty());
+    let mut source = InUse::server(address, name.cloned(), is_selected);
+    match mode {
+        CLIENT => {}
+        ACTIVE | PASSIVE => source.roles.push(Role::Peer),
+        _ => return None,
+    }
+    Some(source)
+}
+
+struct Conversation {
+    socket: UdpSocket,
+    sequence: u16,
+}
+
+impl Conversation {
+    /// Asks one question, and puts the fragments of the answer together.
+    async fn ask(&mut self, opcode: Opcode, association: u16) -> Result<Vec<u8>, AskError> {
+        self.sequence = self.sequence.wrapping_add(1);
+        let request = wire::request(opcode, self.sequence, association);
+        self.socket.send(&request).await?;
+        let mut answer = Fragments::default();
+        let mut bytes = [0; wire::MAX_MESSAGE];
+        loop {
+            let length = self.socket.recv(&mut bytes).await?;
+            let message = Message::decode(bytes.get(..length).unwrap_or_default())?;
+            if message.sequence != self.sequence {
+                continue;
+            }
+            if let Some(error) = message.error {
+                return Err(AskError::Refused(format!("error {error}")));
+            }
+            if let Some(whole) = answer.add(&message)? {
+                return Ok(whole);
+            }
+        }
+    }
+}
+
+/// The fragments of an answer so far, in any order.
+#[derive(Default)]
+struct Fragments {
+    data: Vec<u8>,
+    received: usize,
+    /// Where the last one ends.
+    end: Option<usize>,
+}
+
+impl Fragments {
+    /// Adds one; gives the whole answer when none is missing.
+    fn add(&mut self, message: &Message<'_>) -> Result<Option<Vec<u8>>, AskError> {
+        let start = usize::from(message.offset);
+        let end = start + message.data.len();
+        if end > MAX_ANSWER {
+            return Err(io::Error::from(io::ErrorKind::FileTooLarge).into());
+        }
+        if self.data.len() < end {
+            self.data.resize(end, 0);
+        }
+        if let Some(place) = self.data.get_mut(start..end) {
+            place.copy_from_slice(message.data);
+        }
+        self.received += message.data.len();
+        if !message.more {
+            self.end = Some(end);
+        }
+        Ok((self.end.is_some_and(|end| self.received >= end))
+            .then(|| std::mem::take(&mut self.data)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fragments_come_in_any_order() {
+        let message = |offset, more, data| Message {
+            sequence: 1,
+            error: None,
+            more,
+            offset,
+            data,
+        };
+        let mut fragments = Fragments::default();
+        assert_eq!(fragments.add(&message(4, false, b"ef")).unwrap(), None);
+        assert_eq!(
+            fragments.add(&message(0, true, b"abcd")).unwrap(),
+            Some(b"abcdef".to_vec())
+        );
+    }
+
+    #[test]
+    fn associations_are_told_by_their_variables() {
+        let of = |text: &str, status| source(&wire::variables(text.as_bytes()), status);
+        let client = of(
+            "srcadr=192.0.2.1, srcport=123, srchost=\"a.example\", hmode=3",
+            0x961a,
+        );
+        let expected = InUse::server("192.0.2.1".parse().unwrap(), Some("a.example".into()), true);
+        assert_eq!(client, Some(expected));
+        let peer = of("srcadr=2001:db8::1,hmode=1", 0x9014).unwrap();
+        assert_eq!(peer.roles, [Role::Server, Role::Peer]);
+        assert!(!peer.selected);
+        for other in [
+            "srcadr=0.0.0.0, hmode=3",
+            "srcadr=::, hmode=3",
+            "srcadr=127.127.1.0, hmode=3",
+            "srcadr=LOCAL(0), hmode=3",
+            "srcadr=224.0.1.1, hmode=5",
+            "srcadr=192.0.2.1, hmode=6",
+            "hmode=3",
+        ] {
+            assert_eq!(of(other, 0), None, "{other}");
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! ntpd-rs's observation socket: a length of eight bytes, most significant first, and then JSON.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use futures_util::future::BoxFuture;
+use serde::Deserialize;
+use tokio::{io::AsyncReadExt as _, net::UnixStream};
+
+use super::{Answer, AskError, Asked, InUse, is_absent};
+use crate::sources::unicast;
+
+/// The most bytes that ntpd-rs sends.
+const MAX_MESSAGE: u64 = 1 << 20;
+
+/// ntpd-rs.
+pub(super) struct NtpdRs {
+    /// Its `observation-path`.
+    pub(super) path: PathBuf,
+}
+
+impl Asked for NtpdRs {
+    fn name(&self) -> &'static str {
+        "ntpd-rs"
+    }
+
+    fn ask(&self) -> BoxFuture<'_, Result<Option<Answer>, AskError>> {
+        Box::pin(async {
+            let mut stream = match UnixStream::connect(&self.path).await {
+                Err(error) if is_absent(&error) => return Ok(None),
+                other => other?,
+            };
+            let length = stream.read_u64().await?;
+            if length > MAX_MESSAGE {
+                return Err(AskError::Nonsense(format!("{length} bytes")));
+            }
+            let mut json = Vec::new();
+            stream.take(length).read_to_end(&mut json).await?;
+            decode(&json).map(Some)
+        })
+    }
+}
+
+/// What matters here of what ntpd-rs tells.
+#[derive(Deserialize)]
+struct State {
+    sources: Vec<SourceState>,
+}
+
+#[derive(Deserialize)]
+struct SourceState {
+    /// As the file has it.
+    name: String,
+    /// `ADDRESS:PORT`; a path for a local clock.
+    address: String,
+}
+
+/// It does not tell which of its sources it takes the time from.
+fn decode(json: &[u8]) -> Result<Answer, AskError> {
+    let state: State =
+        serde_json::from_slice(json).map_err(|error| AskError::Nonsense(error.to_string()))?;
+    let sources = state.sources.into_iter().filter_map(|source| {
+        let address: SocketAddr = source.address.parse().ok()?;
+        Some(InUse::server(
+            unicast(address.ip())?,
+            Some(source.name),
+            false,
+        ))
+    });
+    Ok(Answer {
+        sources: sources.collect(),
+        ..Answer::default()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sources_have_addresses_with_ports() {
+        let json = br#"{"program":{},"sources":[
+            {"offset":0.1,"name":"a.example:123","address":"192.0.2.1:123","id":1},
+            {"name":"b.example","address":"[2001:db8::1]:123"},
+            {"name":"gps","address":"/run/gps.sock"}],"servers":[]}"#;
+        let found = decode(json).unwrap().sources;
+        assert_eq!(
+            found,
+            [
+                InUse::server(
+                    "192.0.2.1".parse().unwrap(),
+                    Some("a.example:123".into()),
+                    false
+                ),
+                InUse::server(
+                    "2001:db8::1".parse().unwrap(),
+                    Some("b.example".into()),
+                    false
+                ),
+            ]
+        );
+    }
+
+    #[test]
+    fn nonsense_is_told() {
+        for json in ["", "{}", "[1]", "{\"sources\":[{}]}"] {
+            assert!(matches!(
+                decode(json.as_bytes()),
+                Err(AskError::Nonsense(_))
+            ));
+        }
+    }
+}

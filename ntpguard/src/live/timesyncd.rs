@@ -1,0 +1,123 @@
+//! systemd-timesyncd on D-Bus (org.freedesktop.timesync1(5)).
+
+use std::{
+    collections::BTreeSet,
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
+
+use futures_util::future::BoxFuture;
+use zbus::{
+    Connection, fdo,
+    proxy::{self, CacheProperties},
+};
+
+use super::{Answer, AskError, Asked, InUse};
+use crate::sources::unicast;
+
+const SERVICE: &str = "org.freedesktop.timesync1";
+const PATH: &str = "/org/freedesktop/timesync1";
+const INTERFACE: &str = "org.freedesktop.timesync1.Manager";
+/// The names it has of each kind but the last, which it uses only without any of these.
+const NAMES: [&str; 3] = ["LinkNTPServers", "SystemNTPServers", "RuntimeNTPServers"];
+const FALLBACK: &str = "FallbackNTPServers";
+
+/// systemd-timesyncd.
+pub(super) struct Timesyncd;
+
+impl Asked for Timesyncd {
+    fn name(&self) -> &'static str {
+        "systemd-timesyncd"
+    }
+
+    fn ask(&self) -> BoxFuture<'_, Result<Option<Answer>, AskError>> {
+        Box::pin(async {
+            let connection = match Connection::system().await {
+                Err(zbus::Error::InputOutput(_) | zbus::Error::Address(_)) => return Ok(None),
+                other => other.map_err(failure)?,
+            };
+            // Asking a service that D-Bus would start starts it, so see first whether it runs.
+            let bus = fdo::DBusProxy::new(&connection).await.map_err(failure)?;
+            let name = SERVICE
+                .try_into()
+                .map_err(|error| failure(zbus::Error::Names(error)))?;
+            if !bus
+                .name_has_owner(name)
+                .await
+                .map_err(|error| failure(error.into()))?
+            {
+                return Ok(None);
+            }
+            properties(&connection).await.map(Some).map_err(failure)
+        })
+    }
+}
+
+/// Reads each property when it is wanted: timesyncd tells of no change of the address.
+async fn properties(connection: &Connection) -> zbus::Result<Answer> {
+    let manager: zbus::Proxy<'_> = proxy::Builder::new(connection)
+        .destination(SERVICE)?
+        .path(PATH)?
+        .interface(INTERFACE)?
+        .cache_properties(CacheProperties::No)
+        .build()
+        .await?;
+    let mut names = BTreeSet::new();
+    for kind in NAMES {
+        let of_kind: Vec<String> = manager.get_property(kind).await.unwrap_or_default();
+        names.extend(of_kind);
+    }
+    if names.is_empty() {
+        let fallback: Vec<String> = manager.get_property(FALLBACK).await?;
+        names.extend(fallback);
+    }
+    let server: String = manager.get_property("ServerName").await?;
+    let (family, bytes): (i32, Vec<u8>) = manager.get_property("ServerAddress").await?;
+    let name = (!server.is_empty()).then_some(server);
+    let sources = address(family, &bytes)
+        .map(|address| InUse::server(address, name, true))
+        .into_iter()
+        .collect();
+    Ok(Answer { sources, names })
+}
+
+/// An address of the family that C knows by this number; it has no bytes while there is none.
+fn address(family: i32, bytes: &[u8]) -> Option<IpAddr> {
+    let address = match (family, bytes.len()) {
+        (nix::libc::AF_INET, 4) => Ipv4Addr::from(*bytes.first_chunk()?).into(),
+        (nix::libc::AF_INET6, 16) => Ipv6Addr::from(*bytes.first_chunk()?).into(),
+        _ => return None,
+    };
+    unicast(address)
+}
+
+fn failure(error: zbus::Error) -> AskError {
+    match error {
+        zbus::Error::InputOutput(error) => {
+            AskError::Io(io::Error::new(error.kind(), error.to_string()))
+        }
+        zbus::Error::Variant(error) => AskError::Nonsense(error.to_string()),
+        error => AskError::Refused(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_has_the_bytes_of_its_family() {
+        assert_eq!(address(2, &[192, 0, 2, 1]), "192.0.2.1".parse().ok());
+        let mut v6 = [0; 16];
+        v6[..4].copy_from_slice(&[0x20, 1, 0xd, 0xb8]);
+        assert_eq!(address(10, &v6), "2001:db8::".parse().ok());
+        for (family, bytes) in [
+            (0, &[][..]),
+            (2, &v6),
+            (10, &[1, 2, 3, 4]),
+            (2, &[127, 0, 0, 1]),
+        ] {
+            assert_eq!(address(family, bytes), None);
+        }
+    }
+}
