@@ -49,7 +49,12 @@ impl ConfigFile {
         fs::write(&self.path, text).with_context(|| format!("cannot write {}", self.path.display()))
     }
 
-    fn named(name: &str, text: &str) -> Result<Self> {
+    /// Writes a file of this name.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written.
+    pub fn named(name: &str, text: &str) -> Result<Self> {
         let directory = tempfile::tempdir().context("no place for a configuration file")?;
         let path = directory.path().join(name);
         let file = Self {

@@ -151,10 +151,12 @@ fn usual(root: &Path, kind: Kind) -> impl Iterator<Item = PathBuf> {
     places.chain(of_timesyncd.filter(move |_| kind == Kind::Timesyncd))
 }
 
+/// Whether two sources are one file. What timesyncd reads besides it depends on the path.
 fn is_same(one: &Source, other: &Source) -> bool {
     let identity = |source: &Source| files::read(&source.path).ok().map(|(identity, _)| identity);
+    let is_one_file = || identity(one).is_some() && identity(one) == identity(other);
     one.kind == other.kind
-        && (one.path == other.path || identity(one).is_some() && identity(one) == identity(other))
+        && (one.path == other.path || one.kind != Kind::Timesyncd && is_one_file())
 }
 
 fn source(kind: Kind, path: PathBuf, why: String) -> Source {

@@ -1,6 +1,11 @@
 //! chronyd, as a server and as a client.
 
-use std::{net::IpAddr, path::PathBuf, process::Command, time::Duration};
+use std::{
+    net::IpAddr,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -66,6 +71,18 @@ impl Chronyd {
     /// When chronyd is missing or does not start; with what it printed.
     pub fn start(namespace: &Namespace, config: &str, nameserver: Option<IpAddr>) -> Result<Self> {
         Self::start_in(namespace, Setup::new(config, nameserver)?)
+    }
+
+    /// What it makes of the configuration whose main file is `path`: its lines without comments,
+    /// those of other files in their places.
+    ///
+    /// # Errors
+    ///
+    /// When it is missing or does not accept the file; with what it says.
+    pub fn printed(path: &Path) -> Result<String> {
+        let mut command = Command::new(binary("chrony/usr/sbin/chronyd")?);
+        command.arg("-pf").arg(path);
+        process::run(command)
     }
 
     /// As [`Self::start`], with what was set up before.

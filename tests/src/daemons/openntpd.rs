@@ -1,11 +1,15 @@
 //! OpenNTPD, as a client.
 
-use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, process::Command, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 
 use super::{START_LIMIT, Setup, WITH_NAMES, binary};
-use crate::{namespace::Namespace, process::Process, wait::eventually};
+use crate::{
+    namespace::Namespace,
+    process::{self, COMMAND_LIMIT, Process},
+    wait::eventually,
+};
 
 /// It wants directories that a package would make, and a user, whose home it makes its root.
 const PLACES: &str = r#"mount -t tmpfs tmpfs /var/lib \
@@ -30,6 +34,20 @@ impl OpenNtpd {
     /// When it is missing or does not start; with what it printed.
     pub fn start(namespace: &Namespace, config: &str, nameserver: Option<IpAddr>) -> Result<Self> {
         Self::start_in(namespace, Setup::new(config, nameserver)?)
+    }
+
+    /// Whether it would start with `config`, and what it says of it.
+    ///
+    /// # Errors
+    ///
+    /// When it is missing.
+    pub fn accepts(config: &str) -> Result<(bool, String)> {
+        let setup = Setup::new(config, None)?;
+        let mut command = Command::new(binary("openntpd/usr/sbin/ntpd")?);
+        command.arg("-nf").arg(setup.config());
+        let output = process::output(command, COMMAND_LIMIT)?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        Ok((output.status.success(), said))
     }
 
     /// As [`Self::start`], with what was set up before.

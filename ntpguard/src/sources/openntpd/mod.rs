@@ -93,7 +93,8 @@ impl Reader<'_> {
             // What a constraint asks is HTTPS, and what `query from` says is an address of ours.
             "query" if !keyword.quoted => {
                 words.keyword("from")?;
-                words.next("an address of this host").map(drop)
+                words.next("an address of this host")?;
+                words.options(&[])
             }
             "constraint" | "constraints" if !keyword.quoted => words.keyword("from"),
             "sensor" if !keyword.quoted => words.next("the name of a sensor").map(drop),
@@ -108,7 +109,7 @@ impl Reader<'_> {
     /// first will be.
     fn server(&mut self, words: &mut Statement) -> Result<(), Fault> {
         let name = words.next("the name or address of a time source")?;
-        words.options(&[("weight", true), ("trusted", false), ("rtable", true)])?;
+        words.options(&[("weight", true), ("trusted", false)])?;
         let place = self.place(name.line, name.column);
         self.draft
             .source(&name.text, Family::Any, &[Role::Server], place);
@@ -160,31 +161,31 @@ struct Statement {
 }
 
 impl Statement {
-    /// The next word, which must be a text.
-    fn next(&mut self, what: &str) -> Result<Word, Fault> {
-        let word = self.words.next().ok_or_else(|| Fault {
+    /// The next word, which must be there.
+    fn any(&mut self, what: &str) -> Result<Word, Fault> {
+        self.words.next().ok_or_else(|| Fault {
             line: self.end.0,
             column: self.end.1,
             message: format!("expected {what}, not the end of the line"),
-        })?;
+        })
+    }
+
+    /// The next word, which must be a text.
+    fn next(&mut self, what: &str) -> Result<Word, Fault> {
+        let word = self.any(what)?;
         if !word.quoted && is_no_text(&word.text) {
-            return Err(fault_at(
-                &word,
-                format!("expected {what}, not {:?}", word.text),
-            ));
+            return Err(unexpected(&word, what));
         }
         Ok(word)
     }
 
     fn keyword(&mut self, keyword: &str) -> Result<(), Fault> {
-        let word = self.next(&format!("`{keyword}`"))?;
+        let what = format!("`{keyword}`");
+        let word = self.any(&what)?;
         if word.text == keyword && !word.quoted {
             Ok(())
         } else {
-            Err(fault_at(
-                &word,
-                format!("expected `{keyword}`, not {:?}", word.text),
-            ))
+            Err(unexpected(&word, &what))
         }
     }
 
@@ -212,6 +213,10 @@ impl Statement {
     }
 }
 
+fn unexpected(word: &Word, what: &str) -> Fault {
+    fault_at(word, format!("expected {what}, not {:?}", word.text))
+}
+
 fn fault_at(word: &Word, message: String) -> Fault {
     Fault {
         line: word.line,
@@ -220,11 +225,36 @@ fn fault_at(word: &Word, message: String) -> Fault {
     }
 }
 
-/// Whether the grammar takes this for a number or a character that stands alone.
+/// Whether the grammar takes this for a number, a keyword, or a character that stands alone.
 fn is_no_text(text: &str) -> bool {
-    text.parse::<i64>().is_ok()
-        || matches!(
-            text,
-            "(" | ")" | "{" | "}" | "<" | ">" | "!" | "=" | "/" | ","
-        )
+    text.parse::<i64>().is_ok() || NO_TEXT.contains(&text)
 }
+
+/// What is no text unless it is quoted.
+const NO_TEXT: &[&str] = &[
+    "(",
+    ")",
+    "{",
+    "}",
+    "<",
+    ">",
+    "!",
+    "=",
+    "/",
+    ",",
+    "constraint",
+    "constraints",
+    "correction",
+    "from",
+    "listen",
+    "on",
+    "query",
+    "refid",
+    "rtable",
+    "sensor",
+    "server",
+    "servers",
+    "stratum",
+    "trusted",
+    "weight",
+];

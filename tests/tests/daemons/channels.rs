@@ -1,0 +1,195 @@
+//! What a daemon says it uses is granted while it says so.
+
+use std::{
+    fs,
+    net::{IpAddr, UdpSocket},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use anyhow::{Context, Result, ensure};
+use ntpguard_tests::{
+    config::ConfigFile,
+    daemons::{chrony::Chronyd, ntpd_rs::NtpdRs, ntpsec::Ntpd},
+    guard::Guard,
+    wait::eventually,
+};
+use serde_json::Value;
+
+use super::{HEARD, Network, SYNCHRONISED, wait_granted};
+
+/// Waits until a daemon has got a reply from `address` through the guard.
+fn wait_in_use(guard: &Guard, daemon: &str, address: IpAddr) -> Result<Value> {
+    eventually(HEARD, "the daemon's account", || {
+        let inventory = guard.json(&["sources", "--json"])?;
+        let used = inventory["in_use"].as_array().context("no list")?;
+        let found = used.iter().any(|used| {
+            used["daemon"] == daemon && used["address"] == address.to_string().as_str()
+        });
+        ensure!(found, "{inventory}");
+        Ok(inventory)
+    })
+}
+
+#[test]
+fn a_server_added_with_chronyc_is_admitted_until_it_is_deleted() -> Result<()> {
+    let network = Network::new()?;
+    let [added, _] = network.more;
+    let mut chronyd = Chronyd::start(&network.client.namespace, "", Some(network.dns.address()))?;
+    let guard = network.guard().ready()?;
+    let line = format!("{added} iburst minpoll 0 maxpoll 0");
+    let words: Vec<&str> = ["add", "server"]
+        .into_iter()
+        .chain(line.split(' '))
+        .collect();
+    chronyd.chronyc(&words)?;
+    wait_granted(&guard, added, Some(&["daemon"]))?;
+    chronyd.wait_synchronised(SYNCHRONISED)?;
+    let inventory = wait_in_use(&guard, "chronyd", added)?;
+    ensure!(inventory["in_use"][0]["named"] == false, "{inventory}");
+    chronyd.chronyc(&["delete", &added.to_string()])?;
+    wait_granted(&guard, added, None)
+}
+
+#[test]
+fn a_server_configured_with_ntpq_is_admitted_until_it_is_taken_back() -> Result<()> {
+    let network = Network::new()?;
+    let [added, _] = network.more;
+    let keys = tempfile::NamedTempFile::new()?;
+    fs::write(keys.path(), "1 MD5 secret\n")?;
+    let config = format!(
+        "keys {}\ntrustedkey 1\ncontrolkey 1\n",
+        keys.path().display()
+    );
+    let ntpd = Ntpd::start(
+        &network.client.namespace,
+        &config,
+        Some(network.dns.address()),
+    )?;
+    let guard = network.guard().ready()?;
+    let configure = |line: &str| {
+        let line = format!(":config {line}");
+        let keys = keys.path().to_string_lossy();
+        ntpd.ntpq(&["-a", "1", "-k", &keys, "-c", &line])
+    };
+    let said = configure(&format!("server {added} iburst minpoll 0 maxpoll 3"))?;
+    ensure!(said.contains("Config Succeeded"), "{said}");
+    wait_granted(&guard, added, Some(&["daemon"]))?;
+    eventually(SYNCHRONISED, "a reply through the guard", || {
+        let peers = ntpd.peers()?;
+        ensure!(peers.iter().any(|peer| peer.reach != 0), "{peers:?}");
+        Ok(())
+    })?;
+    wait_in_use(&guard, "ntpd", added)?;
+    configure(&format!("unpeer {added}"))?;
+    wait_granted(&guard, added, None)
+}
+
+#[test]
+fn what_ntpd_rs_observes_is_in_use_and_what_it_does_not_use_differs() -> Result<()> {
+    let network = Network::new()?;
+    let used = network.server.addresses();
+    let config = NtpdRs::servers(&used);
+    let _ntpd_rs = NtpdRs::start(
+        &network.client.namespace,
+        &config,
+        Some(network.dns.address()),
+    )?;
+    let guard = network.guard().ready()?;
+    for address in used {
+        wait_in_use(&guard, "ntpd-rs", address)?;
+        wait_granted(&guard, address, Some(&["config", "daemon"]))?;
+    }
+    let inventory = guard.json(&["sources", "--json"])?;
+    let its_own = |named: &&Value| {
+        named["place"]["file"]
+            .as_str()
+            .is_some_and(|file| file.ends_with("ntp.conf"))
+    };
+    let named = inventory["named"].as_array().into_iter().flatten();
+    let named: Vec<&Value> = named.filter(its_own).collect();
+    ensure!(named.len() == used.len(), "{inventory}");
+    ensure!(
+        named.iter().all(|named| named["in_use"] == true),
+        "{inventory}"
+    );
+    let text = guard.cli(&["sources"])?;
+    let text = String::from_utf8_lossy(&text.stdout);
+    let unused = format!("{} is named and not in use", used[0]);
+    ensure!(!text.contains(&unused) && text.contains("yes"), "{text}");
+    // What is wrong is told in sentences.
+    let tables = text.lines().filter(|line| !line.starts_with("problem"));
+    for line in tables {
+        ensure!(line.chars().count() <= 80, "{line}");
+    }
+    Ok(())
+}
+
+/// Answers every question with the question itself, which no daemon does.
+struct Echo {
+    stopped: Arc<AtomicBool>,
+}
+
+impl Echo {
+    fn start(network: &Network, port: u16) -> Result<Self> {
+        let socket = network
+            .client
+            .namespace
+            .enter(|| Ok(UdpSocket::bind(("127.0.0.1", port))?))?;
+        socket.set_read_timeout(Some(Duration::from_millis(100)))?;
+        let stopped = Arc::new(AtomicBool::new(false));
+        let stop = Arc::clone(&stopped);
+        std::thread::spawn(move || {
+            let mut bytes = [0; 1500];
+            while !stop.load(Ordering::Relaxed) {
+                if let Ok((length, from)) = socket.recv_from(&mut bytes) {
+                    drop(socket.send_to(&bytes[..length], from));
+                }
+            }
+        });
+        Ok(Self { stopped })
+    }
+}
+
+impl Drop for Echo {
+    fn drop(&mut self) {
+        self.stopped.store(true, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn a_daemon_that_answers_nonsense_costs_a_line() -> Result<()> {
+    let network = Network::new()?;
+    let [named, other] = network.server.addresses();
+    let _echoes = [Echo::start(&network, 123)?, Echo::start(&network, 323)?];
+    let ntp = ConfigFile::ntp(&format!("server {named}\n"))?;
+    let chrony = ConfigFile::chrony(&format!("server {other}\n"))?;
+    let guard = network.guard();
+    let guard = guard.source(ntp.path()).source(chrony.path()).ready()?;
+    let complaints = |daemon: &str| {
+        let log = guard.stderr();
+        log.matches(&format!("{daemon} was asked which sources it uses: "))
+            .count()
+    };
+    // Of more than one round.
+    eventually(HEARD, "two rounds", || {
+        guard.json(&["allowlist", "update", "--json"])?;
+        let heard = [complaints("ntpd"), complaints("chronyd")];
+        ensure!(heard == [1, 1], "{heard:?}: {}", guard.stderr());
+        Ok(())
+    })?;
+    guard.json(&["allowlist", "update", "--json"])?;
+    guard.json(&["allowlist", "update", "--json"])?;
+    for address in [named, other] {
+        wait_granted(&guard, address, Some(&["config"]))?;
+    }
+    ensure!(
+        complaints("ntpd") == 1 && complaints("chronyd") == 1,
+        "{}",
+        guard.stderr()
+    );
+    Ok(())
+}
