@@ -46,8 +46,7 @@ fn time_daemon(pid: u32) -> Option<TimeDaemon> {
     let process = PathBuf::from(format!("/proc/{pid}"));
     let exe = process.join("exe");
     let program = program(&fs::read_link(&exe).ok()?)?;
-    let is_genuine = is_of_the_system(&fs::metadata(&exe).ok()?)
-        && uid(&fs::read_to_string(process.join("status")).ok()?)? < FIRST_HUMAN
+    let is_genuine = is_of_the_system(&process)
         && ["pid", "user", "net"]
             .iter()
             .all(|kind| shares_namespace(&process, kind));
@@ -67,8 +66,14 @@ fn program(exe: &Path) -> Option<String> {
     PROGRAMS.contains(&name).then(|| name.to_owned())
 }
 
-fn is_of_the_system(file: &Metadata) -> bool {
-    file.uid() == 0 && file.mode() & OTHERS_WRITE == 0
+/// Whether a process, by its directory in /proc, is a program of root's that runs for root or a
+/// system account: nobody else chose what it does.
+pub(crate) fn is_of_the_system(process: &Path) -> bool {
+    let program = fs::metadata(process.join("exe"));
+    let status = fs::read_to_string(process.join("status"));
+    let of_root = |file: Metadata| file.uid() == 0 && file.mode() & OTHERS_WRITE == 0;
+    program.is_ok_and(of_root)
+        && status.is_ok_and(|status| uid(&status).is_some_and(|uid| uid < FIRST_HUMAN))
 }
 
 /// The effective uid in the text of a `/proc/PID/status`.

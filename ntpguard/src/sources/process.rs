@@ -6,6 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::senders::process::is_of_the_system;
+
 /// A time daemon's program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Program {
@@ -264,18 +266,21 @@ fn base(path: &str) -> &str {
 }
 
 /// The time daemons that run in this process's network namespace, as `proc` shows them. The packets
-/// of others pass other interfaces.
+/// of others pass other interfaces. One that people may have started, or a container of theirs, says
+/// nothing: its command line is their word.
 pub(super) fn running(proc: &Path) -> Vec<Process> {
-    let network = |process: &Path| fs::read_link(process.join("ns/net")).ok();
-    let ours = network(&proc.join("self"));
+    let namespaces = |process: &Path| {
+        ["net", "user"].map(|kind| fs::read_link(process.join("ns").join(kind)).ok())
+    };
+    let ours = namespaces(&proc.join("self"));
     let Ok(entries) = fs::read_dir(proc) else {
         return Vec::new();
     };
     let mut found: Vec<Process> = entries
         .flatten()
         .map(|entry| entry.path())
-        .filter_map(|path| Some((Process::read(&path)?, network(&path))))
-        .filter(|(_, network)| *network == ours)
+        .filter_map(|path| Some((Process::read(&path)?, path)))
+        .filter(|(_, path)| namespaces(path) == ours && is_of_the_system(path))
         .map(|(process, _)| process)
         .collect();
     found.sort_by_key(|process| process.pid);

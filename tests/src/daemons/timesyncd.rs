@@ -12,7 +12,7 @@ use crate::{namespace::Namespace, process::Process, wait::eventually};
 const PLACES: &str = r#"mount -t tmpfs tmpfs /var/lib && mount -t tmpfs tmpfs /run \
     && chmod 755 /run && mkdir -p -m 755 /run/systemd /run/systemd/timesyncd.conf.d \
     && install -m 644 "$0/ntp.conf" /run/systemd/timesyncd.conf.d/test.conf \
-    && exec setpriv --reuid 65534 --regid 65534 --clear-groups -- "$@""#;
+    && exec setpriv --reuid 999 --regid 999 --clear-groups -- "$@""#;
 
 /// A running systemd-timesyncd. It asks one server at a time, every 16 s at most.
 #[derive(Debug)]

@@ -1,6 +1,6 @@
 //! Hosts as distributions set them up.
 
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{chown, symlink};
 
 use super::{super::testing::Tree, *};
 
@@ -22,7 +22,11 @@ fn run(tree: &Tree, pid: u32, program: &str, arguments: &[&str]) {
     let root = tree.path("").display().to_string();
     let line = arguments.join("\0").replace("{}/", &root) + "\0";
     fs::write(directory.join("cmdline"), line).expect("written");
-    symlink(program, directory.join("exe")).expect("a link");
+    fs::write(directory.join("status"), "Uid:\t0\t102\t102\t102\n").expect("written");
+    let file = tree.path(program.trim_start_matches('/'));
+    fs::create_dir_all(file.parent().expect("a directory")).expect("made");
+    fs::write(&file, "").expect("written");
+    symlink(file, directory.join("exe")).expect("a link");
     symlink(tree.path("srv"), directory.join("cwd")).expect("a link");
 }
 
@@ -167,6 +171,22 @@ fn a_daemon_that_sees_other_files_is_configured_by_those() {
             "proc/10/root/etc/chrony/chrony.conf:2:8 a.example server",
         ]
     );
+}
+
+#[test]
+fn what_people_run_is_not_listened_to() {
+    let tree = Tree::new(&[]);
+    for pid in [10, 11] {
+        run(&tree, pid, "/usr/sbin/ntpd", &["ntpd", "a.example"]);
+    }
+    run(&tree, 12, "/home/me/ntpd", &["ntpd", "a.example"]);
+    fs::write(
+        tree.path("proc/10/status"),
+        "Uid:\t1000\t1000\t1000\t1000\n",
+    )
+    .expect("written");
+    chown(tree.path("home/me/ntpd"), Some(1000), None).expect("another's");
+    assert_eq!(found(&tree), ["command-line:proc/11/cmdline"]);
 }
 
 #[test]
