@@ -21,6 +21,7 @@ use tempfile::TempDir;
 use crate::{
     bpffs::PinDir,
     bpftool,
+    bus::Bus,
     namespace::Namespace,
     process::{self, COMMAND_LIMIT, Process},
 };
@@ -69,6 +70,7 @@ pub struct Builder {
     namespace: Namespace,
     home: Option<Arc<Home>>,
     arguments: Vec<OsString>,
+    environment: Option<(&'static str, String)>,
 }
 
 impl Builder {
@@ -102,6 +104,13 @@ impl Builder {
         self.args(["--track", "off"])
     }
 
+    /// Speaks with `bus` in the place of the system's.
+    #[must_use]
+    pub fn bus(mut self, bus: &Bus) -> Self {
+        self.environment = Some(bus.variable());
+        self
+    }
+
     /// Any other arguments.
     #[must_use]
     pub fn args(mut self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
@@ -131,7 +140,10 @@ impl Builder {
             None => Home::new()?,
         };
         let mut command = guard_command(&self.namespace, &home)?;
-        command.arg("run").args(&self.arguments);
+        command
+            .arg("run")
+            .args(&self.arguments)
+            .envs(self.environment);
         let process = Process::spawn(command)?;
         Ok(Guard {
             process,
@@ -168,6 +180,7 @@ impl Guard {
             namespace: namespace.clone(),
             home: None,
             arguments: Vec::new(),
+            environment: None,
         }
     }
 
@@ -411,7 +424,11 @@ fn guard_command(namespace: &Namespace, home: &Home) -> Result<Command> {
 }
 
 /// The product's program: `NTPGUARD_BIN`, or what the build of these tests left beside them.
-fn program() -> Result<PathBuf> {
+///
+/// # Errors
+///
+/// When it is missing.
+pub fn program() -> Result<PathBuf> {
     let program = env::var_os("NTPGUARD_BIN").map_or_else(built, |path| Ok(path.into()))?;
     ensure!(
         program.is_file(),

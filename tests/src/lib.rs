@@ -42,6 +42,7 @@
 
 pub mod bpffs;
 pub mod bpftool;
+pub mod bus;
 pub mod cgroup;
 pub mod config;
 pub mod container;

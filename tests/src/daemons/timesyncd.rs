@@ -5,7 +5,7 @@ use std::{env::consts::ARCH, net::IpAddr, path::PathBuf, time::Duration};
 use anyhow::{Result, ensure};
 
 use super::{Setup, WITH_NAMES, binary, clock, directory};
-use crate::{namespace::Namespace, process::Process, wait::eventually};
+use crate::{bus::Bus, namespace::Namespace, process::Process, wait::eventually};
 
 /// Its configuration as a drop-in, and directories that a package would make. As root it would
 /// insist on the right to set the clock.
@@ -37,6 +37,19 @@ impl Timesyncd {
     ///
     /// As for [`Self::start`].
     pub fn start_in(namespace: &Namespace, setup: Setup) -> Result<Self> {
+        Self::spawn(namespace, setup, None)
+    }
+
+    /// As [`Self::start_in`], with `bus` in the place of the system's.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::start`].
+    pub fn start_on(namespace: &Namespace, setup: Setup, bus: &Bus) -> Result<Self> {
+        Self::spawn(namespace, setup, Some(bus))
+    }
+
+    fn spawn(namespace: &Namespace, setup: Setup, bus: Option<&Bus>) -> Result<Self> {
         let daemon = binary("systemd-timesyncd/lib/systemd/systemd-timesyncd")?;
         let before = format!("{WITH_NAMES} && {PLACES}");
         let mut command = setup.confine_after(&before, namespace, &daemon);
@@ -45,7 +58,8 @@ impl Timesyncd {
             .join(format!("{ARCH}-linux-gnu/systemd"));
         command
             .env("LD_LIBRARY_PATH", libraries)
-            .env("SYSTEMD_LOG_LEVEL", "debug");
+            .env("SYSTEMD_LOG_LEVEL", "debug")
+            .envs(bus.map(Bus::variable));
         let process = clock::spawn_without(command)?;
         Ok(Self { process, setup })
     }

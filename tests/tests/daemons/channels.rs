@@ -12,9 +12,14 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use ntpguard_tests::{
+    bus::Bus,
     config::ConfigFile,
-    daemons::{chrony::Chronyd, ntpd_rs::NtpdRs, ntpsec::Ntpd},
-    guard::Guard,
+    daemons::{
+        Setup, chrony::Chronyd, ntpd_rs::NtpdRs, ntpsec::Ntpd, openntpd::OpenNtpd,
+        timesyncd::Timesyncd,
+    },
+    guard::{self, Guard},
+    process,
     wait::eventually,
 };
 use serde_json::Value;
@@ -126,6 +131,67 @@ fn what_ntpd_rs_observes_is_in_use_and_what_it_does_not_use_differs() -> Result<
         ensure!(line.chars().count() <= 80, "{line}");
     }
     Ok(())
+}
+
+/// Its control socket is where no other process of the test sees it, and so is the command.
+#[test]
+fn what_ntpctl_tells_is_in_use() -> Result<()> {
+    let network = Network::new()?;
+    let config = "servers time.test\n";
+    let namespace = &network.client.namespace;
+    let openntpd = OpenNtpd::start(namespace, config, Some(network.dns.address()))?;
+    eventually(SYNCHRONISED, "OpenNTPD's peers", || {
+        let mut command = openntpd.command_inside(&guard::program()?)?;
+        command
+            .args(["sources", "--json"])
+            .args(["--state-dir", "/nonexistent"]);
+        let inventory: Value = serde_json::from_str(&process::run(command)?)?;
+        let used: Vec<&str> = inventory["in_use"]
+            .as_array()
+            .context("no list")?
+            .iter()
+            .filter(|used| used["daemon"] == "OpenNTPD" && used["name"] == "time.test")
+            .filter_map(|used| used["address"].as_str())
+            .collect();
+        let servers = network.server.addresses();
+        let is_used = |address: &IpAddr| used.contains(&address.to_string().as_str());
+        ensure!(servers.iter().all(is_used), "{inventory}");
+        Ok(())
+    })
+}
+
+/// Only D-Bus tells of the servers that are built in, as of any that no file names.
+#[test]
+fn what_timesyncd_tells_on_dbus_is_admitted() -> Result<()> {
+    let network = Network::new()?;
+    let bus = Bus::start()?;
+    // What no file that the guard reads says: the servers of `timedatectl ntp-servers`.
+    let setup = Setup::new("[Time]\nNTP=\nFallbackNTP=\n", Some(network.dns.address()))?;
+    let timesyncd = Timesyncd::start_on(&network.client.namespace, setup, &bus)?;
+    let guard = network.guard().bus(&bus).ready()?;
+    eventually(HEARD, "timesyncd on the bus", || {
+        bus.call(&[
+            "--dest=org.freedesktop.timesync1",
+            "/org/freedesktop/timesync1",
+            "org.freedesktop.timesync1.Manager.SetRuntimeNTPServers",
+            "array:string:time.test",
+        ])
+    })?;
+    eventually(SYNCHRONISED, "the time for timesyncd", || {
+        let log = timesyncd.log();
+        ensure!(log.contains("Contacted time server"), "{log}");
+        Ok(())
+    })?;
+    eventually(HEARD, "timesyncd's server", || {
+        let inventory = guard.json(&["sources", "--json"])?;
+        let used = inventory["in_use"].as_array().context("no list")?;
+        ensure!(
+            used.iter()
+                .any(|used| used["name"] == "time.test" && used["selected"] == true),
+            "{inventory}"
+        );
+        Ok(())
+    })
 }
 
 /// Answers every question with the question itself, which no daemon does.

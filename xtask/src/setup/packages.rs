@@ -7,8 +7,10 @@ use super::{Plan, Step};
 use crate::{apt, command, workspace::Workspace};
 
 /// A package of Debian and the program in it that the tests run, if it is one they can see.
-const PACKAGES: [(&str, Option<&str>); 10] = [
+const PACKAGES: [(&str, Option<&str>); 12] = [
     ("bpftool", Some("bpftool")),
+    ("dbus-bin", Some("dbus-send")),
+    ("dbus-daemon", Some("dbus-daemon")),
     ("debian-archive-keyring", None),
     ("dnsmasq-base", Some("dnsmasq")),
     ("ethtool", Some("ethtool")),
