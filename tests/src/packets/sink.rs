@@ -24,7 +24,8 @@ pub(super) const ROOM: usize = 64 << 20;
 /// How often the thread looks whether it shall end.
 const TICK: Duration = Duration::from_millis(50);
 
-/// A socket on every address of a namespace, that counts the datagrams it gets by their source.
+/// A socket on every address of a namespace, that counts the datagrams it gets from others by their
+/// source.
 /// It ends on drop.
 #[derive(Debug)]
 pub struct Sink {
@@ -151,6 +152,10 @@ fn count(socket: &UdpSocket, counts: &Mutex<HashMap<IpAddr, u64>>, ending: &Atom
     while !ending.load(Ordering::Relaxed) {
         if let Ok((_, from)) = socket.recv_from(&mut buffer) {
             let source = from.ip().to_canonical();
+            // A guard asks the ntpd of its host at this port. That crosses no interface.
+            if source.is_loopback() {
+                continue;
+            }
             *counts
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
