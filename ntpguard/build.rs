@@ -56,5 +56,8 @@ fn main() -> Result<()> {
         }],
         Toolchain::Custom(&toolchain),
     )
-    .context("the eBPF object did not build; `cargo xtask setup` mends a toolchain that changed")
+    .context("the eBPF object did not build; `cargo xtask setup` mends a toolchain that changed")?;
+    // Build scripts of dependents get this as DEP_NTPGUARD_EBPF_OBJECTS.
+    println!("cargo::metadata=objects={}", env::var("OUT_DIR")?);
+    Ok(())
 }

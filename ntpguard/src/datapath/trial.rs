@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use aya::programs::{TestRun, TestRunOptions, TestRunResult};
+use aya::programs::{TestRun, TestRunOptions, TestRunResult, Xdp};
 use ntpguard_common::{
     requests::Request,
     tables::{Info, names},
@@ -74,10 +74,15 @@ impl Trial {
         &mut self.tables
     }
 
+    /// The program itself, for whoever measures it.
+    pub fn program(&mut self) -> Result<&Xdp, Error> {
+        self.programs.get(self.kind).map(|program| &*program)
+    }
+
     /// Runs the program `repeat` times on `frame`, which starts as the settings' link type says.
     /// The kernel takes frames of 14 bytes and more, whatever the link type.
     pub fn run(&mut self, frame: &[u8], repeat: u32) -> Result<TrialResult, Error> {
-        test(self.programs.get(self.kind)?, frame, repeat)
+        test(self.program()?, frame, repeat)
     }
 
     /// Runs the program for what leaves `repeat` times on `frame`. Its sender is this process.

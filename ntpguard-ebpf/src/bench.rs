@@ -1,0 +1,122 @@
+//! What the guard is measured with and against: programs that judge nothing, one that sends, and
+//! one that hands each packet on from another source. No part of the guard itself.
+
+#![no_std]
+#![no_main]
+
+use aya_ebpf::{
+    Global,
+    bindings::xdp_action::{XDP_ABORTED, XDP_DROP, XDP_PASS, XDP_TX},
+    btf_maps::ProgramArray,
+    helpers::bpf_get_prandom_u32,
+    macros::{btf_map, xdp},
+    programs::XdpContext,
+};
+
+/// How many sources there are; 0 leaves the frame's own.
+#[unsafe(no_mangle)]
+static SOURCES: Global<u32> = Global::new(0);
+
+/// Where the last 32 bits of the source address are, in bytes from the start of the frame.
+#[unsafe(no_mangle)]
+static ADDRESS_AT: Global<u32> = Global::new(0);
+
+/// Where the checksum over them is: IPv4's own, or UDP's over IPv6.
+#[unsafe(no_mangle)]
+static CHECKSUM_AT: Global<u32> = Global::new(0);
+
+/// Those 32 bits of the first source, in host order; the others follow it.
+#[unsafe(no_mangle)]
+static FIRST_SOURCE: Global<u32> = Global::new(0);
+
+/// The program under test, in slot 0.
+#[btf_map]
+static NEXT: ProgramArray<1> = ProgramArray::new();
+
+/// The floor: what a packet costs without any work.
+#[xdp(frags)]
+fn pass(_context: XdpContext) -> u32 {
+    XDP_PASS
+}
+
+/// The ceiling: no filter can take more.
+#[xdp(frags)]
+fn refuse(_context: XdpContext) -> u32 {
+    XDP_DROP
+}
+
+/// Sends the frame out of the interface it is said to have come from, each from another source.
+#[xdp]
+fn transmit(context: XdpContext) -> u32 {
+    match change_source(&context) {
+        Some(()) => XDP_TX,
+        None => XDP_ABORTED,
+    }
+}
+
+/// Hands the frame to the program under test, each from another source.
+#[xdp(frags)]
+fn scatter(context: XdpContext) -> u32 {
+    if change_source(&context).is_some() {
+        // SAFETY: nothing here is left to be dropped.
+        unsafe { NEXT.tail_call(&context, 0) };
+    }
+    XDP_ABORTED
+}
+
+/// Gives the frame one of the sources at random and mends the checksum, as the frame may carry any
+/// of them from its last round.
+#[inline(always)]
+fn change_source(context: &XdpContext) -> Option<()> {
+    let sources = SOURCES.load();
+    if sources == 0 {
+        return Some(());
+    }
+    let address = bytes_at(context, ADDRESS_AT.load())?;
+    let checksum = bytes_at(context, CHECKSUM_AT.load())?;
+    // SAFETY: the helper takes nothing.
+    let random = u64::from(unsafe { bpf_get_prandom_u32() });
+    let number = (random * u64::from(sources) >> 32) as u32;
+    let new = FIRST_SOURCE.load().wrapping_add(number).to_be_bytes();
+    // SAFETY: both lie within the frame, as checked, and a byte array needs no alignment.
+    unsafe {
+        let sum = mended(*checksum.cast(), *address, new);
+        *checksum.cast() = sum;
+        *address = new;
+    }
+    Some(())
+}
+
+/// Four bytes of the frame. Of a checksum only the first two are used; its header goes on.
+#[inline(always)]
+fn bytes_at(context: &XdpContext, at: u32) -> Option<*mut [u8; 4]> {
+    let start = context.data() + at as usize;
+    if start + 4 > context.data_end() {
+        return None;
+    }
+    Some(start as *mut [u8; 4])
+}
+
+/// RFC 1624, equation 3: HC' = ~(~HC + ~m + m').
+#[inline(always)]
+fn mended(checksum: [u8; 2], old: [u8; 4], new: [u8; 4]) -> [u8; 2] {
+    let mut sum = u32::from(!u16::from_be_bytes(checksum));
+    for at in [0, 2] {
+        sum += u32::from(!u16::from_be_bytes([old[at], old[at + 1]]));
+        sum += u32::from(u16::from_be_bytes([new[at], new[at + 1]]));
+    }
+    sum = (sum & 0xffff) + (sum >> 16);
+    sum = (sum & 0xffff) + (sum >> 16);
+    (!(sum as u16)).to_be_bytes()
+}
+
+#[cfg(not(test))]
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo) -> ! {
+    loop {}
+}
+
+/// As the guard's own.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "license")]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
