@@ -70,6 +70,19 @@ pub fn map_show(path: &Path) -> Result<Value> {
     ])
 }
 
+/// Every map of the machine.
+///
+/// # Errors
+///
+/// When bpftool fails.
+pub fn maps() -> Result<Vec<Value>> {
+    // As for links.
+    let maps = eventually(LIST_LIMIT, "a list of maps", || {
+        bpftool(["map", "list"].map(OsStr::new))
+    })?;
+    Ok(serde_json::from_value(maps)?)
+}
+
 /// What bpftool shows of the program pinned at `path`.
 ///
 /// # Errors

@@ -1,6 +1,7 @@
 //! Chores of the workspace: `cargo xtask setup`, `run`, `test` and `vm`.
 
 mod apt;
+mod bench;
 mod command;
 mod ldd;
 mod run;
@@ -29,6 +30,7 @@ enum Chore {
     Setup(setup::Options),
     Run(run::Options),
     Test(test::Options),
+    Bench(bench::Options),
     Vm(vm::Options),
 }
 
@@ -49,6 +51,7 @@ fn execute(chore: &Chore) -> Result<()> {
         Chore::Setup(options) => setup::execute(&workspace, options),
         Chore::Run(options) => run::execute(&workspace, options),
         Chore::Test(options) => test::execute(&workspace, options),
+        Chore::Bench(options) => bench::execute(&workspace, options),
         Chore::Vm(options) => vm::execute(&workspace, options),
     }
 }

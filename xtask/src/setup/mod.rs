@@ -36,6 +36,8 @@ pub(crate) enum Purpose {
     Run,
     /// To test it as well.
     Test,
+    /// To measure it beside others.
+    Bench,
 }
 
 /// Something that is to be done.
@@ -64,13 +66,18 @@ trait Step {
 fn steps(purpose: Purpose) -> Vec<Box<dyn Step>> {
     let mut steps: Vec<Box<dyn Step>> =
         vec![Box::new(toolchain::CoreSources), Box::new(linker::Linker)];
-    if purpose == Purpose::Test {
+    if purpose == Purpose::Run {
+        return steps;
+    }
+    steps.push(Box::new(packages::Packages(packages::TESTS)));
+    steps.push(Box::new(daemons::Daemons));
+    steps.push(Box::new(bpffs::Bpffs));
+    if purpose == Purpose::Bench {
+        steps.push(Box::new(packages::Packages(packages::PEERS)));
+    } else {
         steps.push(Box::new(components::Components));
-        steps.push(Box::new(packages::Packages));
-        steps.push(Box::new(daemons::Daemons));
         steps.push(Box::new(ntpd_rs::NtpdRs));
         steps.push(Box::new(kernels::Kernels));
-        steps.push(Box::new(bpffs::Bpffs));
     }
     steps
 }

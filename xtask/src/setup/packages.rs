@@ -1,13 +1,17 @@
-//! Programs of the system that the tests use: to look at the kernel, to build networks, to serve
-//! names, to boot other kernels. The guard itself needs none of them.
+//! Programs of the system that tests and measurements use: to look at the kernel, to build
+//! networks, to serve names, to boot other kernels, to compare with. The guard itself needs none
+//! of them.
 
 use anyhow::{Result, bail};
 
 use super::{Plan, Step};
 use crate::{apt, command, workspace::Workspace};
 
-/// A package of Debian and the program in it that the tests run, if it is one they can see.
-const PACKAGES: [(&str, Option<&str>); 12] = [
+/// A package of Debian and the program in it that is run, if it is one that can be seen.
+type Package = (&'static str, Option<&'static str>);
+
+/// What the tests use.
+pub(super) const TESTS: &[Package] = &[
     ("bpftool", Some("bpftool")),
     ("dbus-bin", Some("dbus-send")),
     ("dbus-daemon", Some("dbus-daemon")),
@@ -22,15 +26,21 @@ const PACKAGES: [(&str, Option<&str>); 12] = [
     ("qemu-system-x86", Some("qemu-system-x86_64")),
 ];
 
-/// The packages.
-pub(super) struct Packages;
+/// What the guard is measured against besides.
+pub(super) const PEERS: &[Package] = &[
+    ("iptables", Some("iptables")),
+    ("xdp-tools", Some("xdp-filter")),
+];
+
+/// Some packages.
+pub(super) struct Packages(pub(super) &'static [Package]);
 
 impl Step for Packages {
     fn plan(&self, _: &Workspace) -> Result<Option<Plan>> {
         if !apt::exists() {
-            return by_hand();
+            return by_hand(self.0);
         }
-        let missing = apt::missing(&names())?;
+        let missing = apt::missing(&names(self.0))?;
         let plan = || Plan {
             what: format!("install {}", missing.join(" ")),
             cost: "up to 150 MB with what they need",
@@ -40,17 +50,17 @@ impl Step for Packages {
 
     fn act(&self, _: &Workspace) -> Result<()> {
         apt::update()?;
-        apt::install(&apt::missing(&names())?)
+        apt::install(&apt::missing(&names(self.0))?)
     }
 }
 
-fn names() -> Vec<&'static str> {
-    PACKAGES.iter().map(|(package, _)| *package).collect()
+fn names(packages: &[Package]) -> Vec<&'static str> {
+    packages.iter().map(|(package, _)| *package).collect()
 }
 
 /// Another package manager's names are not known here; the programs' names are the same everywhere.
-fn by_hand() -> Result<Option<Plan>> {
-    let programs = PACKAGES.iter().filter_map(|(_, program)| *program);
+fn by_hand(packages: &[Package]) -> Result<Option<Plan>> {
+    let programs = packages.iter().filter_map(|(_, program)| *program);
     let missing: Vec<_> = programs
         .filter(|program| command::find(program).is_none())
         .collect();
@@ -69,10 +79,10 @@ mod tests {
 
     #[test]
     fn no_package_is_named_twice_and_none_is_a_time_daemon() {
-        let mut names = names();
+        let mut names = [names(TESTS), names(PEERS)].concat();
         names.sort_unstable();
         names.dedup();
-        assert_eq!(names.len(), PACKAGES.len());
+        assert_eq!(names.len(), TESTS.len() + PEERS.len());
         // Installed, they would start and set the clock.
         assert!(
             names

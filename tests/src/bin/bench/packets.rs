@@ -1,0 +1,215 @@
+//! The packets whose way through a program is measured.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use anyhow::{Context as _, Result};
+use etherparse::PacketBuilder;
+use ntpguard_common::ntp;
+use ntpguard_tests::packets::{
+    frame::{self, Ethernet},
+    ntp::{Message, monlist_request},
+};
+
+/// The address whose replies are admitted.
+pub(crate) const LISTED_V4: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
+/// The same over IPv6.
+pub(crate) const LISTED_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
+
+const STRANGER_V4: Ipv4Addr = Ipv4Addr::new(100, 64, 0, 1);
+const STRANGER_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0x64, 0, 0, 0, 0, 1);
+const US_V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 254);
+const US_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xfe, 0, 0, 0, 0, 1);
+
+const OUR_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
+const THEIR_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
+const OTHER_PORT: u16 = 40_000;
+const HOPS: u8 = 64;
+
+const VLAN: (u16, u16) = (0x8100, 7);
+const DESTINATION_OPTIONS: u8 = 60;
+/// The most that the walk steps over.
+const LONGEST_CHAIN: usize = 6;
+/// Offset of the payload length and of the next header in an IPv6 header, and the header's length.
+const V6_PAYLOAD_LEN: usize = 4;
+const V6_NEXT: usize = 6;
+const V6_LEN: usize = 40;
+
+/// XDP's answer that ends a packet.
+pub(crate) const XDP_DROP: u32 = 1;
+/// XDP's answer that lets a packet go on.
+pub(crate) const XDP_PASS: u32 = 2;
+
+/// One of them.
+pub(crate) struct Case {
+    /// What it is.
+    pub(crate) name: &'static str,
+    /// Its bytes, from the Ethernet header on.
+    pub(crate) frame: Vec<u8>,
+    /// What the guard must do with it.
+    pub(crate) action: u32,
+    /// The most nanoseconds above the floor that are to be spent on it, where the design says.
+    pub(crate) aim: Option<f64>,
+}
+
+/// All of them. What is not NTP comes from a listed address, so that filters which know no ports
+/// pass it too.
+pub(crate) fn cases() -> Result<Vec<Case>> {
+    let pass = |name, frame, aim| Case {
+        name,
+        frame,
+        action: XDP_PASS,
+        aim: Some(aim),
+    };
+    let drop = |name, frame, aim| Case {
+        name,
+        frame,
+        action: XDP_DROP,
+        aim,
+    };
+    Ok(vec![
+        pass("ARP", arp(), 5.0),
+        pass("TCP over IPv4", tcp(LISTED_V4.into(), &[])?, 3.0),
+        pass("TCP over IPv4, VLAN", tcp(LISTED_V4.into(), &[VLAN])?, 5.0),
+        pass("TCP over IPv6", tcp(LISTED_V6.into(), &[])?, 5.0),
+        pass("ICMPv6", echo_v6()?, 5.0),
+        pass(
+            "UDP over IPv4, other port",
+            other_port(LISTED_V4.into())?,
+            5.0,
+        ),
+        pass(
+            "UDP over IPv6, other port",
+            other_port(LISTED_V6.into())?,
+            5.0,
+        ),
+        drop("mode 7 over IPv4", monlist()?, None),
+        drop(
+            "unlisted over IPv4",
+            reply(STRANGER_V4.into(), &[])?,
+            Some(25.0),
+        ),
+        drop(
+            "unlisted over IPv4, VLAN",
+            reply(STRANGER_V4.into(), &[VLAN])?,
+            Some(25.0),
+        ),
+        drop(
+            "unlisted over IPv6",
+            reply(STRANGER_V6.into(), &[])?,
+            Some(25.0),
+        ),
+        drop("unlisted, 6 extension headers", chained()?, None),
+        Case {
+            aim: None,
+            ..pass("listed reply over IPv4", reply(LISTED_V4.into(), &[])?, 0.0)
+        },
+        Case {
+            aim: None,
+            ..pass("listed reply over IPv6", reply(LISTED_V6.into(), &[])?, 0.0)
+        },
+    ])
+}
+
+/// The listed addresses of this number, from 0 on, one of each family.
+pub(crate) fn listed(number: u32) -> [IpAddr; 2] {
+    [
+        Ipv4Addr::from_bits(LISTED_V4.to_bits() + number).into(),
+        Ipv6Addr::from_bits(LISTED_V6.to_bits() + u128::from(number)).into(),
+    ]
+}
+
+/// A server's reply, from any address.
+pub(crate) fn reply(from: IpAddr, tags: &[(u16, u16)]) -> Result<Vec<u8>> {
+    let from = SocketAddr::new(from, ntp::PORT);
+    udp(from, OTHER_PORT, &Message::new(4, 4).to_vec(), tags)
+}
+
+fn monlist() -> Result<Vec<u8>> {
+    let from = SocketAddr::new(LISTED_V4.into(), OTHER_PORT);
+    udp(from, ntp::PORT, &monlist_request(), &[])
+}
+
+fn other_port(from: IpAddr) -> Result<Vec<u8>> {
+    let from = SocketAddr::new(from, OTHER_PORT);
+    udp(from, OTHER_PORT, &[0; 48], &[])
+}
+
+fn udp(from: SocketAddr, port: u16, payload: &[u8], tags: &[(u16, u16)]) -> Result<Vec<u8>> {
+    let to = SocketAddr::new(us(from.ip()), port);
+    Ok(wrap(&frame::udp(from, to, payload)?, tags))
+}
+
+fn us(from: IpAddr) -> IpAddr {
+    if from.is_ipv4() {
+        US_V4.into()
+    } else {
+        US_V6.into()
+    }
+}
+
+fn wrap(packet: &[u8], tags: &[(u16, u16)]) -> Vec<u8> {
+    Ethernet {
+        from: THEIR_MAC,
+        to: OUR_MAC,
+        tags,
+    }
+    .wrap(packet)
+}
+
+/// A segment of a connection, as most traffic is.
+fn tcp(from: IpAddr, tags: &[(u16, u16)]) -> Result<Vec<u8>> {
+    let ip = match from {
+        IpAddr::V4(from) => PacketBuilder::ipv4(from.octets(), US_V4.octets(), HOPS),
+        IpAddr::V6(from) => PacketBuilder::ipv6(from.octets(), US_V6.octets(), HOPS),
+    };
+    let mut packet = Vec::new();
+    ip.tcp(443, OTHER_PORT, 1, 0xffff)
+        .ack(1)
+        .write(&mut packet, &[0; 100])?;
+    Ok(wrap(&packet, tags))
+}
+
+fn echo_v6() -> Result<Vec<u8>> {
+    let mut packet = Vec::new();
+    PacketBuilder::ipv6(LISTED_V6.octets(), US_V6.octets(), HOPS)
+        .icmpv6_echo_request(1, 1)
+        .write(&mut packet, &[0; 56])?;
+    Ok(wrap(&packet, &[]))
+}
+
+/// Who has our address? (RFC 826), padded to the shortest frame.
+fn arp() -> Vec<u8> {
+    let mut frame = [&OUR_MAC[..], &THEIR_MAC, &[8, 6, 0, 1, 8, 0, 6, 4, 0, 1]].concat();
+    frame.extend(
+        [
+            &THEIR_MAC[..],
+            &LISTED_V4.octets(),
+            &[0; 6],
+            &US_V4.octets(),
+        ]
+        .concat(),
+    );
+    frame.resize(60, 0);
+    frame
+}
+
+/// An unlisted reply behind the longest chain of extension headers that is walked.
+fn chained() -> Result<Vec<u8>> {
+    let (from, to) = (
+        SocketAddr::new(STRANGER_V6.into(), ntp::PORT),
+        SocketAddr::new(US_V6.into(), OTHER_PORT),
+    );
+    let mut packet = frame::udp(from, to, &Message::new(4, 4).to_vec())?;
+    let mut rest = packet.split_off(V6_LEN);
+    let mut next = packet[V6_NEXT];
+    for _ in 0..LONGEST_CHAIN {
+        // Eight bytes, of which the last six are one padding option (RFC 8200 section 4.2).
+        rest = [&[next, 0, 1, 4, 0, 0, 0, 0], rest.as_slice()].concat();
+        next = DESTINATION_OPTIONS;
+    }
+    packet[V6_NEXT] = next;
+    let len = u16::try_from(rest.len()).context("too long a chain")?;
+    packet[V6_PAYLOAD_LEN..][..2].copy_from_slice(&len.to_be_bytes());
+    packet.extend(rest);
+    Ok(wrap(&packet, &[]))
+}

@@ -1,0 +1,152 @@
+//! The programs of the kernel half's `bench.rs`.
+
+use std::{net::IpAddr, time::Duration};
+
+use anyhow::{Context as _, Result};
+use aya::{
+    Ebpf, EbpfLoader,
+    maps::ProgramArray,
+    programs::{TestRun as _, TestRunAttrs, TestRunOptions, Xdp},
+};
+// aya takes this and does not export it.
+use aya_obj::programs::XdpAttachType;
+
+static OBJECT: &[u8] =
+    aya::include_bytes_aligned!(concat!(env!("NTPGUARD_OBJECTS"), "/ntpguard-bench-bpf"));
+
+/// Where the sources of IPv4 and IPv6 frames end, and the checksums over them begin, behind an
+/// Ethernet header; IPv6 has one in UDP only.
+const V4_AT: (u32, u32) = (14 + 12, 14 + 10);
+const V6_AT: (u32, u32) = (14 + 8 + 12, 14 + 40 + 6);
+
+/// Frames handed on at once: what a driver's NAPI poll takes.
+const BATCH: u32 = 64;
+
+/// Sources that take turns at random: `count` addresses from `first` on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sources {
+    pub(crate) first: IpAddr,
+    pub(crate) count: u32,
+}
+
+/// A program of the object, and the object it lives in.
+pub(crate) struct Program {
+    object: Ebpf,
+    name: &'static str,
+}
+
+impl Program {
+    /// One that passes every packet.
+    pub(crate) fn pass() -> Result<Self> {
+        Self::load("pass", None)
+    }
+
+    /// One that drops every packet.
+    pub(crate) fn refuse() -> Result<Self> {
+        Self::load("refuse", None)
+    }
+
+    /// One that hands each packet to `next`, from one of the sources.
+    pub(crate) fn scatter(sources: Sources, next: &Xdp) -> Result<Self> {
+        let mut program = Self::load("scatter", Some(sources))?;
+        let map = program.object.map_mut("NEXT").context("no map NEXT")?;
+        ProgramArray::try_from(map)?
+            .set(0, next.fd()?, 0)
+            .context("cannot put a program behind another")?;
+        Ok(program)
+    }
+
+    /// One that sends frames from these sources.
+    pub(crate) fn transmit(sources: Sources) -> Result<Self> {
+        Self::load("transmit", Some(sources))
+    }
+
+    fn load(name: &'static str, sources: Option<Sources>) -> Result<Self> {
+        let mut loader = EbpfLoader::new();
+        let (first, (address, checksum), count) = match sources {
+            Some(Sources { first, count }) => (last_word(first), place(first), count),
+            None => (0, (0, 0), 0),
+        };
+        loader
+            .override_global("SOURCES", &count, true)
+            .override_global("FIRST_SOURCE", &first, true)
+            .override_global("ADDRESS_AT", &address, true)
+            .override_global("CHECKSUM_AT", &checksum, true);
+        let mut object = loader
+            .load(OBJECT)
+            .context("cannot load what is measured with")?;
+        let program: &mut Xdp = object
+            .program_mut(name)
+            .with_context(|| format!("no program {name}"))?
+            .try_into()?;
+        program
+            .load()
+            .with_context(|| format!("cannot load program {name}"))?;
+        Ok(Self { object, name })
+    }
+
+    /// The program.
+    pub(crate) fn xdp(&self) -> Result<&Xdp> {
+        let program = self.object.program(self.name).context("no program")?;
+        Ok(program.try_into()?)
+    }
+
+    /// The same, to be attached.
+    pub(crate) fn xdp_mut(&mut self) -> Result<&mut Xdp> {
+        let program = self.object.program_mut(self.name).context("no program")?;
+        Ok(program.try_into()?)
+    }
+
+    /// Sends `count` frames out of the interface of this index, which must be in the network
+    /// namespace of the calling thread. Gives the time that this thread's CPU spent on them, with
+    /// what came of them at the other end of a cable.
+    pub(crate) fn send(&self, interface: u32, frame: &[u8], count: u32) -> Result<Duration> {
+        let context = context(interface, frame.len());
+        let options = TestRunOptions {
+            data_in: Some(frame),
+            ctx_in: Some(&context),
+            repeat: count,
+            attrs: TestRunAttrs::new().xdp_live_frames(BATCH),
+            ..TestRunOptions::new()
+        };
+        let result = self
+            .xdp()?
+            .test_run(options)
+            .context("cannot send frames")?;
+        Ok(result.duration * count)
+    }
+}
+
+/// The kernel's `struct xdp_md`: where the data begins, ends, and its metadata begins; the interface
+/// it came from, the queue there, and the interface it leaves by.
+fn context(interface: u32, len: usize) -> Vec<u8> {
+    let fields = [0, len as u32, 0, interface, 0, 0];
+    fields
+        .iter()
+        .flat_map(|field| field.to_ne_bytes())
+        .collect()
+}
+
+/// The last 32 bits of an address.
+fn last_word(address: IpAddr) -> u32 {
+    match address {
+        IpAddr::V4(address) => address.to_bits(),
+        IpAddr::V6(address) => address.to_bits() as u32,
+    }
+}
+
+fn place(address: IpAddr) -> (u32, u32) {
+    if address.is_ipv4() { V4_AT } else { V6_AT }
+}
+
+/// A handle on a program that somebody else loaded.
+pub(crate) fn by_id(id: u32) -> Result<Xdp> {
+    for info in aya::programs::loaded_programs() {
+        let info = info.context("cannot list the loaded programs")?;
+        if info.id() == id {
+            return Xdp::from_program_info(info, "another's".into(), XdpAttachType::Interface)
+                .with_context(|| format!("cannot open program {id}"));
+        }
+    }
+    anyhow::bail!("program {id} is gone")
+}
