@@ -6,6 +6,7 @@
 
 mod client;
 mod daemon;
+mod document;
 mod filter;
 mod flood;
 mod machine;
@@ -14,12 +15,13 @@ mod network;
 mod options;
 mod packets;
 mod per_packet;
+mod plots;
 mod programs;
 mod scale;
 mod tables;
 mod timekeeping;
 
-use std::{fs, time::Duration};
+use std::{fs, path::Path, time::Duration};
 
 use anyhow::{Context as _, Result};
 use clap::Parser as _;
@@ -75,6 +77,10 @@ fn main() -> Result<()> {
     fs::create_dir_all(&options.output)
         .and_then(|()| fs::write(&file, serde_json::to_string_pretty(&results)?))
         .with_context(|| format!("cannot write {}", file.display()))?;
+    plots::all(&results, &options.output)?;
+    if options.docs {
+        document::update(Path::new("docs/performance.md"), &results)?;
+    }
     println!("\nall figures: {}", file.display());
     Ok(())
 }

@@ -43,7 +43,8 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 3] = [Self::AddressesV4, Self::AddressesV6, Self::PrefixesV4];
+    /// All of them.
+    pub(crate) const ALL: [Self; 3] = [Self::AddressesV4, Self::AddressesV6, Self::PrefixesV4];
 
     /// Its name in tables.
     pub(crate) const fn name(self) -> &'static str {

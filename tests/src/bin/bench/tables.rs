@@ -9,6 +9,8 @@ use crate::{Results, daemon, filter::Kind, flood, per_packet, scale, timekeeping
 pub(crate) struct Table {
     /// What stands above it.
     pub(crate) title: &'static str,
+    /// The file of its picture, where there is one.
+    pub(crate) picture: Option<&'static str>,
     head: Vec<&'static str>,
     rows: Vec<Vec<String>>,
 }
@@ -64,6 +66,7 @@ fn packets(rows: &[per_packet::Row]) -> Table {
     };
     Table {
         title: "Per packet, nanoseconds",
+        picture: Some("packets.svg"),
         head: vec![
             "packet",
             "floor",
@@ -113,6 +116,7 @@ fn flood(rows: &[flood::Row]) -> Table {
     };
     Table {
         title: "Under a flood, by one CPU",
+        picture: Some("flood.svg"),
         head: vec![
             "filter",
             "Mpps",
@@ -143,6 +147,7 @@ fn scale(rows: &[scale::Row]) -> Table {
     };
     Table {
         title: "Tables of different sizes; nanoseconds above the floor",
+        picture: Some("sizes.svg"),
         head: vec![
             "granted",
             "one packet admitted, ns",
@@ -169,6 +174,7 @@ fn timekeeping(rows: &[timekeeping::Row]) -> Table {
     };
     Table {
         title: "A client's precision, microseconds",
+        picture: None,
         head: vec![
             "filter",
             "offset",
@@ -186,6 +192,7 @@ fn daemon(figures: &daemon::Figures) -> Table {
         |what: &str, figure: String, aim: &str| vec![what.to_owned(), figure, aim.to_owned()];
     Table {
         title: "The daemon",
+        picture: None,
         head: vec!["what", "figure", "aim"],
         rows: vec![
             line(
@@ -229,6 +236,7 @@ fn sizes(sizes: &Sizes) -> Table {
     };
     Table {
         title: "The programs",
+        picture: None,
         head: vec![
             "program",
             "instructions",
