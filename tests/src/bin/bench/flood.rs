@@ -121,10 +121,10 @@ fn one(network: &Network, kind: Kind, time: Duration, figures: &mut Figures) -> 
     if kind.admits() {
         network.client.wait_reply()?;
     }
-    let before = network.client.exchange()?;
+    let before = network.client.settled()?;
     let flooded = flood(network, time)?;
     if kind.admits() {
-        let passed = network.client.exchange()?.since(before);
+        let passed = network.client.settled()?.since(before);
         let Quality { offset, jitter, .. } = network.client.quality()?;
         figures.requests += passed.requests;
         figures.lost += passed.lost();

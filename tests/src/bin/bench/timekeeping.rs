@@ -46,9 +46,9 @@ pub(crate) fn measure(scale: &Scale) -> Result<Vec<Row>> {
         for (kind, (seen, lost)) in KINDS.iter().zip(seen.iter_mut().zip(&mut lost)) {
             let _standing = kind.stand(&network.inside, &network.listed, &network.source)?;
             network.client.wait_reply()?;
-            let before = network.client.exchange()?;
+            let before = network.client.settled()?;
             thread::sleep(SAMPLES_TIME);
-            *lost += network.client.exchange()?.since(before).lost();
+            *lost += network.client.settled()?.since(before).lost();
             seen.push(network.client.quality()?);
         }
     }
