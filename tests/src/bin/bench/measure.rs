@@ -1,12 +1,11 @@
 //! Time on one CPU, and what many rounds of it say.
 
-use std::{panic, thread, time::Duration};
+use std::{panic, thread};
 
 use anyhow::{Context as _, Result};
 use aya::programs::{TestRun as _, TestRunOptions, Xdp};
 use nix::{
     sched::{CpuSet, sched_setaffinity},
-    time::{ClockId, clock_gettime},
     unistd::{Pid, SysconfVar, sysconf},
 };
 use ntpguard_tests::process;
@@ -61,25 +60,16 @@ fn pin(cpu: usize) -> Result<()> {
         .with_context(|| format!("cannot keep a thread on CPU {cpu}"))
 }
 
-/// CPU time of the calling thread: what others do on its CPU meanwhile is not in it.
-pub(crate) fn thread_time() -> Result<Duration> {
-    let time = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).context("no clock of CPU time")?;
-    Ok(time.into())
-}
-
-/// What the program does with a frame, and the nanoseconds it takes in the mean of `repeat` runs.
+/// What the program does with a frame, and the nanoseconds it takes in the mean of `repeat` runs: the
+/// kernel gives whole ones.
 pub(crate) fn run(program: &Xdp, frame: &[u8], repeat: u32) -> Result<(u32, f64)> {
     let options = TestRunOptions {
         data_in: Some(frame),
         repeat,
         ..TestRunOptions::new()
     };
-    // The kernel gives whole nanoseconds only, and counts what interrupts its thread.
-    let began = thread_time()?;
     let result = program.test_run(options).context("cannot run a program")?;
-    let took = thread_time()?.saturating_sub(began);
-    let nanoseconds = took.as_secs_f64() * 1e9 / f64::from(repeat);
-    Ok((result.return_value, nanoseconds))
+    Ok((result.return_value, result.duration.as_secs_f64() * 1e9))
 }
 
 /// Keeps the calling thread on one CPU, before everybody else there.

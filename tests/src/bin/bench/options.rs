@@ -92,7 +92,7 @@ impl Scale {
         flood_rounds: 2,
         flood_time: Duration::from_millis(500),
         sizes: &[1, 1_000, 100_000],
-        size_rounds: 5,
+        size_rounds: 3,
         starts: 3,
         idle: Duration::from_secs(2),
         client_rounds: 1,

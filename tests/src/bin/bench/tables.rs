@@ -55,12 +55,12 @@ fn packets(rows: &[per_packet::Row]) -> Table {
         };
         vec![
             row.packet.to_owned(),
-            format!("{:.1}", row.floor.min),
-            format!("{:.1}", row.ntpguard.min),
-            format!("{:.1}", row.ntpguard.median),
-            marked(format!("{:+.1}", row.above_floor()), row.is_met()),
+            format!("{:.0}", row.floor.min),
+            format!("{:.0}", row.ntpguard.min),
+            format!("{:.0}", row.ntpguard.median),
+            marked(format!("{:+.0}", row.above_floor()), row.is_met()),
             aim,
-            format!("{:+.1}, {filter}", row.xdp_filter_above_floor()),
+            format!("{:+.0}, {filter}", row.xdp_filter_above_floor()),
             format!("{:.2}", row.ntpguard.min / row.xdp_filter.min),
         ]
     };

@@ -15,7 +15,12 @@ use crate::{
 };
 
 /// With what a client is observed.
-const KINDS: [Kind; 3] = [Kind::Nothing, Kind::NtpguardNative, Kind::NtpguardGeneric];
+const KINDS: [Kind; 4] = [
+    Kind::Nothing,
+    Kind::Passing,
+    Kind::NtpguardNative,
+    Kind::NtpguardGeneric,
+];
 
 /// How a client fares behind a filter, microseconds.
 #[derive(Debug, Serialize)]
@@ -35,8 +40,8 @@ pub(crate) struct Row {
 /// Lets a client keep time behind each of them in turns, as long as its memory of samples lasts.
 pub(crate) fn measure(scale: &Scale) -> Result<Vec<Row>> {
     let network = Network::new(LISTED)?;
-    let mut seen: [Vec<Quality>; 3] = Default::default();
-    let mut lost = [0; 3];
+    let mut seen: [Vec<Quality>; KINDS.len()] = Default::default();
+    let mut lost = [0; KINDS.len()];
     for round in 0..scale.client_rounds {
         eprintln!(
             "timekeeping: round {} of {}",

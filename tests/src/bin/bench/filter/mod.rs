@@ -23,6 +23,8 @@ use crate::programs::Program;
 pub(crate) enum Kind {
     /// An XDP program that drops everything: no filter takes more.
     Ceiling,
+    /// An XDP program that passes everything.
+    Passing,
     /// The guard in the driver.
     NtpguardNative,
     /// The guard in the network stack.
@@ -42,8 +44,8 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// All of them, the ceiling first.
-    pub(crate) const ALL: [Self; 9] = [
+    /// All that a flood is to meet, the ceiling first.
+    pub(crate) const FLOODED: [Self; 9] = [
         Self::Ceiling,
         Self::NtpguardNative,
         Self::NtpguardGeneric,
@@ -59,6 +61,7 @@ impl Kind {
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Ceiling => "drop everything (ceiling)",
+            Self::Passing => "native XDP that passes everything",
             Self::NtpguardNative => "ntpguard, native XDP",
             Self::NtpguardGeneric => "ntpguard, generic XDP",
             Self::XdpFilter => "xdp-filter, native XDP",
@@ -83,7 +86,8 @@ impl Kind {
             guard.source(source).args(["--attach", attach]).ready()
         };
         let standing = match self {
-            Self::Ceiling => ceiling(port),
+            Self::Ceiling => attached(Program::refuse()?, port),
+            Self::Passing => attached(Program::pass()?, port),
             Self::NtpguardNative => guard("native").map(Standing::Guard),
             Self::NtpguardGeneric => guard("generic").map(Standing::Guard),
             Self::XdpFilter => XdpFilter::on(port, listed)
@@ -102,7 +106,7 @@ impl Kind {
 /// A filter in force, until it is dropped.
 #[expect(dead_code, reason = "each is held for what its end undoes")]
 pub(crate) enum Standing {
-    /// The program that drops everything, and its link.
+    /// A program that does one thing to everything, and its link.
     Program(Program, XdpLinkId),
     /// The guard's daemon.
     Guard(Guard),
@@ -114,8 +118,7 @@ pub(crate) enum Standing {
     Socket(UdpSocket),
 }
 
-fn ceiling(port: &Port) -> Result<Standing> {
-    let mut program = Program::refuse()?;
+fn attached(mut program: Program, port: &Port) -> Result<Standing> {
     let xdp = program.xdp_mut()?;
     let link = port.namespace.enter(|| {
         xdp.attach_to_if_index(port.index, XdpMode::Driver)
