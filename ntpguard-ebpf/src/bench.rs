@@ -1,16 +1,19 @@
 //! What the guard is measured with and against: programs that judge nothing, one that sends, and
-//! one that hands each packet on from another source. No part of the guard itself.
+//! some that hand each packet on with another source or token. No part of the guard itself.
 
 #![no_std]
 #![no_main]
 
 use aya_ebpf::{
     Global,
-    bindings::xdp_action::{XDP_ABORTED, XDP_DROP, XDP_PASS, XDP_TX},
-    btf_maps::ProgramArray,
+    bindings::{
+        TC_ACT_SHOT, TC_ACT_UNSPEC,
+        xdp_action::{XDP_ABORTED, XDP_DROP, XDP_PASS, XDP_TX},
+    },
+    btf_maps::{Array, ProgramArray},
     helpers::bpf_get_prandom_u32,
-    macros::{btf_map, xdp},
-    programs::XdpContext,
+    macros::{btf_map, classifier, xdp},
+    programs::{TcContext, XdpContext},
 };
 
 /// How many sources there are; 0 leaves the frame's own.
@@ -28,6 +31,14 @@ static CHECKSUM_AT: Global<u32> = Global::new(0);
 /// Those 32 bits of the first source, in host order; the others follow it.
 #[unsafe(no_mangle)]
 static FIRST_SOURCE: Global<u32> = Global::new(0);
+
+/// Where the last 32 bits of the token are by which request and reply know each other.
+#[unsafe(no_mangle)]
+static TOKEN_AT: Global<u32> = Global::new(0);
+
+/// The number that the next packet's token gets.
+#[btf_map]
+static NUMBER: Array<u32, 1> = Array::new();
 
 /// The program under test, in slot 0.
 #[btf_map]
@@ -64,6 +75,46 @@ fn scatter(context: XdpContext) -> u32 {
     XDP_ABORTED
 }
 
+/// What a packet that leaves costs without any work.
+#[classifier]
+fn pass_out(_context: TcContext) -> i32 {
+    TC_ACT_UNSPEC
+}
+
+/// Hands the frame to the program under test, each with another token.
+#[xdp(frags)]
+fn number(context: XdpContext) -> u32 {
+    if change_token(context.data(), context.data_end()).is_some() {
+        // SAFETY: nothing here is left to be dropped.
+        unsafe { NEXT.tail_call(&context, 0) };
+    }
+    XDP_ABORTED
+}
+
+/// The same with a frame that leaves.
+#[classifier]
+fn number_out(context: TcContext) -> i32 {
+    if change_token(context.data(), context.data_end()).is_some() {
+        // SAFETY: nothing here is left to be dropped.
+        unsafe { NEXT.tail_call(&context, 0) };
+    }
+    TC_ACT_SHOT
+}
+
+/// Gives the frame the next token. No checksum is mended: the guard leaves that to the stack.
+#[inline(always)]
+fn change_token(start: usize, end: usize) -> Option<()> {
+    let token = bytes_at(start, end, TOKEN_AT.load())?;
+    let number = NUMBER.get_ptr_mut(0)?;
+    // SAFETY: the token lies within the frame, as checked, and a byte array needs no alignment; the
+    // number is the map's, and one packet at a time is measured.
+    unsafe {
+        *token = (*number).to_be_bytes();
+        *number += 1;
+    }
+    Some(())
+}
+
 /// Gives the frame one of the sources at random and mends the checksum, as the frame may carry any
 /// of them from its last round.
 #[inline(always)]
@@ -72,8 +123,9 @@ fn change_source(context: &XdpContext) -> Option<()> {
     if sources == 0 {
         return Some(());
     }
-    let address = bytes_at(context, ADDRESS_AT.load())?;
-    let checksum = bytes_at(context, CHECKSUM_AT.load())?;
+    let (start, end) = (context.data(), context.data_end());
+    let address = bytes_at(start, end, ADDRESS_AT.load())?;
+    let checksum = bytes_at(start, end, CHECKSUM_AT.load())?;
     // SAFETY: the helper takes nothing.
     let random = u64::from(unsafe { bpf_get_prandom_u32() });
     let number = (random * u64::from(sources) >> 32) as u32;
@@ -89,12 +141,12 @@ fn change_source(context: &XdpContext) -> Option<()> {
 
 /// Four bytes of the frame. Of a checksum only the first two are used; its header goes on.
 #[inline(always)]
-fn bytes_at(context: &XdpContext, at: u32) -> Option<*mut [u8; 4]> {
-    let start = context.data() + at as usize;
-    if start + 4 > context.data_end() {
+fn bytes_at(start: usize, end: usize, at: u32) -> Option<*mut [u8; 4]> {
+    let at = start + at as usize;
+    if at + 4 > end {
         return None;
     }
-    Some(start as *mut [u8; 4])
+    Some(at as *mut [u8; 4])
 }
 
 /// RFC 1624, equation 3: HC' = ~(~HC + ~m + m').

@@ -5,6 +5,8 @@
 
 mod exchanges;
 
+pub use exchanges::own_cgroup;
+
 use std::cell::RefCell;
 
 use anyhow::{Context as _, Result, anyhow, ensure};

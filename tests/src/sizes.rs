@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fs};
 
 use anyhow::{Context as _, Result};
+use aya::programs::ProgramInfo;
 use ntpguard::datapath::{Settings, Trial};
 use ntpguard_common::packet::Link;
 use serde::{Deserialize, Serialize};
@@ -25,6 +26,17 @@ pub struct Size {
 }
 
 impl Size {
+    fn of(program: &ProgramInfo) -> Result<Self> {
+        let bytes = program
+            .size_translated()
+            .context("the kernel hides the program's size")?;
+        Ok(Self {
+            instructions: bytes / INSTRUCTION,
+            machine_code: program.size_jitted(),
+            verified: program.verified_instruction_count(),
+        })
+    }
+
     /// What of this is more than `slack` percent above `recorded`, in words; nothing if all is well.
     pub fn excess(&self, recorded: &Self, slack: u32) -> Vec<String> {
         let figures = [
@@ -79,22 +91,15 @@ pub fn record(sizes: &Sizes) -> Result<()> {
 ///
 /// When a program does not load.
 pub fn measure() -> Result<Sizes> {
-    let mut sizes = BTreeMap::new();
-    for (name, link) in [("ingress", Link::Ethernet), ("ingress-raw", Link::RawIp)] {
+    let mut sizes = Sizes::new();
+    for (suffix, link) in [("", Link::Ethernet), ("-raw", Link::RawIp)] {
         let mut trial = Trial::new(Settings {
             link,
             ..Settings::default()
         })?;
-        let info = trial.program()?.info()?;
-        let bytes = info
-            .size_translated()
-            .context("the kernel hides the program's size")?;
-        let size = Size {
-            instructions: bytes / INSTRUCTION,
-            machine_code: info.size_jitted(),
-            verified: info.verified_instruction_count(),
-        };
-        sizes.insert(name.to_owned(), size);
+        let (ingress, egress) = (trial.program()?.info()?, trial.egress_program()?.info()?);
+        sizes.insert(format!("ingress{suffix}"), Size::of(&ingress)?);
+        sizes.insert(format!("egress{suffix}"), Size::of(&egress)?);
     }
     Ok(sizes)
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use aya::programs::{TestRun, TestRunOptions, TestRunResult, Xdp};
+use aya::programs::{SchedClassifier, TestRun, TestRunOptions, TestRunResult, Xdp};
 use ntpguard_common::{
     requests::Request,
     tables::{Info, names},
@@ -79,6 +79,11 @@ impl Trial {
         self.programs.get(self.kind).map(|program| &*program)
     }
 
+    /// The program for what leaves, likewise.
+    pub fn egress_program(&mut self) -> Result<&SchedClassifier, Error> {
+        self.programs.egress().map(|program| &*program)
+    }
+
     /// Runs the program `repeat` times on `frame`, which starts as the settings' link type says.
     /// The kernel takes frames of 14 bytes and more, whatever the link type.
     pub fn run(&mut self, frame: &[u8], repeat: u32) -> Result<TrialResult, Error> {
@@ -87,7 +92,7 @@ impl Trial {
 
     /// Runs the program for what leaves `repeat` times on `frame`. Its sender is this process.
     pub fn run_egress(&mut self, frame: &[u8], repeat: u32) -> Result<TrialResult, Error> {
-        test(self.programs.egress()?, frame, repeat)
+        test(self.egress_program()?, frame, repeat)
     }
 }
 

@@ -7,6 +7,7 @@
 mod client;
 mod daemon;
 mod document;
+mod exchange;
 mod filter;
 mod flood;
 mod machine;
@@ -45,6 +46,8 @@ pub(crate) struct Results {
     pub(crate) machine: Machine,
     /// What one packet costs.
     pub(crate) packets: Option<Vec<per_packet::Row>>,
+    /// What a request and its reply cost.
+    pub(crate) exchanges: Option<Vec<exchange::Row>>,
     /// What a flood does.
     pub(crate) flood: Option<Vec<flood::Row>>,
     /// What large tables cost.
@@ -91,6 +94,7 @@ fn measure_all(options: &Options, machine: Machine) -> Result<Results> {
         schema: 1,
         machine,
         packets: None,
+        exchanges: None,
         flood: None,
         scale: None,
         daemon: None,
@@ -101,6 +105,7 @@ fn measure_all(options: &Options, machine: Machine) -> Result<Results> {
         match part {
             Part::Sizes => results.sizes = Some(sizes::measure()?),
             Part::Packets => results.packets = Some(per_packet::measure(scale)?),
+            Part::Exchanges => results.exchanges = Some(exchange::measure(scale)?),
             Part::Scale => results.scale = Some(scale::measure(scale)?),
             Part::Daemon => results.daemon = Some(daemon::measure(scale)?),
             Part::Timekeeping => results.timekeeping = Some(timekeeping::measure(scale)?),

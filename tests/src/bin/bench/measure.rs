@@ -3,7 +3,7 @@
 use std::{panic, thread};
 
 use anyhow::{Context as _, Result};
-use aya::programs::{TestRun as _, TestRunOptions, Xdp};
+use aya::programs::{TestRun, TestRunOptions, TestRunResult};
 use nix::{
     sched::{CpuSet, sched_setaffinity},
     unistd::{Pid, SysconfVar, sysconf},
@@ -62,7 +62,10 @@ fn pin(cpu: usize) -> Result<()> {
 
 /// What the program does with a frame, and the nanoseconds it takes in the mean of `repeat` runs: the
 /// kernel gives whole ones.
-pub(crate) fn run(program: &Xdp, frame: &[u8], repeat: u32) -> Result<(u32, f64)> {
+pub(crate) fn run<P>(program: &P, frame: &[u8], repeat: u32) -> Result<(u32, f64)>
+where
+    P: for<'a> TestRun<Opts<'a> = TestRunOptions<'a>, Result = TestRunResult>,
+{
     let options = TestRunOptions {
         data_in: Some(frame),
         repeat,

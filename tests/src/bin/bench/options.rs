@@ -30,6 +30,8 @@ pub(crate) struct Options {
 pub(crate) enum Part {
     /// What one packet costs
     Packets,
+    /// What a request and its reply cost
+    Exchanges,
     /// What a flood does
     Flood,
     /// What large tables cost

@@ -47,66 +47,70 @@ pub(crate) struct Case {
     pub(crate) frame: Vec<u8>,
     /// What the guard must do with it.
     pub(crate) action: u32,
+    /// Whether replies must answer requests.
+    pub(crate) tracked: bool,
     /// The most nanoseconds above the floor that are to be spent on it, where the design says.
     pub(crate) aim: Option<f64>,
 }
 
+impl Case {
+    fn passes(name: &'static str, frame: Vec<u8>) -> Self {
+        Self {
+            name,
+            frame,
+            action: XDP_PASS,
+            tracked: true,
+            aim: None,
+        }
+    }
+
+    fn drops(name: &'static str, frame: Vec<u8>) -> Self {
+        Self {
+            action: XDP_DROP,
+            ..Self::passes(name, frame)
+        }
+    }
+
+    fn aims(self, nanoseconds: f64) -> Self {
+        Self {
+            aim: Some(nanoseconds),
+            ..self
+        }
+    }
+
+    fn untracked(self) -> Self {
+        Self {
+            tracked: false,
+            ..self
+        }
+    }
+}
+
 /// All of them. What is not NTP comes from a listed address, so that filters which know no ports
-/// pass it too.
+/// pass it too. Nothing was asked, so that no reply answers a request.
 pub(crate) fn cases() -> Result<Vec<Case>> {
-    let pass = |name, frame, aim| Case {
-        name,
-        frame,
-        action: XDP_PASS,
-        aim: Some(aim),
-    };
-    let drop = |name, frame, aim| Case {
-        name,
-        frame,
-        action: XDP_DROP,
-        aim,
-    };
+    let [listed_v4, listed_v6]: [IpAddr; 2] = listed(0);
+    let [stranger_v4, stranger_v6]: [IpAddr; 2] = [STRANGER_V4.into(), STRANGER_V6.into()];
+    let from = |source| reply(source, &[]);
     Ok(vec![
-        pass("ARP", arp(), 5.0),
-        pass("TCP over IPv4", tcp(LISTED_V4.into(), &[])?, 3.0),
-        pass("TCP over IPv4, VLAN", tcp(LISTED_V4.into(), &[VLAN])?, 5.0),
-        pass("TCP over IPv6", tcp(LISTED_V6.into(), &[])?, 5.0),
-        pass("ICMPv6", echo_v6()?, 5.0),
-        pass(
-            "UDP over IPv4, other port",
-            other_port(LISTED_V4.into())?,
-            5.0,
-        ),
-        pass(
-            "UDP over IPv6, other port",
-            other_port(LISTED_V6.into())?,
-            5.0,
-        ),
-        drop("mode 7 over IPv4", monlist()?, None),
-        drop(
-            "unlisted over IPv4",
-            reply(STRANGER_V4.into(), &[])?,
-            Some(25.0),
-        ),
-        drop(
-            "unlisted over IPv4, VLAN",
-            reply(STRANGER_V4.into(), &[VLAN])?,
-            Some(25.0),
-        ),
-        drop(
-            "unlisted over IPv6",
-            reply(STRANGER_V6.into(), &[])?,
-            Some(25.0),
-        ),
-        drop("unlisted, 6 extension headers", chained()?, None),
-        Case {
-            aim: None,
-            ..pass("listed reply over IPv4", reply(LISTED_V4.into(), &[])?, 0.0)
-        },
-        Case {
-            aim: None,
-            ..pass("listed reply over IPv6", reply(LISTED_V6.into(), &[])?, 0.0)
-        },
+        Case::passes("ARP", arp()).aims(5.0),
+        Case::passes("TCP over IPv4", tcp(listed_v4, &[])?).aims(3.0),
+        Case::passes("TCP over IPv4, VLAN", tcp(listed_v4, &[VLAN])?).aims(5.0),
+        Case::passes("TCP over IPv6", tcp(listed_v6, &[])?).aims(5.0),
+        Case::passes("ICMPv6", echo_v6()?).aims(5.0),
+        Case::passes("UDP over IPv4, other port", other_port(listed_v4)?).aims(5.0),
+        Case::passes("UDP over IPv6, other port", other_port(listed_v6)?).aims(5.0),
+        Case::drops("mode 7 over IPv4", monlist()?),
+        Case::drops("unlisted over IPv4", from(stranger_v4)?).aims(25.0),
+        Case::drops("unlisted over IPv4, VLAN", reply(stranger_v4, &[VLAN])?).aims(25.0),
+        Case::drops("unlisted over IPv6", from(stranger_v6)?).aims(25.0),
+        Case::drops("unlisted, 6 extension headers", chained()?),
+        Case::drops("unlisted over IPv4, untracked", from(stranger_v4)?).untracked(),
+        Case::drops("unlisted over IPv6, untracked", from(stranger_v6)?).untracked(),
+        Case::drops("listed, unasked, over IPv4", from(listed_v4)?),
+        Case::drops("listed, unasked, over IPv6", from(listed_v6)?),
+        Case::passes("listed over IPv4, untracked", from(listed_v4)?).untracked(),
+        Case::passes("listed over IPv6, untracked", from(listed_v6)?).untracked(),
     ])
 }
 
@@ -118,10 +122,36 @@ pub(crate) fn listed(number: u32) -> [IpAddr; 2] {
     ]
 }
 
+/// A request to a server, for [`reply`] to answer.
+pub(crate) fn request(to: IpAddr) -> Result<Vec<u8>> {
+    let from = SocketAddr::new(us(to), OTHER_PORT);
+    let packet = frame::udp(from, SocketAddr::new(to, ntp::PORT), &asked().to_vec())?;
+    Ok(wrap(&packet, &[]))
+}
+
+/// Where the last 32 bits of the token are in [`request`] and [`reply`], bytes from the start of
+/// frames without a tag: of the transmit timestamp, and of the origin timestamp.
+pub(crate) const fn token_places(server: IpAddr) -> [u32; 2] {
+    const ETHERNET: u32 = 14;
+    const UDP: u32 = 8;
+    let ip = if server.is_ipv4() { 20 } else { 40 };
+    let low = ETHERNET + ip + UDP + 4;
+    [low + ntp::TRANSMIT as u32, low + ntp::ORIGIN as u32]
+}
+
+fn asked() -> Message {
+    Message::request(1)
+}
+
 /// A server's reply, from any address.
 pub(crate) fn reply(from: IpAddr, tags: &[(u16, u16)]) -> Result<Vec<u8>> {
     let from = SocketAddr::new(from, ntp::PORT);
-    udp(from, OTHER_PORT, &Message::new(4, 4).to_vec(), tags)
+    udp(
+        from,
+        OTHER_PORT,
+        &Message::reply_to(&asked()).to_vec(),
+        tags,
+    )
 }
 
 fn monlist() -> Result<Vec<u8>> {

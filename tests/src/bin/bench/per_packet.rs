@@ -6,7 +6,7 @@ use anyhow::{Result, anyhow, ensure};
 use aya::programs::Xdp;
 use ntpguard::{
     allowlist::projection::Projection,
-    datapath::{Settings, Trial},
+    datapath::{Settings, Tracking, Trial},
 };
 use ntpguard_common::tables::{Grant, Origin, Role};
 use serde::Serialize;
@@ -60,13 +60,15 @@ impl Row {
 pub(crate) fn measure(scale: &Scale) -> Result<Vec<Row>> {
     let floor = Program::pass()?;
     let listed: Vec<_> = (0..LISTED).flat_map(packets::listed).collect();
-    let mut trial = Trial::new(Settings::default())?;
-    trial
-        .tables()
-        .apply(&Projection::default(), &granted(&listed))
-        .map_err(|error| anyhow!("fill the tables: {error}"))?;
+    let mut strict = loaded(Tracking::default(), &listed)?;
+    let mut untracked = loaded(Tracking::OFF, &listed)?;
     let filter = XdpFilter::apart(&listed)?;
-    let subjects = [floor.xdp()?, trial.program()?, filter.program()];
+    let subjects = Subjects {
+        floor: floor.xdp()?,
+        strict: strict.program()?,
+        untracked: untracked.program()?,
+        filter: filter.program(),
+    };
     let cases = packets::cases()?;
     let measured = measure::undisturbed(|| take_turns(&subjects, &cases, scale))?;
     cases
@@ -76,6 +78,38 @@ pub(crate) fn measure(scale: &Scale) -> Result<Vec<Row>> {
         .collect()
 }
 
+fn loaded(tracking: Tracking, listed: &[IpAddr]) -> Result<Trial> {
+    let mut trial = Trial::new(Settings {
+        tracking,
+        ..Settings::default()
+    })?;
+    trial
+        .tables()
+        .apply(&Projection::default(), &granted(listed))
+        .map_err(|error| anyhow!("fill the tables: {error}"))?;
+    Ok(trial)
+}
+
+/// What packets are sent through.
+struct Subjects<'a> {
+    floor: &'a Xdp,
+    strict: &'a Xdp,
+    untracked: &'a Xdp,
+    filter: &'a Xdp,
+}
+
+impl Subjects<'_> {
+    /// Those that are compared by a case.
+    fn of(&self, case: &Case) -> [&Xdp; 3] {
+        let guard = if case.tracked {
+            self.strict
+        } else {
+            self.untracked
+        };
+        [self.floor, guard, self.filter]
+    }
+}
+
 /// What one packet cost each of the programs, round by round, and their answers.
 #[derive(Clone, Default)]
 struct Measured {
@@ -83,12 +117,12 @@ struct Measured {
     actions: [u32; 3],
 }
 
-fn take_turns(subjects: &[&Xdp; 3], cases: &[Case], scale: &Scale) -> Result<Vec<Measured>> {
+fn take_turns(subjects: &Subjects<'_>, cases: &[Case], scale: &Scale) -> Result<Vec<Measured>> {
     let mut measured = vec![Measured::default(); cases.len()];
     for _ in 0..scale.rounds {
         for (case, measured) in cases.iter().zip(&mut measured) {
             let places = measured.figures.iter_mut().zip(&mut measured.actions);
-            for (program, (figures, answer)) in subjects.iter().zip(places) {
+            for (program, (figures, answer)) in subjects.of(case).into_iter().zip(places) {
                 let (action, nanoseconds) = measure::run(program, &case.frame, scale.repeat)?;
                 *answer = action;
                 figures.push(nanoseconds);

@@ -2,11 +2,11 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use aya::{
     Ebpf, EbpfLoader,
-    maps::ProgramArray,
-    programs::{TestRun as _, TestRunAttrs, TestRunOptions, Xdp},
+    maps::{Array, ProgramArray},
+    programs::{ProgramFd, SchedClassifier, TestRun as _, TestRunAttrs, TestRunOptions, Xdp},
 };
 // aya takes this and does not export it.
 use aya_obj::programs::XdpAttachType;
@@ -38,54 +38,83 @@ pub(crate) struct Program {
 impl Program {
     /// One that passes every packet.
     pub(crate) fn pass() -> Result<Self> {
-        Self::load("pass", None)
+        Self::load("pass", &Numbers::default())
     }
 
     /// One that drops every packet.
     pub(crate) fn refuse() -> Result<Self> {
-        Self::load("refuse", None)
+        Self::load("refuse", &Numbers::default())
     }
 
-    /// One that hands each packet to `next`, from one of the sources.
-    pub(crate) fn scatter(sources: Sources, next: &Xdp) -> Result<Self> {
-        let mut program = Self::load("scatter", Some(sources))?;
-        let map = program.object.map_mut("NEXT").context("no map NEXT")?;
-        ProgramArray::try_from(map)?
-            .set(0, next.fd()?, 0)
-            .context("cannot put a program behind another")?;
-        Ok(program)
+    /// One that lets every packet leave.
+    pub(crate) fn pass_out() -> Result<Self> {
+        Self::load("pass_out", &Numbers::default())
     }
 
     /// One that sends frames from these sources.
     pub(crate) fn transmit(sources: Sources) -> Result<Self> {
-        Self::load("transmit", Some(sources))
+        Self::load("transmit", &Numbers::of(sources))
     }
 
-    fn load(name: &'static str, sources: Option<Sources>) -> Result<Self> {
-        let mut loader = EbpfLoader::new();
-        let (first, (address, checksum), count) = match sources {
-            Some(Sources { first, count }) => (last_word(first), place(first), count),
-            None => (0, (0, 0), 0),
-        };
-        loader
-            .override_global("SOURCES", &count, true)
-            .override_global("FIRST_SOURCE", &first, true)
-            .override_global("ADDRESS_AT", &address, true)
-            .override_global("CHECKSUM_AT", &checksum, true);
-        let mut object = loader
+    /// One that hands each packet to `next`, from one of the sources.
+    pub(crate) fn scatter(sources: Sources, next: &Xdp) -> Result<Self> {
+        Self::load("scatter", &Numbers::of(sources))?.before(next.fd()?)
+    }
+
+    /// One that hands each packet to `next`, with another token at this place in the frame.
+    pub(crate) fn number(token_at: u32, next: &Xdp) -> Result<Self> {
+        Self::load("number", &Numbers::token(token_at))?.before(next.fd()?)
+    }
+
+    /// The same for packets that leave.
+    pub(crate) fn number_out(token_at: u32, next: &SchedClassifier) -> Result<Self> {
+        Self::load("number_out", &Numbers::token(token_at))?.before(next.fd()?)
+    }
+
+    fn before(mut self, next: &ProgramFd) -> Result<Self> {
+        let map = self.object.map_mut("NEXT").context("no map NEXT")?;
+        ProgramArray::try_from(map)?
+            .set(0, next, 0)
+            .context("cannot put a program behind another")?;
+        Ok(self)
+    }
+
+    fn load(name: &'static str, numbers: &Numbers) -> Result<Self> {
+        let mut object = EbpfLoader::new()
+            .override_global("SOURCES", &numbers.sources, true)
+            .override_global("FIRST_SOURCE", &numbers.first_source, true)
+            .override_global("ADDRESS_AT", &numbers.address_at, true)
+            .override_global("CHECKSUM_AT", &numbers.checksum_at, true)
+            .override_global("TOKEN_AT", &numbers.token_at, true)
             .load(OBJECT)
             .context("cannot load what is measured with")?;
-        let program: &mut Xdp = object
+        let program = object
             .program_mut(name)
-            .with_context(|| format!("no program {name}"))?
-            .try_into()?;
-        program
-            .load()
-            .with_context(|| format!("cannot load program {name}"))?;
+            .with_context(|| format!("no program {name}"))?;
+        match program {
+            aya::programs::Program::Xdp(program) => program.load(),
+            aya::programs::Program::SchedClassifier(program) => program.load(),
+            _ => bail!("{name} is a program of another kind"),
+        }
+        .with_context(|| format!("cannot load program {name}"))?;
         Ok(Self { object, name })
     }
 
-    /// The program.
+    /// Begins with the first token again; none is zero, which means no token.
+    pub(crate) fn restart(&mut self) -> Result<()> {
+        let map = self.object.map_mut("NUMBER").context("no map NUMBER")?;
+        Array::<_, u32>::try_from(map)?
+            .set(0, 1, 0)
+            .context("cannot begin anew")
+    }
+
+    /// The program, where it is for packets that leave.
+    pub(crate) fn classifier(&self) -> Result<&SchedClassifier> {
+        let program = self.object.program(self.name).context("no program")?;
+        Ok(program.try_into()?)
+    }
+
+    /// The program, where it is for packets that arrive.
     pub(crate) fn xdp(&self) -> Result<&Xdp> {
         let program = self.object.program(self.name).context("no program")?;
         Ok(program.try_into()?)
@@ -114,6 +143,36 @@ impl Program {
             .test_run(options)
             .context("cannot send frames")?;
         Ok(result.duration * count)
+    }
+}
+
+/// The constants of the programs, as `bench.rs` documents them.
+#[derive(Default)]
+struct Numbers {
+    sources: u32,
+    first_source: u32,
+    address_at: u32,
+    checksum_at: u32,
+    token_at: u32,
+}
+
+impl Numbers {
+    fn of(Sources { first, count }: Sources) -> Self {
+        let (address_at, checksum_at) = place(first);
+        Self {
+            sources: count,
+            first_source: last_word(first),
+            address_at,
+            checksum_at,
+            ..Self::default()
+        }
+    }
+
+    fn token(token_at: u32) -> Self {
+        Self {
+            token_at,
+            ..Self::default()
+        }
     }
 }
 

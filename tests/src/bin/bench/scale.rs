@@ -10,7 +10,7 @@ use aya::programs::Xdp;
 use ipnet::IpNet;
 use ntpguard::{
     allowlist::projection::Projection,
-    datapath::{Settings, Trial},
+    datapath::{Settings, Tracking, Trial},
 };
 use ntpguard_common::tables::DEFAULT_TABLE_SIZE;
 use ntpguard_tests::bpftool;
@@ -166,6 +166,8 @@ impl Loaded {
         let mut trial = Trial::new(Settings {
             // Replacing adds before it removes.
             table_size: DEFAULT_TABLE_SIZE.max(entries + REPLACED),
+            // The tables of requests are of one size.
+            tracking: Tracking::OFF,
             ..Settings::default()
         })?;
         let replaced = entries.min(REPLACED);

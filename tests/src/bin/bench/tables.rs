@@ -3,7 +3,7 @@
 use comfy_table::{CellAlignment, presets};
 use ntpguard_tests::sizes::{Size, Sizes};
 
-use crate::{Results, daemon, filter::Kind, flood, per_packet, scale, timekeeping};
+use crate::{Results, daemon, exchange, filter::Kind, flood, per_packet, scale, timekeeping};
 
 /// A table of figures.
 pub(crate) struct Table {
@@ -34,6 +34,7 @@ impl Table {
 pub(crate) fn all(results: &Results) -> Vec<Table> {
     let tables = [
         results.packets.as_deref().map(packets),
+        results.exchanges.as_deref().map(exchanges),
         results.flood.as_deref().map(flood),
         results.scale.as_deref().map(scale),
         results.timekeeping.as_deref().map(timekeeping),
@@ -77,6 +78,26 @@ fn packets(rows: &[per_packet::Row]) -> Table {
             "xdp-filter above floor",
             "ntpguard / xdp-filter",
         ],
+        rows: rows.iter().map(line).collect(),
+    }
+}
+
+fn exchanges(rows: &[exchange::Row]) -> Table {
+    let line = |row: &exchange::Row| {
+        let is_met = row.together() <= TOGETHER;
+        vec![
+            row.what.to_owned(),
+            format!("{:+.0}", row.request),
+            format!("{:+.0}", row.reply),
+            marked(format!("{:+.0}", row.together()), Some(is_met)),
+            format!("{:+.0}", row.median),
+            format!("≤ {TOGETHER:.0}"),
+        ]
+    };
+    Table {
+        title: "A request and its reply, nanoseconds above the floor",
+        picture: None,
+        head: vec!["asked by", "request", "reply", "together", "median", "aim"],
         rows: rows.iter().map(line).collect(),
     }
 }
@@ -262,6 +283,9 @@ fn grouped(number: u32) -> String {
         .map(String::from_utf8_lossy);
     groups.collect::<Vec<_>>().join(",")
 }
+
+/// The most nanoseconds above the floor that a request and its reply are to cost.
+const TOGETHER: f64 = 300.0;
 
 /// How many times what this filter takes the native guard is to take.
 const fn aim(filter: Kind) -> Option<f64> {
