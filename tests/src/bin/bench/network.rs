@@ -65,8 +65,8 @@ impl Network {
         std::fs::write(&source, lines.join("\n")).context("cannot write a configuration")?;
 
         let serving = Chronyd::serve(&outside)?;
-        let setup: Setup = Client::setup(&server)?;
-        let client = Client::start(&inside, setup, &server)?;
+        let setup: Setup = Client::setup(packets::LISTED_V4.into())?;
+        let client = Client::start(&inside, setup, packets::LISTED_V4.into())?;
         Ok(Self {
             outside: cable.left,
             inside: cable.right,

@@ -150,6 +150,7 @@ fn sizes(rows: &[scale::Row], path: &Path) -> Result<()> {
             TITLE,
         )
         .margin(10)
+        .margin_right(40)
         .x_label_area_size(45)
         .y_label_area_size(60)
         .build_cartesian_2d((1.0..largest).log_scale(), (10.0..most * 1.5).log_scale())
