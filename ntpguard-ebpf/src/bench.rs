@@ -3,6 +3,10 @@
 
 #![no_std]
 #![no_main]
+#![expect(
+    clippy::needless_pass_by_value,
+    reason = "aya's macros hand a context over"
+)]
 
 use aya_ebpf::{
     Global,
@@ -128,7 +132,7 @@ fn change_source(context: &XdpContext) -> Option<()> {
     let checksum = bytes_at(start, end, CHECKSUM_AT.load())?;
     // SAFETY: the helper takes nothing.
     let random = u64::from(unsafe { bpf_get_prandom_u32() });
-    let number = (random * u64::from(sources) >> 32) as u32;
+    let number = ((random * u64::from(sources)) >> 32) as u32;
     let new = FIRST_SOURCE.load().wrapping_add(number).to_be_bytes();
     // SAFETY: both lie within the frame, as checked, and a byte array needs no alignment.
     unsafe {
