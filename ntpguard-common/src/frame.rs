@@ -7,6 +7,10 @@ pub trait Frame {
     /// Copies `N` bytes from `offset` bytes into the frame; `None` where they are not all there.
     fn load<const N: usize>(&self, offset: usize) -> Option<[u8; N]>;
 
+    /// Copies `N` bytes of a header that was found to be all there; zeros where it is not. Without
+    /// an [`Option`] around them, the compiler moves them by words.
+    fn field<const N: usize>(&self, offset: usize) -> [u8; N];
+
     /// Reads a big-endian 16-bit number.
     #[inline(always)]
     fn load_u16(&self, offset: usize) -> Option<u16> {
@@ -25,6 +29,11 @@ impl Frame for [u8] {
     fn load<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
         self.get(offset..)?.first_chunk().copied()
     }
+
+    #[inline]
+    fn field<const N: usize>(&self, offset: usize) -> [u8; N] {
+        self.load(offset).unwrap_or([0; N])
+    }
 }
 
 #[cfg(test)]
@@ -39,5 +48,6 @@ mod tests {
         assert_eq!(frame.load::<1>(4), None);
         assert_eq!(frame.load::<1>(usize::MAX), None);
         assert_eq!(frame.load_u16(2), Some(0x0304));
+        assert_eq!((frame.field(2), frame.field(3)), ([3, 4], [0, 0]));
     }
 }

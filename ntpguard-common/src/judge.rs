@@ -2,8 +2,8 @@
 
 use crate::{
     frame::Frame,
-    ntp::{self, FirstByte, Mode},
     packet::{self, Address, Datagram, Family, Link, Packet},
+    part::{Part, Proof, part},
     proof,
     reason::Reason,
     requests::{Request, Sent},
@@ -36,7 +36,17 @@ pub enum Learn {
     Any = 2,
 }
 
-/// The clock by which a program judges.
+/// The clocks by which packets are judged. Both are read only where the time matters, because the
+/// precise one costs as much as everything else.
+pub trait Clocks {
+    /// Nanoseconds of boot time (`CLOCK_BOOTTIME`): grants end by it, asleep or not.
+    fn boot(&self) -> u64;
+
+    /// Nanoseconds of monotonic time (`CLOCK_MONOTONIC`), as of the last tick: requests live by it.
+    fn tick(&self) -> u64;
+}
+
+/// Whose clocks a program judges by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Clock {
@@ -59,6 +69,13 @@ pub enum Sender {
 /// What the judge asks of the kernel's tables about addresses of one family. Look-ups return
 /// copies.
 pub trait TablesOf<A> {
+    /// Whether anything may be known of an address: a grant, a prefix that holds it, or a request
+    /// to it that was noted. Cheaper than to look, and right whenever it says no.
+    fn may_know(&self, address: A) -> bool;
+
+    /// Whether anybody is cut off by hand ([`BAN`]), of this family or not.
+    fn has_bans(&self) -> bool;
+
     /// The grant of one address.
     fn grant(&self, address: A) -> Option<Grant>;
 
@@ -72,11 +89,11 @@ pub trait TablesOf<A> {
     /// same time, one hears yes.
     fn take(&self, sender: Sender, request: &Request<A>) -> bool;
 
-    /// When a server was last sent a request that was noted, in nanoseconds of boot time.
+    /// When a server was last sent a request that was noted, in nanoseconds of monotonic time.
     fn last_asked(&self, server: A) -> Option<u64>;
 
     /// Until when replies from granted servers pass without a request, because ones sent before
-    /// the guard came may be open: nanoseconds of boot time, 0 for never.
+    /// the guard came may be open: nanoseconds of monotonic time, 0 for never.
     fn warm_until(&self) -> u64;
 }
 
@@ -103,183 +120,79 @@ pub enum Verdict {
 /// `malformed`, `fragment`, `length` (of UDP against IP), `private`, `version`, `mode`, `length`
 /// (for the mode), `unlisted`, `role`, `oversize`, `zero-origin`, `origin`, `unsolicited`.
 ///
-/// `now` gives nanoseconds of boot time; it is asked only where a grant has an end or a request is
-/// found, because reading the clock costs as much as everything before it.
+/// The kernel's program takes the same steps, the last of them in a function of its own.
 #[inline(always)]
-pub fn judge<F, T>(frame: &F, now: impl Fn() -> u64, limits: Limits, tables: &T) -> Verdict
+pub fn judge<F, C, T>(frame: &F, clocks: &C, limits: Limits, tables: &T) -> Verdict
 where
     F: Frame + ?Sized,
+    C: Clocks,
     T: Tables,
 {
-    match packet::walk(frame, limits.link) {
-        Packet::Foreign => Verdict::Foreign,
-        Packet::Bad(reason) => Verdict::Judged(reason),
-        Packet::Datagram(datagram) => Verdict::Judged(rule(frame, &datagram, now, limits, tables)),
-    }
-}
-
-/// Judges a datagram on port 123 that the walk found: the second half of [`judge`].
-#[inline(always)]
-pub fn rule<F, T>(
-    frame: &F,
-    datagram: &Datagram,
-    now: impl Fn() -> u64,
-    limits: Limits,
-    tables: &T,
-) -> Reason
-where
-    F: Frame + ?Sized,
-    T: Tables,
-{
-    let part = match part(frame, datagram, limits.link) {
-        Ok(part) => part,
-        Err(reason) => return reason,
+    let datagram = match packet::walk(frame, limits.link) {
+        Packet::Foreign => return Verdict::Foreign,
+        Packet::Bad(reason) => return Verdict::Judged(reason),
+        Packet::Datagram(datagram) => datagram,
     };
-    match datagram.family {
-        Family::V4 => play::<[u8; 4], F, T>(frame, datagram, part, now, limits, tables),
-        Family::V6 => play::<[u8; 16], F, T>(frame, datagram, part, now, limits, tables),
-    }
-}
-
-/// The part a packet plays: any one of `roles` lets its source play it, with this proof.
-#[derive(Clone, Copy)]
-struct Part {
-    roles: u32,
-    proof: Proof,
-}
-
-/// What a packet has to prove besides its source's role.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Proof {
-    /// Nothing.
-    None,
-    /// That it answers a request.
-    Answer,
-    /// That we send its source symmetric packets.
-    Association,
-}
-
-impl Part {
-    const fn of(role: Role) -> Self {
-        Self {
-            roles: role.bit(),
-            proof: Proof::None,
-        }
-    }
-
-    const fn with(role: Role, proof: Proof) -> Self {
-        Self {
-            roles: role.bit(),
-            proof,
-        }
-    }
-}
-
-/// Finds the part a datagram plays from its mode, version and ports, or why it can play none.
-#[inline(always)]
-fn part<F: Frame + ?Sized>(frame: &F, datagram: &Datagram, link: Link) -> Result<Part, Reason> {
-    if datagram.payload_len == 0 {
-        return Err(Reason::Length);
-    }
-    let first = FirstByte(frame.load_u8(datagram.payload).ok_or(Reason::Length)?);
-    let (version, mode) = (first.version(), first.mode());
-    if mode == Mode::Private {
-        return Err(Reason::Private);
-    }
-    if version == 0 || version > 5 {
-        return Err(Reason::Version);
-    }
-    // NTPv5 has clients and servers only (draft-ietf-ntp-ntpv5).
-    if version == 5 && !matches!(mode, Mode::Client | Mode::Server) {
-        return Err(Reason::Mode);
-    }
-    let to_ntp = datagram.destination_port == ntp::PORT;
-    let from_ntp = datagram.source_port == ntp::PORT;
-    let (part, shortest) = match mode {
-        Mode::Server if from_ntp => (Part::with(Role::Server, Proof::Answer), ntp::HEADER_LEN),
-        Mode::Client if to_ntp => (Part::of(Role::Client), ntp::HEADER_LEN),
-        // chrony and Windows take it for a request, so a client may send it too.
-        Mode::SymmetricActive if to_ntp => (
-            Part {
-                roles: Role::Peer.bit() | Role::Client.bit(),
-                proof: Proof::None,
-            },
-            ntp::HEADER_LEN,
-        ),
-        Mode::SymmetricPassive if to_ntp => {
-            (Part::with(Role::Peer, Proof::Association), ntp::HEADER_LEN)
-        }
-        Mode::Broadcast if to_ntp && is_broadcast(frame, datagram, link) => {
-            (Part::of(Role::Broadcast), ntp::HEADER_LEN)
-        }
-        // Version 1 had no modes (RFC 1059): its clients send 0 here.
-        Mode::Reserved if version == 1 && to_ntp && !from_ntp => {
-            (Part::of(Role::Client), ntp::HEADER_LEN)
-        }
-        Mode::Control => {
-            let second = frame.load_u8(datagram.payload + 1).ok_or(Reason::Length)?;
-            let at_home = if ntp::is_response(second) {
-                from_ntp
-            } else {
-                to_ntp
-            };
-            if !at_home {
-                return Err(Reason::Mode);
+    let reason = match screen(frame, &datagram, limits.link, tables) {
+        Ok(part) => match datagram.family {
+            Family::V4 => {
+                decide::<[u8; 4], F, C, T>(frame, &datagram, part, clocks, limits, tables)
             }
-            (Part::of(Role::Control), ntp::CONTROL_HEADER_LEN)
-        }
-        _ => return Err(Reason::Mode),
+            Family::V6 => {
+                decide::<[u8; 16], F, C, T>(frame, &datagram, part, clocks, limits, tables)
+            }
+        },
+        Err(reason) => reason,
     };
-    // The stack drops a frame that ends before its packet does: it must not count as admitted.
-    let last = frame.load_u8(datagram.payload + shortest - 1);
-    if usize::from(datagram.payload_len) < shortest || last.is_none() {
-        return Err(Reason::Length);
-    }
-    Ok(part)
+    Verdict::Judged(reason)
 }
 
-/// Whether a datagram was sent to many: the NTP group, the limited broadcast address, or a
-/// network's own, which the link alone can tell apart from a host's.
+/// Finds the part a datagram plays, or why to drop it without a look-up: it can play none, or
+/// comes from an address that nothing is known of.
 #[inline(always)]
-fn is_broadcast<F: Frame + ?Sized>(frame: &F, datagram: &Datagram, link: Link) -> bool {
-    match datagram.family {
-        Family::V4 => {
-            let to_group = <[u8; 4]>::destination(frame, datagram)
-                .is_some_and(|to| to == ntp::GROUP_V4 || to == ntp::LIMITED_BROADCAST_V4);
-            to_group || link == Link::Ethernet && frame.load::<6>(0) == Some([0xff; 6])
-        }
-        Family::V6 => <[u8; 16]>::destination(frame, datagram).is_some_and(ntp::is_group_v6),
+pub fn screen<F, T>(frame: &F, datagram: &Datagram, link: Link, tables: &T) -> Result<Part, Reason>
+where
+    F: Frame + ?Sized,
+    T: Tables,
+{
+    let part = part(frame, datagram, link)?;
+    let may_know = match datagram.family {
+        Family::V4 => tables.may_know(<[u8; 4]>::source(frame, datagram)),
+        Family::V6 => tables.may_know(<[u8; 16]>::source(frame, datagram)),
+    };
+    if may_know {
+        Ok(part)
+    } else {
+        Err(Reason::Unlisted)
     }
 }
 
-/// Judges a packet by what its source may be and, where its part has one, by its proof.
+/// Judges a datagram that may play its part: by what its source may be and, where its part has one,
+/// by its proof.
 #[inline(always)]
-fn play<A, F, T>(
+pub fn decide<A, F, C, T>(
     frame: &F,
     datagram: &Datagram,
     part: Part,
-    now: impl Fn() -> u64,
+    clocks: &C,
     limits: Limits,
     tables: &T,
 ) -> Reason
 where
     A: Address,
     F: Frame + ?Sized,
+    C: Clocks,
     T: TablesOf<A>,
 {
-    let Some(from) = A::source(frame, datagram) else {
-        return Reason::Malformed;
-    };
-    let standing = standing(tables, from, part.roles, &now);
-    match part.proof {
-        Proof::Answer if limits.track => {
-            proof::answer(frame, datagram, from, standing, now, limits, tables)
-        }
-        Proof::Association if limits.track => {
-            proof::association(frame, datagram, from, standing, limits, tables)
-        }
-        _ => standing.reason(),
+    if part.proof == Proof::Answer && limits.track {
+        return proof::answer::<A, F, C, T>(frame, datagram, part.roles, clocks, limits, tables);
     }
+    let from = A::source(frame, datagram);
+    let standing = standing(tables, from, part.roles, clocks);
+    if part.proof == Proof::Association && limits.track {
+        return proof::association(frame, datagram, from, standing, limits, tables);
+    }
+    standing.reason()
 }
 
 /// What the tables say of an address and a set of roles.
@@ -309,14 +222,15 @@ impl Standing {
 
 /// Asks for the address's own grant and then, unless that settles it, for its prefix's.
 #[inline(always)]
-pub(crate) fn standing<A, T>(tables: &T, address: A, roles: u32, now: &impl Fn() -> u64) -> Standing
+pub(crate) fn standing<A, C, T>(tables: &T, address: A, roles: u32, clocks: &C) -> Standing
 where
     A: Address,
+    C: Clocks,
     T: TablesOf<A>,
 {
     let mut without = Standing::Unlisted;
     if let Some(grant) = tables.grant(address) {
-        match held(&grant, roles, now) {
+        match held(&grant, roles, clocks) {
             Held::Yes(reason) => return Standing::Holds(reason),
             Held::Denied if grant.roles & BAN != 0 => return Standing::Banned,
             Held::Denied => return Standing::Lacks,
@@ -324,7 +238,7 @@ where
         }
     }
     if let Some(grant) = tables.prefix(address) {
-        match held(&grant, roles, now) {
+        match held(&grant, roles, clocks) {
             Held::Yes(reason) => return Standing::Holds(reason),
             Held::Denied if grant.roles & BAN != 0 => without = Standing::Banned,
             Held::Denied | Held::No => without = Standing::Lacks,
@@ -344,7 +258,7 @@ enum Held {
 }
 
 #[inline(always)]
-fn held(grant: &Grant, roles: u32, now: &impl Fn() -> u64) -> Held {
+fn held<C: Clocks>(grant: &Grant, roles: u32, clocks: &C) -> Held {
     for (role, reason) in [
         (Role::Server, Reason::Server),
         (Role::Client, Reason::Client),
@@ -352,11 +266,7 @@ fn held(grant: &Grant, roles: u32, now: &impl Fn() -> u64) -> Held {
         (Role::Broadcast, Reason::Broadcast),
         (Role::Control, Reason::Control),
     ] {
-        if grant.roles & roles & role.bit() == 0 {
-            continue;
-        }
-        let end = grant.expires.get(role);
-        if end == 0 || (now() / NANOSECONDS) < u64::from(end) {
+        if grant.roles & roles & role.bit() != 0 && !has_ended(grant.expires.get(role), clocks) {
             return Held::Yes(reason);
         }
     }
@@ -365,6 +275,12 @@ fn held(grant: &Grant, roles: u32, now: &impl Fn() -> u64) -> Held {
     } else {
         Held::No
     }
+}
+
+/// Whether a role that ends at `end`, seconds of boot time or 0 for never, has ended.
+#[inline(always)]
+fn has_ended<C: Clocks>(end: u32, clocks: &C) -> bool {
+    end != 0 && clocks.boot() / NANOSECONDS >= u64::from(end)
 }
 
 /// In a second.

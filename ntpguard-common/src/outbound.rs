@@ -2,22 +2,23 @@
 
 use crate::{
     frame::Frame,
-    judge::{Learn, Limits, Sender, Standing, TablesOf, standing},
+    judge::{Clocks, Learn, Limits, Sender, Standing, TablesOf, standing},
     ntp::{self, FirstByte, Mode, NO_TIMESTAMP, Timestamp},
-    packet::{self, Address, Datagram, Family, Packet},
+    packet::{self, Address, Datagram, Family, Link, Packet},
     requests::{Request, Sent},
     tables::Role,
 };
 
-/// Where what is sent is written down, for addresses of one family.
+/// Where what is sent is written down, for addresses of one family. Times are nanoseconds of
+/// monotonic time.
 pub trait LedgerOf<A>: TablesOf<A> {
     /// Notes a request, or that we send a peer symmetric packets.
     fn note(&self, sender: Sender, request: &Request<A>, sent: &Sent);
 
-    /// Remembers, for display, that a trusted request went to `server` at `now`.
+    /// Remembers that a request which needs no grant went to `server` at `now`.
     fn learn(&self, server: A, now: u64);
 
-    /// Remembers that `server` was asked at `now`, nanoseconds of boot time.
+    /// Remembers that a request which needs a grant went to `server` at `now`.
     fn asked(&self, server: A, now: u64);
 }
 
@@ -41,37 +42,69 @@ pub enum Noted {
 }
 
 /// Notes a frame that leaves this host, if it is a request. `is_trusted` says whether its sender
-/// is, and `now` gives nanoseconds of boot time; both are asked for requests alone.
+/// is; it is asked for requests alone.
+///
+/// The kernel's program takes the same steps, the last of them in a function of its own.
 #[inline(always)]
-pub fn note<F, T>(
+pub fn note<F, C, T>(
     frame: &F,
     is_trusted: impl Fn() -> bool,
-    now: impl Fn() -> u64,
+    clocks: &C,
     limits: Limits,
     ledger: &T,
 ) -> Noted
 where
     F: Frame + ?Sized,
+    C: Clocks,
     T: Ledger,
 {
-    let Packet::Datagram(datagram) = packet::walk(frame, limits.link) else {
-        return Noted::Nothing;
-    };
-    if datagram.destination_port != ntp::PORT {
-        return Noted::Nothing;
+    match request(frame, limits.link) {
+        Some(datagram) => match datagram.family {
+            Family::V4 => note_request::<[u8; 4], F, C, T>(
+                frame, &datagram, is_trusted, clocks, limits, ledger,
+            ),
+            Family::V6 => note_request::<[u8; 16], F, C, T>(
+                frame, &datagram, is_trusted, clocks, limits, ledger,
+            ),
+        },
+        None => Noted::Nothing,
     }
-    let Some(question) = question(frame, &datagram) else {
+}
+
+/// Finds a datagram that may be a request.
+#[inline(always)]
+pub fn request<F: Frame + ?Sized>(frame: &F, link: Link) -> Option<Datagram> {
+    match packet::walk(frame, link) {
+        Packet::Datagram(datagram) if datagram.destination_port == ntp::PORT => Some(datagram),
+        _ => None,
+    }
+}
+
+/// Notes a datagram to the port of servers, if it is a request.
+#[inline(always)]
+pub fn note_request<A, F, C, T>(
+    frame: &F,
+    datagram: &Datagram,
+    is_trusted: impl Fn() -> bool,
+    clocks: &C,
+    limits: Limits,
+    ledger: &T,
+) -> Noted
+where
+    A: Address,
+    F: Frame + ?Sized,
+    C: Clocks,
+    T: LedgerOf<A>,
+{
+    let Some(question) = question(frame, datagram) else {
         return Noted::Nothing;
     };
     let outbound = Outbound {
         frame,
-        datagram: &datagram,
+        datagram,
         question,
     };
-    match datagram.family {
-        Family::V4 => outbound.keep::<[u8; 4], T>(is_trusted, now, limits, ledger),
-        Family::V6 => outbound.keep::<[u8; 16], T>(is_trusted, now, limits, ledger),
-    }
+    outbound.keep::<A, C, T>(is_trusted, clocks, limits, ledger)
 }
 
 /// What a request asks.
@@ -91,6 +124,7 @@ fn question<F: Frame + ?Sized>(frame: &F, datagram: &Datagram) -> Option<Questio
     if usize::from(datagram.payload_len) < ntp::HEADER_LEN {
         return None;
     }
+    let _last = frame.load_u8(datagram.payload + ntp::HEADER_LEN - 1)?;
     let first = FirstByte(frame.load_u8(datagram.payload)?);
     let version = first.version();
     if version == 0 || version > 5 {
@@ -105,14 +139,14 @@ fn question<F: Frame + ?Sized>(frame: &F, datagram: &Datagram) -> Option<Questio
     };
     if version == 5 {
         return Some(Question {
-            token: frame.load(datagram.payload + ntp::ORIGIN)?,
+            token: frame.field(datagram.payload + ntp::ORIGIN),
             sibling: None,
             is_symmetric,
         });
     }
-    let origin: Timestamp = frame.load(datagram.payload + ntp::ORIGIN)?;
-    let receive: Timestamp = frame.load(datagram.payload + ntp::RECEIVE)?;
-    let token: Timestamp = frame.load(datagram.payload + ntp::TRANSMIT)?;
+    let origin: Timestamp = frame.field(datagram.payload + ntp::ORIGIN);
+    let receive: Timestamp = frame.field(datagram.payload + ntp::RECEIVE);
+    let token: Timestamp = frame.field(datagram.payload + ntp::TRANSMIT);
     let may_interleave = origin != NO_TIMESTAMP && receive != NO_TIMESTAMP;
     Some(Question {
         token,
@@ -131,36 +165,34 @@ struct Outbound<'a, F: ?Sized> {
 impl<F: Frame + ?Sized> Outbound<'_, F> {
     /// Notes the request if its sender is trusted or its server granted.
     #[inline(always)]
-    fn keep<A, T>(
+    fn keep<A, C, T>(
         &self,
         is_trusted: impl Fn() -> bool,
-        now: impl Fn() -> u64,
+        clocks: &C,
         limits: Limits,
         ledger: &T,
     ) -> Noted
     where
         A: Address,
+        C: Clocks,
         T: LedgerOf<A>,
     {
-        let Some(local) = A::source(self.frame, self.datagram) else {
-            return Noted::Nothing;
-        };
-        let Some(server) = A::destination(self.frame, self.datagram) else {
-            return Noted::Nothing;
-        };
+        let local = A::source(self.frame, self.datagram);
+        let server = A::destination(self.frame, self.datagram);
         let (sender, noted) = if limits.learn != Learn::Off && is_trusted() {
             (Sender::Trusted, Noted::Trusted)
-        } else if limits.learn == Learn::Any || is_granted(ledger, server, &now) {
+        } else if limits.learn == Learn::Any || is_granted(ledger, server, clocks) {
             (Sender::Other, Noted::Granted)
         } else {
             return Noted::Ungranted(server.mapped());
         };
-        let now = now();
+        let now = clocks.tick();
         self.write::<A, T>(sender, local, server, now, limits, ledger);
         if sender == Sender::Trusted || limits.learn == Learn::Any {
             ledger.learn(server, now);
+        } else {
+            ledger.asked(server, now);
         }
-        ledger.asked(server, now);
         noted
     }
 
@@ -209,11 +241,12 @@ impl<F: Frame + ?Sized> Outbound<'_, F> {
 
 /// Whether somebody lets `server` answer us.
 #[inline(always)]
-fn is_granted<A, T>(tables: &T, server: A, now: &impl Fn() -> u64) -> bool
+fn is_granted<A, C, T>(tables: &T, server: A, clocks: &C) -> bool
 where
     A: Address,
+    C: Clocks,
     T: TablesOf<A>,
 {
     let roles = Role::Server.bit() | Role::Peer.bit();
-    matches!(standing(tables, server, roles, now), Standing::Holds(_))
+    matches!(standing(tables, server, roles, clocks), Standing::Holds(_))
 }

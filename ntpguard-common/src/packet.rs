@@ -11,7 +11,7 @@ use network_types::{
     udp::UdpHdr,
 };
 
-use crate::{frame::Frame, ntp, reason::Reason};
+use crate::{frame::Frame, ntp, reason::Reason, sieve};
 
 /// What stands at the start of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,25 +88,47 @@ pub enum Family {
 
 /// An address of either family, as the bytes that a packet carries: network order.
 pub trait Address: Copy {
+    /// The length of the prefixes that the [`sieve`](crate::sieve) knows.
+    const BLOCK: u8;
+
     /// The sender of a datagram of this family.
-    fn source<F: Frame + ?Sized>(frame: &F, datagram: &Datagram) -> Option<Self>;
+    fn source<F: Frame + ?Sized>(frame: &F, datagram: &Datagram) -> Self;
 
     /// The receiver of a datagram of this family.
-    fn destination<F: Frame + ?Sized>(frame: &F, datagram: &Datagram) -> Option<Self>;
+    fn destination<F: Frame + ?Sized>(frame: &F, datagram: &Datagram) -> Self;
+
+    /// What stands for the address in the [`sieve`](crate::sieve).
+    fn hash(self) -> u32;
+
+    /// What stands there for every address of the same block: of the first [`Self::BLOCK`] bits.
+    fn block_hash(self) -> u32;
 
     /// The address for tables of both families: IPv4 as IPv4-mapped (RFC 4291 section 2.5.5.2).
     fn mapped(self) -> [u8; 16];
 }
 
 impl Address for [u8; 4] {
+    const BLOCK: u8 = 16;
+
     #[inline(always)]
-    fn source<F: Frame + ?Sized>(frame: &F, datagram: &Datagram) -> Option<Self> {
-        frame.load(datagram.network + offset_of!(Ipv4Hdr, src_addr))
+    fn source<F: Frame + ?Sized>(frame: &F, datagram: &Datagram) -> Self {
+        frame.field(datagram.network + offset_of!(Ipv4Hdr, src_addr))
     }
 
     #[inline(always)]
-    fn destination<F: Frame + ?Sized>(frame: &F, datagram: &Datagram) -> Option<Self> {
-        frame.load(datagram.network + offset_of!(Ipv4Hdr, dst_addr))
+    fn destination<F: Frame + ?Sized>(frame: &F, datagram: &Datagram) -> Self {
+        frame.field(datagram.network + offset_of!(Ipv4Hdr, dst_addr))
+    }
+
+    #[inline(always)]
+    fn hash(self) -> u32 {
+        sieve::scatter(u32::from_be_bytes(self))
+    }
+
+    #[inline(always)]
+    fn block_hash(self) -> u32 {
+        let [a, b, _, _] = self;
+        sieve::scatter(u16::from_be_bytes([a, b]).into())
     }
 
     #[inline(always)]
@@ -117,14 +139,27 @@ impl Address for [u8; 4] {
 }
 
 impl Address for [u8; 16] {
+    const BLOCK: u8 = 32;
+
     #[inline(always)]
-    fn source<F: Frame + ?Sized>(frame: &F, datagram: &Datagram) -> Option<Self> {
-        frame.load(datagram.network + offset_of!(Ipv6Hdr, src_addr))
+    fn source<F: Frame + ?Sized>(frame: &F, datagram: &Datagram) -> Self {
+        frame.field(datagram.network + offset_of!(Ipv6Hdr, src_addr))
     }
 
     #[inline(always)]
-    fn destination<F: Frame + ?Sized>(frame: &F, datagram: &Datagram) -> Option<Self> {
-        frame.load(datagram.network + offset_of!(Ipv6Hdr, dst_addr))
+    fn destination<F: Frame + ?Sized>(frame: &F, datagram: &Datagram) -> Self {
+        frame.field(datagram.network + offset_of!(Ipv6Hdr, dst_addr))
+    }
+
+    #[inline(always)]
+    fn hash(self) -> u32 {
+        sieve::scatter_wide(u128::from_be_bytes(self))
+    }
+
+    #[inline(always)]
+    fn block_hash(self) -> u32 {
+        let [a, b, c, d, ..] = self;
+        sieve::scatter(u32::from_be_bytes([a, b, c, d]))
     }
 
     #[inline(always)]

@@ -5,67 +5,72 @@
 
 use crate::{
     frame::Frame,
-    judge::{Learn, Limits, Sender, Standing, TablesOf},
+    judge::{Clocks, Learn, Limits, Sender, Standing, TablesOf, standing},
     ntp::{self, NO_TIMESTAMP},
     packet::{Address, Datagram},
     reason::Reason,
     requests::{Request, Sent},
 };
 
-/// Judges a reply from `from`: it must carry the token of an open request, be no longer than that,
-/// and be the first to come.
+/// Judges a reply: it must carry the token of an open request, be no longer than that, and be the
+/// first to come.
 #[inline(always)]
-pub(crate) fn answer<A, F, T>(
+pub(crate) fn answer<A, F, C, T>(
     frame: &F,
     datagram: &Datagram,
-    from: A,
-    standing: Standing,
-    now: impl Fn() -> u64,
+    roles: u32,
+    clocks: &C,
     limits: Limits,
     tables: &T,
 ) -> Reason
 where
     A: Address,
     F: Frame + ?Sized,
+    C: Clocks,
     T: TablesOf<A>,
 {
+    let request = Request {
+        server: A::source(frame, datagram),
+        local: A::destination(frame, datagram),
+        server_port: datagram.source_port,
+        local_port: datagram.destination_port,
+        token: frame.field(datagram.payload + ntp::ORIGIN),
+    };
+    let length = u32::from(datagram.payload_len);
+    let trusted = if limits.learn == Learn::Off {
+        None
+    } else {
+        open(Sender::Trusted, &request, clocks, tables)
+    };
+    // What a trusted sender asked for needs no grant, so none is looked for.
+    let standing = if trusted.is_some() && !tables.has_bans() {
+        Standing::Lacks
+    } else {
+        standing(tables, A::source(frame, datagram), roles, clocks)
+    };
     if standing == Standing::Banned {
         return Reason::Role;
     }
-    let Some(local) = A::destination(frame, datagram) else {
-        return Reason::Malformed;
-    };
-    let Some(token) = frame.load(datagram.payload + ntp::ORIGIN) else {
-        return Reason::Length;
-    };
-    let request = Request {
-        server: from,
-        local,
-        server_port: datagram.source_port,
-        local_port: datagram.destination_port,
-        token,
-    };
-    let length = u32::from(datagram.payload_len);
-    if limits.learn != Learn::Off
-        && let Some(sent) = tables.request(Sender::Trusted, &request)
-        && sent.is_open(now())
-    {
+    if let Some(sent) = trusted {
         return redeem(tables, Sender::Trusted, &request, &sent, length);
     }
     if limits.learn != Learn::Any && !matches!(standing, Standing::Holds(_)) {
         return standing.reason();
     }
-    if let Some(sent) = tables.request(Sender::Other, &request)
-        && sent.is_open(now())
-    {
+    if let Some(sent) = open(Sender::Other, &request, clocks, tables) {
         return redeem(tables, Sender::Other, &request, &sent, length);
     }
-    if token == NO_TIMESTAMP {
+    let asked = tables.last_asked(A::source(frame, datagram));
+    // Who was never asked is a stranger, also where everybody's requests count.
+    if asked.is_none() && !matches!(standing, Standing::Holds(_)) {
+        return standing.reason();
+    }
+    if request.token == NO_TIMESTAMP {
         return Reason::ZeroOrigin;
     }
-    let now = now();
+    let now = clocks.tick();
     // After this, a daemon does not take the reply to an earlier request that was missed either.
-    if let Some(at) = tables.last_asked(from)
+    if let Some(at) = asked
         && Sent::in_time(at, now)
     {
         return Reason::Origin;
@@ -77,6 +82,22 @@ where
         return Reason::WarmUp;
     }
     Reason::Unsolicited
+}
+
+/// A sender's request, if it may still be answered.
+#[inline(always)]
+fn open<A, C, T>(sender: Sender, request: &Request<A>, clocks: &C, tables: &T) -> Option<Sent>
+where
+    A: Address,
+    C: Clocks,
+    T: TablesOf<A>,
+{
+    let sent = tables.request(sender, request)?;
+    if sent.is_open(clocks.tick()) {
+        Some(sent)
+    } else {
+        None
+    }
 }
 
 /// Admits the reply to an open request if it is the first one.
@@ -135,10 +156,7 @@ where
     if !matches!(standing, Standing::Holds(_)) {
         return standing.reason();
     }
-    let Some(local) = A::destination(frame, datagram) else {
-        return Reason::Malformed;
-    };
-    let association = Request::association(from, local);
+    let association = Request::association(from, A::destination(frame, datagram));
     if limits.learn != Learn::Off && tables.request(Sender::Trusted, &association).is_some() {
         return Reason::Peer;
     }

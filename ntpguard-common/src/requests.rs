@@ -1,7 +1,8 @@
 //! What the kernel remembers of the requests that leave this host.
 //!
 //! Host byte order, except for addresses and timestamps, which stay as packets carry them. Times
-//! are nanoseconds of boot time (`CLOCK_BOOTTIME`).
+//! are nanoseconds of monotonic time (`CLOCK_MONOTONIC`) as of the last tick: reading a precise
+//! clock would cost as much as all the rest of a packet's way.
 
 use crate::ntp::{NO_TIMESTAMP, Timestamp};
 
@@ -84,7 +85,8 @@ pub struct Learned {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Server {
-    /// When it was last asked.
+    /// When a request that needs a grant was last sent to it; 0 for never. What `LEARNED_*` tell
+    /// counts besides.
     pub asked: u64,
     /// When it last replied; 0 for never.
     pub last: u64,

@@ -4,7 +4,7 @@
 //! change only together with [`ABI`].
 
 /// The number of this layout, kept in [`Info::abi`].
-pub const ABI: u32 = 2;
+pub const ABI: u32 = 3;
 
 /// Names of the maps, as they are in the object and under the pin directory.
 pub mod names {
@@ -16,6 +16,10 @@ pub mod names {
     pub const ALLOW_NET_V4: &str = "ALLOW_NET_V4";
     /// IPv6 prefix → [`Grant`](super::Grant), longest match.
     pub const ALLOW_NET_V6: &str = "ALLOW_NET_V6";
+    /// 0 → [`Bits`](crate::sieve::Bits).
+    pub const GRANT_BITS: &str = "GRANT_BITS";
+    /// 0 → [`Marks`](crate::sieve::Marks).
+    pub const ASKED_MARKS: &str = "ASKED_MARKS";
     /// [`Request`](crate::requests::Request) of a trusted sender →
     /// [`Sent`](crate::requests::Sent), IPv4.
     pub const TRUSTED_V4: &str = "TRUSTED_V4";
@@ -50,6 +54,8 @@ pub mod names {
         ALLOW_V6,
         ALLOW_NET_V4,
         ALLOW_NET_V6,
+        GRANT_BITS,
+        ASKED_MARKS,
         TRUSTED_V4,
         TRUSTED_V6,
         ASKED_V4,
@@ -260,13 +266,18 @@ pub struct Info {
     ///
     /// [`Clock::Given`]: crate::judge::Clock::Given
     pub clock: u64,
-    /// Until when replies from granted servers pass without a request, nanoseconds of boot time;
-    /// 0 for never.
+    /// Until when replies from granted servers pass without a request, nanoseconds of monotonic
+    /// time (`CLOCK_MONOTONIC`); 0 for never.
     pub warm_until: u64,
     /// Entries in `ALLOW_NET_V4`; while it is 0 the judge does not search that map.
     pub prefixes_v4: u32,
     /// Entries in `ALLOW_NET_V6`; while it is 0 the judge does not search that map.
     pub prefixes_v6: u32,
+    /// Grants with [`BAN`]; while there are none the judge does not search for the server of a
+    /// trusted sender's request.
+    pub bans: u32,
+    /// Keeps the size a multiple of the alignment.
+    pub reserved: u32,
     /// 1 where a reply must answer a request, 0 where requests are not tracked.
     pub track: u32,
     /// Whose requests admit replies whatever is granted: the number of a [`Learn`].
@@ -287,7 +298,7 @@ pub const EXPLAIN_BASE: u32 = 0x100;
 #[cfg(feature = "user")]
 mod pod {
     use super::{Grant, Info};
-    use crate::reason::Counters;
+    use crate::{reason::Counters, sieve::Bits};
 
     // SAFETY: repr(C), made of integers alone, without padding, valid for every bit pattern.
     unsafe impl aya::Pod for Grant {}
@@ -295,8 +306,10 @@ mod pod {
     unsafe impl aya::Pod for Info {}
     // SAFETY: as for Grant.
     unsafe impl aya::Pod for Counters {}
+    // SAFETY: as for Grant.
+    unsafe impl aya::Pod for Bits {}
 }
 
 // Padding would leak into the maps and break their printing.
 const _: () = assert!(size_of::<Grant>() == 28);
-const _: () = assert!(size_of::<Info>() == 48 + 4 * MAX_INTERFACES);
+const _: () = assert!(size_of::<Info>() == 56 + 4 * MAX_INTERFACES);

@@ -4,8 +4,8 @@ use std::{cell::Cell, collections::BTreeSet};
 
 use etherparse::{NetSlice, SlicedPacket, TransportSlice};
 use ntpguard_common::{
-    fixtures::{self, Fixture, ModelTables, NOW, Step, untracked},
-    judge::{Learn, Limits, Verdict, judge},
+    fixtures::{self, Fixture, ModelTables, NOW, Step, StoppedClocks, untracked},
+    judge::{Clocks, Learn, Limits, Verdict, judge},
     outbound::{Noted, note},
     packet::Link,
     reason::Reason,
@@ -15,7 +15,7 @@ fn verdict(fixture: &Fixture) -> Verdict {
     let limits = untracked(fixture.link);
     judge(
         fixture.frame.as_slice(),
-        || NOW,
+        &StoppedClocks(NOW),
         limits,
         &fixtures::tables(),
     )
@@ -28,7 +28,12 @@ fn each_fixture_gets_the_verdict_it_must_get() {
         .iter()
         .filter_map(|fixture| {
             let limits = untracked(fixture.link);
-            let verdict = judge(fixture.frame.as_slice(), || NOW, limits, &tables);
+            let verdict = judge(
+                fixture.frame.as_slice(),
+                &StoppedClocks(NOW),
+                limits,
+                &tables,
+            );
             (verdict != fixture.expected)
                 .then(|| format!("{}: {verdict:?}, not {:?}", fixture.name, fixture.expected))
         })
@@ -101,11 +106,17 @@ fn each_exchange_goes_as_it_must() {
                     trusted,
                     noted,
                 } => {
-                    let got = note(frame.as_slice(), || *trusted, || now, limits, &tables);
+                    let got = note(
+                        frame.as_slice(),
+                        || *trusted,
+                        &StoppedClocks(now),
+                        limits,
+                        &tables,
+                    );
                     assert_eq!(got, *noted, "{told}");
                 }
                 Step::Arrives { frame, reason } => {
-                    let got = judge(frame.as_slice(), || now, limits, &tables);
+                    let got = judge(frame.as_slice(), &StoppedClocks(now), limits, &tables);
                     assert_eq!(got, Verdict::Judged(*reason), "{told}");
                 }
                 Step::Passes(time) => now += time,
@@ -130,7 +141,13 @@ fn only_requests_to_port_123_are_noted() {
             link: fixture.link,
             ..limits
         };
-        let noted = note(fixture.frame.as_slice(), || true, || NOW, limits, &tables);
+        let noted = note(
+            fixture.frame.as_slice(),
+            || true,
+            &StoppedClocks(NOW),
+            limits,
+            &tables,
+        );
         assert_eq!(
             noted == Noted::Trusted,
             tables.learned().len() == 1,
@@ -208,25 +225,43 @@ fn nothing_is_admitted_where_nothing_is_granted() {
             }
             other => other,
         };
-        let got = judge(fixture.frame.as_slice(), || NOW, limits, &empty);
+        let got = judge(
+            fixture.frame.as_slice(),
+            &StoppedClocks(NOW),
+            limits,
+            &empty,
+        );
         assert_eq!(got, expected, "{}", fixture.name);
     }
 }
 
-/// Reading it costs as much as everything before it.
+/// Clocks that tell whether they were read.
+#[derive(Default)]
+struct WatchedClocks {
+    read: Cell<bool>,
+}
+
+impl Clocks for WatchedClocks {
+    fn boot(&self) -> u64 {
+        self.read.set(true);
+        NOW
+    }
+
+    fn tick(&self) -> u64 {
+        self.boot()
+    }
+}
+
+/// Reading one costs as much as everything before it.
 #[test]
 fn the_clock_is_not_read_for_packets_that_no_grant_is_about() {
     let tables = fixtures::tables();
     let mut readings = 0;
     for fixture in fixtures::all() {
-        let asked = Cell::new(false);
-        let now = || {
-            asked.set(true);
-            NOW
-        };
+        let clocks = WatchedClocks::default();
         let verdict = judge(
             fixture.frame.as_slice(),
-            now,
+            &clocks,
             untracked(fixture.link),
             &tables,
         );
@@ -234,8 +269,8 @@ fn the_clock_is_not_read_for_packets_that_no_grant_is_about() {
             verdict,
             Verdict::Judged(reason) if reason.admits() || reason == Reason::Role
         );
-        assert!(granted || !asked.get(), "{}", fixture.name);
-        readings += usize::from(asked.get());
+        assert!(granted || !clocks.read.get(), "{}", fixture.name);
+        readings += usize::from(clocks.read.get());
     }
     assert!(readings > 0, "no fixture's grant has an end");
 }

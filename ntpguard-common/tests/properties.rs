@@ -2,7 +2,9 @@
 
 use etherparse::{LenSource, NetSlice, SlicedPacket, TransportSlice};
 use ntpguard_common::{
-    fixtures::{self, Fixture, ModelTables, NOW, untracked, with_options, with_tags},
+    fixtures::{
+        self, Fixture, ModelTables, NOW, StoppedClocks, untracked, with_options, with_tags,
+    },
     judge::{Verdict, judge},
     packet::{Link, MAX_EXTENSION_HEADERS, MAX_TAGS},
 };
@@ -18,7 +20,7 @@ thread_local! {
 }
 
 fn verdict(frame: &[u8], link: Link) -> Verdict {
-    TABLES.with(|tables| judge(frame, || NOW, untracked(link), tables))
+    TABLES.with(|tables| judge(frame, &StoppedClocks(NOW), untracked(link), tables))
 }
 
 fn admits(verdict: Verdict) -> bool {
@@ -131,7 +133,7 @@ proptest! {
 
     #[test]
     fn nothing_is_admitted_by_empty_tables((frame, link) in mutated()) {
-        let verdict = judge(frame.as_slice(), || NOW, untracked(link), &ModelTables::default());
+        let verdict = judge(frame.as_slice(), &StoppedClocks(NOW), untracked(link), &ModelTables::default());
         prop_assert!(!admits(verdict));
     }
 
@@ -144,7 +146,7 @@ proptest! {
         let kept = kept.min(start.frame.len());
         frame.splice(..0, start.frame[..kept].iter().copied());
         let limits = untracked(start.link);
-        let verdict = judge(frame.as_slice(), || NOW, limits, &ModelTables::default());
+        let verdict = judge(frame.as_slice(), &StoppedClocks(NOW), limits, &ModelTables::default());
         prop_assert!(!admits(verdict));
     }
 

@@ -11,13 +11,18 @@
 use aya_ebpf::{
     Global,
     bindings::{
-        TC_ACT_SHOT, TC_ACT_UNSPEC,
+        BPF_ANY, TC_ACT_SHOT, TC_ACT_UNSPEC,
         xdp_action::{XDP_ABORTED, XDP_DROP, XDP_PASS, XDP_TX},
     },
-    btf_maps::{Array, ProgramArray},
+    btf_maps::{Array, LruHashMap, ProgramArray},
     helpers::bpf_get_prandom_u32,
     macros::{btf_map, classifier, xdp},
     programs::{TcContext, XdpContext},
+};
+use ntpguard_common::{
+    ntp,
+    requests::{Request, Sent},
+    tables::REQUESTS_SIZE,
 };
 
 /// How many sources there are; 0 leaves the frame's own.
@@ -44,6 +49,10 @@ static TOKEN_AT: Global<u32> = Global::new(0);
 #[btf_map]
 static NUMBER: Array<u32, 1> = Array::new();
 
+/// A table like the guard's own of open requests.
+#[btf_map]
+static OPEN: LruHashMap<Request<[u8; 4]>, Sent, { REQUESTS_SIZE as usize }> = LruHashMap::new();
+
 /// The program under test, in slot 0.
 #[btf_map]
 static NEXT: ProgramArray<1> = ProgramArray::new();
@@ -58,6 +67,46 @@ fn pass(_context: XdpContext) -> u32 {
 #[xdp(frags)]
 fn refuse(_context: XdpContext) -> u32 {
     XDP_DROP
+}
+
+/// The least that a filter of NTP can do: it finds the ports of UDP over IPv4, without tags or
+/// options, and drops by them.
+#[xdp(frags)]
+fn ports(context: XdpContext) -> u32 {
+    match ntp_ports(context.data(), context.data_end()) {
+        Some(true) => XDP_DROP,
+        _ => XDP_PASS,
+    }
+}
+
+#[inline(always)]
+fn ntp_ports(start: usize, end: usize) -> Option<bool> {
+    const IPV4: u16 = 0x0800;
+    const UDP: u8 = 17;
+    let header = start as *const Headers;
+    if start + size_of::<Headers>() > end {
+        return None;
+    }
+    // SAFETY: it lies within the frame, as checked, and is made of bytes, which need no alignment.
+    let header = unsafe { &*header };
+    let is_udp = u16::from_be_bytes(header.ether_type) == IPV4
+        && header.version_and_length == 0x45
+        && header.protocol == UDP;
+    let port = ntp::PORT.to_be_bytes();
+    Some(is_udp && (header.source_port == port || header.destination_port == port))
+}
+
+/// As far as [`ports`] reads.
+#[repr(C)]
+struct Headers {
+    macs: [u8; 12],
+    ether_type: [u8; 2],
+    version_and_length: u8,
+    before: [u8; 8],
+    protocol: u8,
+    after: [u8; 10],
+    source_port: [u8; 2],
+    destination_port: [u8; 2],
 }
 
 /// Sends the frame out of the interface it is said to have come from, each from another source.
@@ -103,6 +152,42 @@ fn number_out(context: TcContext) -> i32 {
         unsafe { NEXT.tail_call(&context, 0) };
     }
     TC_ACT_SHOT
+}
+
+/// The kernel's own part of noting a request: an insertion.
+#[classifier]
+fn insert(context: TcContext) -> i32 {
+    if let Some(request) = request(context.data(), context.data_end()) {
+        let _inserted = OPEN.insert(request, Sent::default(), BPF_ANY.into());
+    }
+    TC_ACT_UNSPEC
+}
+
+/// The kernel's own part of admitting a reply: a look-up and a deletion.
+#[xdp(frags)]
+fn take(context: XdpContext) -> u32 {
+    if let Some(request) = request(context.data(), context.data_end())
+        && OPEN.get_ptr(request).is_some()
+        && OPEN.remove(request).is_ok()
+    {
+        return XDP_PASS;
+    }
+    XDP_ABORTED
+}
+
+/// The request that the frame's token stands for.
+#[inline(always)]
+fn request(start: usize, end: usize) -> Option<Request<[u8; 4]>> {
+    let token = bytes_at(start, end, TOKEN_AT.load())?;
+    // SAFETY: it lies within the frame, as checked, and a byte array needs no alignment.
+    let [a, b, c, d] = unsafe { *token };
+    Some(Request {
+        server: [192, 0, 2, 1],
+        local: [192, 0, 2, 2],
+        server_port: ntp::PORT,
+        local_port: ntp::PORT,
+        token: [0, 0, 0, 0, a, b, c, d],
+    })
 }
 
 /// Gives the frame the next token. No checksum is mended: the guard leaves that to the stack.

@@ -2,18 +2,25 @@
 
 use aya_ebpf::{
     EbpfContext as _,
-    bindings::TC_ACT_UNSPEC,
+    bindings::{__sk_buff, TC_ACT_UNSPEC},
     helpers::{bpf_get_current_comm, generated::bpf_skb_cgroup_id},
     macros::classifier,
     programs::TcContext,
 };
 use ntpguard_common::{
-    outbound::{Noted, note},
+    judge::Clocks as _,
+    outbound::{Noted, note_request, request},
+    packet::{Datagram, Family},
     requests::Stray,
     tables::EXPLAIN_BASE,
 };
 
-use crate::{frame::SkbFrame, maps, settings};
+use crate::{
+    apart,
+    frame::SkbFrame,
+    maps::{self, InMaps, KernelTables},
+    settings::{self, KernelClocks},
+};
 
 /// Programs that come after this one have their turn: `TC_ACT_UNSPEC` is `TCX_NEXT`.
 const NEXT: i32 = TC_ACT_UNSPEC;
@@ -21,13 +28,41 @@ const NEXT: i32 = TC_ACT_UNSPEC;
 #[classifier]
 fn ntpguard_egress(context: TcContext) -> i32 {
     let frame = SkbFrame(context);
-    let limits = settings::limits();
-    let noted = note(
+    let Some(datagram) = request(&frame, settings::link()) else {
+        return NEXT;
+    };
+    let (place, ports) = apart::pack(&datagram);
+    let context = frame.0.as_ptr().cast();
+    match datagram.family {
+        Family::V4 => ntpguard_note4(context, place, ports),
+        Family::V6 => ntpguard_note6(context, place, ports),
+    }
+}
+
+/// Notes a request over IPv4, in a function of its own: see [`apart`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn ntpguard_note4(context: *mut __sk_buff, place: u64, ports: u64) -> i32 {
+    note_apart::<[u8; 4]>(context, &apart::unpack(Family::V4, place, ports))
+}
+
+/// The same over IPv6.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn ntpguard_note6(context: *mut __sk_buff, place: u64, ports: u64) -> i32 {
+    note_apart::<[u8; 16]>(context, &apart::unpack(Family::V6, place, ports))
+}
+
+#[inline(always)]
+fn note_apart<A: InMaps>(context: *mut __sk_buff, datagram: &Datagram) -> i32 {
+    let frame = SkbFrame(TcContext::new(context));
+    let noted = note_request::<A, _, _, _>(
         &frame,
+        datagram,
         || is_trusted(&frame.0),
-        settings::now,
-        limits,
-        &maps::KernelTables,
+        &KernelClocks,
+        settings::limits(),
+        &KernelTables,
     );
     match noted {
         Noted::Nothing => return NEXT,
@@ -81,7 +116,7 @@ fn remember_stray(context: &TcContext, server: [u8; 16]) {
     };
     // What is forwarded is sent by whatever process happens to run.
     let has_process = settings::names_process() && stray.cgroup != 0;
-    maps::remember_stray(&stray, settings::now(), || {
+    maps::remember_stray(&stray, KernelClocks.tick(), || {
         if has_process {
             bpf_get_current_comm().unwrap_or_default()
         } else {

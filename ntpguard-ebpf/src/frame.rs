@@ -17,6 +17,13 @@ impl Frame for XdpFrame {
     fn load<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
         linear(self.0.data(), self.0.data_end(), offset)
     }
+
+    #[inline(always)]
+    fn field<const N: usize>(&self, offset: usize) -> [u8; N] {
+        let mut bytes = [0; N];
+        read(self.0.data(), self.0.data_end(), offset, &mut bytes);
+        bytes
+    }
 }
 
 /// A frame of the network stack, of which any part may be outside the linear one.
@@ -25,17 +32,28 @@ pub(crate) struct SkbFrame(pub(crate) TcContext);
 impl Frame for SkbFrame {
     #[inline(always)]
     fn load<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
-        linear(self.0.data(), self.0.data_end(), offset).or_else(|| self.gather(offset))
+        linear(self.0.data(), self.0.data_end(), offset).or_else(|| {
+            let mut bytes = [0; N];
+            self.gather(offset, &mut bytes).then_some(bytes)
+        })
+    }
+
+    #[inline(always)]
+    fn field<const N: usize>(&self, offset: usize) -> [u8; N] {
+        let mut bytes = [0; N];
+        if !read(self.0.data(), self.0.data_end(), offset, &mut bytes) {
+            self.gather(offset, &mut bytes);
+        }
+        bytes
     }
 }
 
 impl SkbFrame {
-    /// Reads what may lie in several places. Sent frames can have as little as the link header in
-    /// the linear part.
+    /// Reads what may lie in several places, and says whether it is there. Sent frames can have as
+    /// little as the link header in the linear part.
     #[inline(always)]
-    fn gather<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
-        let mut bytes = [0; N];
-        // SAFETY: the context is the kernel's, and the helper writes N bytes or fails.
+    fn gather<const N: usize>(&self, offset: usize, bytes: &mut [u8; N]) -> bool {
+        // SAFETY: the context is the kernel's, and the helper writes N bytes, zeros if it fails.
         let status = unsafe {
             bpf_skb_load_bytes(
                 self.0.as_ptr(),
@@ -44,13 +62,25 @@ impl SkbFrame {
                 N as u32,
             )
         };
-        (status == 0).then_some(bytes)
+        status == 0
     }
 }
 
-/// Reads from memory between two addresses, `offset` bytes from the first.
+/// As [`read`], for callers that do not know whether the bytes are there.
 #[inline(always)]
 fn linear<const N: usize>(data: usize, data_end: usize, offset: usize) -> Option<[u8; N]> {
+    let mut bytes = [0; N];
+    if read(data, data_end, offset, &mut bytes) {
+        Some(bytes)
+    } else {
+        None
+    }
+}
+
+/// Reads from memory between two addresses, `offset` bytes from the first, and says whether it is
+/// there.
+#[inline(always)]
+fn read<const N: usize>(data: usize, data_end: usize, offset: usize, bytes: &mut [u8; N]) -> bool {
     let start = data + offset;
     // Of one byte LLVM makes `start >= end`, which tells the verifier nothing where `start` is all
     // that it has seen of the packet (find_good_pkt_pointers in kernel/bpf/verifier.c).
@@ -60,19 +90,18 @@ fn linear<const N: usize>(data: usize, data_end: usize, offset: usize) -> Option
         start + N
     };
     if end > data_end {
-        return None;
+        return false;
     }
-    let mut bytes = [0; N];
     // Of a byte array the compiler would load every byte alone, which makes the program a
     // quarter longer.
     if N.is_multiple_of(4) {
-        copy::<u32, 4>(start, &mut bytes, u32::to_ne_bytes);
+        copy::<u32, 4>(start, bytes, u32::to_ne_bytes);
     } else if N.is_multiple_of(2) {
-        copy::<u16, 2>(start, &mut bytes, u16::to_ne_bytes);
+        copy::<u16, 2>(start, bytes, u16::to_ne_bytes);
     } else {
-        copy::<u8, 1>(start, &mut bytes, u8::to_ne_bytes);
+        copy::<u8, 1>(start, bytes, u8::to_ne_bytes);
     }
-    Some(bytes)
+    true
 }
 
 /// Copies packet memory from `start` word by word. It must hold as many bytes as `bytes`.

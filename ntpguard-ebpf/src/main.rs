@@ -3,6 +3,7 @@
 #![no_std]
 #![no_main]
 
+mod apart;
 mod egress;
 mod frame;
 mod ingress;

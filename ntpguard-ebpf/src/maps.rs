@@ -11,6 +11,7 @@ use ntpguard_common::{
     packet::Address,
     reason::Counters,
     requests::{Learned, Request, Requests, Sent, Server, Stray, Strayed, Teacher},
+    sieve::{Bits, Marks},
     tables::{
         DEFAULT_TABLE_SIZE, Grant, Info, REQUESTS_SIZE, SERVERS_SIZE, TEACHERS_SIZE, UNGRANTED_SIZE,
     },
@@ -32,6 +33,10 @@ static ALLOW_NET_V4: LpmTrie<[u8; 4], Grant, SIZE> = LpmTrie::new();
 #[btf_map]
 static ALLOW_NET_V6: LpmTrie<[u8; 16], Grant, SIZE> = LpmTrie::new();
 #[btf_map]
+static GRANT_BITS: Array<Bits, 1> = Array::new();
+#[btf_map]
+static ASKED_MARKS: Array<Marks, 1> = Array::new();
+#[btf_map]
 static TRUSTED_V4: LruHashMap<Request<[u8; 4]>, Sent, REQUESTS_OPEN> = LruHashMap::new();
 #[btf_map]
 static TRUSTED_V6: LruHashMap<Request<[u8; 16]>, Sent, REQUESTS_OPEN> = LruHashMap::new();
@@ -44,7 +49,7 @@ static LEARNED_V4: LruHashMap<[u8; 4], Learned, SERVERS_KNOWN> = LruHashMap::new
 #[btf_map]
 static LEARNED_V6: LruHashMap<[u8; 16], Learned, SERVERS_KNOWN> = LruHashMap::new();
 #[btf_map]
-pub(crate) static SERVERS: LruHashMap<[u8; 16], Server, SERVERS_KNOWN> = LruHashMap::new();
+static SERVERS: LruHashMap<[u8; 16], Server, SERVERS_KNOWN> = LruHashMap::new();
 #[btf_map]
 static TEACHERS: HashMap<u64, Teacher, TEACHERS_KNOWN, NO_PREALLOC> = HashMap::new();
 #[btf_map]
@@ -62,7 +67,7 @@ pub(crate) static INFO: Array<Info, 1> = Array::new();
 pub(crate) struct KernelTables;
 
 /// An address, and the maps of its family.
-trait InMaps: Address + 'static {
+pub(crate) trait InMaps: Address + 'static {
     /// Bits in the address.
     const BITS: u32;
 
@@ -139,6 +144,19 @@ impl InMaps for [u8; 16] {
 
 impl<A: InMaps> TablesOf<A> for KernelTables {
     #[inline(always)]
+    fn may_know(&self, address: A) -> bool {
+        let Some(bits) = GRANT_BITS.get(0) else {
+            return true;
+        };
+        bits.has(address.hash()) || bits.has(address.block_hash()) || is_marked(address)
+    }
+
+    #[inline(always)]
+    fn has_bans(&self) -> bool {
+        INFO.get(0).is_none_or(|info| info.bans != 0)
+    }
+
+    #[inline(always)]
     fn grant(&self, address: A) -> Option<Grant> {
         // SAFETY: copied at once, and nothing here inserts; entries are freed only after this
         // program's RCU section, because the map is not preallocated.
@@ -168,7 +186,10 @@ impl<A: InMaps> TablesOf<A> for KernelTables {
     #[inline(always)]
     fn last_asked(&self, server: A) -> Option<u64> {
         // SAFETY: copied at once; this is for telling reasons apart.
-        unsafe { SERVERS.get(server.mapped()) }.map(|server| server.asked)
+        let learned = unsafe { A::learned().get(server) }.map(|server| server.last);
+        // SAFETY: as for what is learned.
+        let asked = unsafe { SERVERS.get(server.mapped()) }.map(|server| server.asked);
+        learned.max(asked)
     }
 
     #[inline(always)]
@@ -187,6 +208,7 @@ impl<A: InMaps> LedgerOf<A> for KernelTables {
 
     #[inline(always)]
     fn learn(&self, server: A, now: u64) {
+        mark(server);
         if let Some(learned) = A::learned().get_ptr_mut(server) {
             // SAFETY: the entry is the map's until the program ends; of two CPUs that write it the
             // last one stands.
@@ -221,6 +243,26 @@ impl<A: InMaps> LedgerOf<A> for KernelTables {
     }
 }
 
+#[inline(always)]
+fn is_marked<A: Address>(server: A) -> bool {
+    ASKED_MARKS
+        .get(0)
+        .is_none_or(|marks| marks.marks[Marks::of(server) % Marks::COUNT] != 0)
+}
+
+#[inline(always)]
+fn mark<A: Address>(server: A) {
+    let Some(marks) = ASKED_MARKS.get_ptr_mut(0) else {
+        return;
+    };
+    // SAFETY: the value is the map's, as large as its type, and a byte is written whole.
+    let mark = unsafe { &mut (*marks).marks[Marks::of(server) % Marks::COUNT] };
+    // Written once, so that CPUs do not take the line from each other.
+    if *mark == 0 {
+        *mark = 1;
+    }
+}
+
 /// Whether senders in this cgroup are trusted.
 #[inline(always)]
 pub(crate) fn is_teacher(cgroup: u64) -> bool {
@@ -241,6 +283,36 @@ pub(crate) fn count_request(count: impl Fn(&mut Requests)) {
         // come in between, and then one of the two is not counted.
         count(unsafe { &mut *requests });
     }
+}
+
+/// A server before it has said anything; not on the stack, which has no room for it.
+static UNHEARD: Server = Server {
+    asked: 0,
+    last: 0,
+    count: 0,
+    kissed: 0,
+    kiss: [0; 4],
+    refid: [0; 4],
+    leap: 0,
+    version: 0,
+    stratum: 0,
+    poll: 0,
+    reserved: 0,
+};
+
+/// What a server last said, made where nothing is known of it yet.
+#[inline(always)]
+pub(crate) fn server(address: [u8; 16]) -> Option<*mut Server> {
+    if let Some(entry) = SERVERS.get_ptr_mut(address) {
+        return Some(entry);
+    }
+    // For display; the next reply makes up for a failure.
+    #[expect(
+        clippy::needless_borrows_for_generic_args,
+        reason = "by value it would be copied to the stack"
+    )]
+    let _made = SERVERS.insert(address, &UNHEARD, BPF_NOEXIST.into());
+    SERVERS.get_ptr_mut(address)
 }
 
 /// Remembers a request to a server that nobody granted.

@@ -3,16 +3,17 @@
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
 use ntpguard_common::{
     frame::Frame,
+    judge::Clocks as _,
     ntp::{self, FirstByte},
-    packet::{Address, Datagram, Family},
+    packet::{Address, Datagram},
     reason::{Counters, Reason},
     requests::Server,
     tables::EXPLAIN_BASE,
 };
 
 use crate::{
-    maps::{COUNTERS, SERVERS},
-    settings,
+    maps::{self, COUNTERS},
+    settings::{self, KernelClocks},
 };
 
 /// Counts `reason` and returns what XDP is to do with the packet.
@@ -42,27 +43,16 @@ fn count(reason: Reason) {
 
 /// Keeps what a server says in an admitted reply.
 #[inline(always)]
-pub(crate) fn record_reply<F: Frame>(frame: &F, datagram: &Datagram, reason: Reason) {
+pub(crate) fn record_reply<A: Address, F: Frame>(frame: &F, datagram: &Datagram, reason: Reason) {
     if !matches!(reason, Reason::Server | Reason::WarmUp) {
         return;
     }
-    let server = match datagram.family {
-        Family::V4 => <[u8; 4]>::source(frame, datagram).map(Address::mapped),
-        Family::V6 => <[u8; 16]>::source(frame, datagram),
-    };
-    let Some(server) = server else {
-        return;
-    };
-    let Some([first, stratum, poll, _]) = frame.load(datagram.payload) else {
-        return;
-    };
-    let Some(refid) = frame.load(datagram.payload + ntp::REFERENCE_ID) else {
-        return;
-    };
-    let now = settings::now();
+    let [first, stratum, poll, _] = frame.field(datagram.payload);
+    let refid = frame.field(datagram.payload + ntp::REFERENCE_ID);
+    let now = KernelClocks.tick();
     let is_kiss = stratum == 0;
     let first = FirstByte(first);
-    let Some(entry) = SERVERS.get_ptr_mut(server) else {
+    let Some(entry) = maps::server(A::source(frame, datagram).mapped()) else {
         return;
     };
     // SAFETY: the entry is the map's until the program ends. Other CPUs may write it too, and then

@@ -1,8 +1,11 @@
 //! What is fixed when a program is loaded: constants that the verifier folds away.
 
-use aya_ebpf::{Global, helpers::bpf_ktime_get_boot_ns};
+use aya_ebpf::{
+    Global,
+    helpers::{bpf_ktime_get_boot_ns, generated::bpf_jiffies64},
+};
 use ntpguard_common::{
-    judge::{Clock, Learn, Limits},
+    judge::{Clock, Clocks, Learn, Limits},
     packet::Link,
 };
 
@@ -36,6 +39,14 @@ static ZERO_TRANSMIT: Global<u8> = Global::new(1);
 #[unsafe(no_mangle)]
 static CLOCK: Global<u8> = Global::new(0);
 
+/// Nanoseconds from one tick to the next.
+#[unsafe(no_mangle)]
+static TICK: Global<u32> = Global::new(0);
+
+/// What the kernel's count of ticks was at boot.
+#[unsafe(no_mangle)]
+static FIRST_TICK: Global<u64> = Global::new(0);
+
 /// 1 where the uid of a sender can make it trusted.
 #[unsafe(no_mangle)]
 static TRUST_UIDS: Global<u8> = Global::new(0);
@@ -44,14 +55,20 @@ static TRUST_UIDS: Global<u8> = Global::new(0);
 #[unsafe(no_mangle)]
 static NAME_PROCESS: Global<u8> = Global::new(0);
 
+/// What [`limits`] says too: every packet needs this one, and few the others.
+#[inline(always)]
+pub(crate) fn link() -> Link {
+    if LINK.load() == Link::Ethernet as u8 {
+        Link::Ethernet
+    } else {
+        Link::RawIp
+    }
+}
+
 #[inline(always)]
 pub(crate) fn limits() -> Limits {
     Limits {
-        link: if LINK.load() == Link::Ethernet as u8 {
-            Link::Ethernet
-        } else {
-            Link::RawIp
-        },
+        link: link(),
         track: TRACK.load() != 0,
         learn: match LEARN.load() {
             0 => Learn::Off,
@@ -82,12 +99,36 @@ pub(crate) fn names_process() -> bool {
     NAME_PROCESS.load() != 0
 }
 
-/// Nanoseconds of boot time.
-#[inline(always)]
-pub(crate) fn now() -> u64 {
-    if CLOCK.load() == Clock::Given as u8 {
-        return INFO.get(0).map_or(0, |info| info.clock);
+/// The kernel's clocks, or in trials the one given.
+pub(crate) struct KernelClocks;
+
+impl Clocks for KernelClocks {
+    #[inline(always)]
+    fn boot(&self) -> u64 {
+        if is_given() {
+            return given();
+        }
+        // SAFETY: the helper takes nothing and reads a clock.
+        unsafe { bpf_ktime_get_boot_ns() }
     }
-    // SAFETY: the helper takes nothing and reads a clock.
-    unsafe { bpf_ktime_get_boot_ns() }
+
+    #[inline(always)]
+    fn tick(&self) -> u64 {
+        if is_given() {
+            return given();
+        }
+        // SAFETY: as for boot time. The verifier puts a load in the place of this call.
+        let ticks = unsafe { bpf_jiffies64() };
+        ticks.wrapping_sub(FIRST_TICK.load()) * u64::from(TICK.load())
+    }
+}
+
+#[inline(always)]
+fn is_given() -> bool {
+    CLOCK.load() == Clock::Given as u8
+}
+
+#[inline(always)]
+fn given() -> u64 {
+    INFO.get(0).map_or(0, |info| info.clock)
 }

@@ -17,7 +17,7 @@ use ntpguard::{
     datapath::{Mode, Settings, Tracking, Trial},
 };
 use ntpguard_common::{
-    fixtures::{self, Fixture, ModelTables, untracked},
+    fixtures::{self, Fixture, ModelTables, StoppedClocks, untracked},
     judge::{Verdict, judge},
     packet::Link,
     reason::{Counters, Reason},
@@ -110,7 +110,12 @@ pub fn fuzz(packets: u32, seed: u64) -> Result<()> {
 
 /// The judge's answer in this process, at the kernel's time.
 fn pure(frame: &[u8], link: Link, tables: &ModelTables) -> Verdict {
-    judge(frame, boot_nanoseconds, untracked(link), tables)
+    judge(
+        frame,
+        &StoppedClocks(boot_nanoseconds()),
+        untracked(link),
+        tables,
+    )
 }
 
 fn hex(bytes: &[u8]) -> String {

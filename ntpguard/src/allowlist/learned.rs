@@ -43,7 +43,7 @@ impl Learned {
     pub fn set(&mut self, servers: &BTreeMap<IpAddr, requests::Learned>) {
         self.servers = servers
             .iter()
-            .map(|(address, learned)| (*address, BootSeconds::from_nanoseconds(learned.last)))
+            .map(|(address, learned)| (*address, BootSeconds::from_monotonic(learned.last)))
             .collect();
     }
 

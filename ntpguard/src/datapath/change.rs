@@ -9,7 +9,7 @@ use std::{
 use aya::maps::MapError;
 use ipnet::IpNet;
 use nix::libc::{E2BIG, ENOSPC};
-use ntpguard_common::tables::{Grant, names};
+use ntpguard_common::tables::{BAN, Grant, Info, names};
 
 use super::{Error, Tables, tables::errno};
 use crate::allowlist::projection::Projection;
@@ -125,6 +125,35 @@ impl fmt::Display for Slot {
     }
 }
 
+impl Tables {
+    /// Tells the judge where it has to look for these grants: in the sieve, and in the counts that
+    /// `INFO` has.
+    fn summarise<const N: usize>(&mut self, grants: [&Projection; N]) -> Result<(), Error> {
+        self.sift(grants)?;
+        let before = self.info()?;
+        let prefixes: BTreeSet<&IpNet> =
+            grants.iter().flat_map(|one| one.prefixes.keys()).collect();
+        let v4 = prefixes.iter().filter(|prefix| prefix.addr().is_ipv4());
+        let bans = grants.iter().flat_map(|one| slots(one));
+        let info = Info {
+            prefixes_v4: count(v4.clone()),
+            prefixes_v6: count(prefixes.iter()) - count(v4),
+            bans: count(bans.filter(|(_, grant)| grant.roles & BAN != 0)),
+            ..before
+        };
+        if info == before {
+            Ok(())
+        } else {
+            self.set_info(&info)
+        }
+    }
+}
+
+/// How many there are, for a map.
+fn count(things: impl Iterator) -> u32 {
+    u32::try_from(things.count()).unwrap_or(u32::MAX)
+}
+
 /// See [`Tables::apply`].
 pub(super) fn apply(
     tables: &mut Tables,
@@ -148,8 +177,8 @@ pub(super) fn apply(
         Ok(()) if refused.is_empty() => return Ok(done),
         Ok(()) => Cause::Full(full(&refused, &holds)),
         Err(error) => {
-            // The counts must cover the prefixes there are, or the judge does not look for them.
-            match count_prefixes(tables, &holds) {
+            // What tells the judge where to look must cover all there is.
+            match tables.summarise([&holds]) {
                 Ok(()) => Cause::Failed(error),
                 Err(worse) => Cause::Failed(worse),
             }
@@ -170,7 +199,8 @@ struct Change<'a> {
 
 impl Change<'_> {
     fn make(&mut self, from: &Projection, to: &Projection) -> Result<(), Error> {
-        self.announce_prefixes(to)?;
+        // Before there is more to find: the judge looks only where these say that it may.
+        self.tables.summarise([&self.holds, to])?;
         let puts = slots(to).filter(|(slot, grant)| get(from, *slot) != Some(*grant));
         self.put_all(puts.collect())?;
         for (slot, _) in slots(from).filter(|(slot, _)| get(to, *slot).is_none()) {
@@ -179,20 +209,7 @@ impl Change<'_> {
         // The removals may have made the room that was lacking.
         let refused = std::mem::take(&mut self.refused);
         self.put_all(refused)?;
-        count_prefixes(self.tables, &self.holds)
-    }
-
-    /// Raises the prefix counts before there are more prefixes: the judge looks for none while
-    /// the count is zero.
-    fn announce_prefixes(&mut self, to: &Projection) -> Result<(), Error> {
-        let union: BTreeSet<IpNet> = self
-            .holds
-            .prefixes
-            .keys()
-            .chain(to.prefixes.keys())
-            .copied()
-            .collect();
-        write_counts(self.tables, union.into_iter())
+        self.tables.summarise([&self.holds])
     }
 
     fn put_all(&mut self, grants: Vec<(Slot, Grant)>) -> Result<(), Error> {
@@ -229,27 +246,6 @@ impl Change<'_> {
 /// Hash maps say E2BIG when they are full, tries ENOSPC.
 fn is_full(error: &MapError) -> bool {
     matches!(errno(error), Some(E2BIG | ENOSPC))
-}
-
-fn count_prefixes(tables: &mut Tables, holds: &Projection) -> Result<(), Error> {
-    write_counts(tables, holds.prefixes.keys().copied())
-}
-
-fn write_counts(tables: &mut Tables, prefixes: impl Iterator<Item = IpNet>) -> Result<(), Error> {
-    let mut info = tables.info()?;
-    let before = (info.prefixes_v4, info.prefixes_v6);
-    (info.prefixes_v4, info.prefixes_v6) = (0, 0);
-    for prefix in prefixes {
-        match prefix {
-            IpNet::V4(_) => info.prefixes_v4 += 1,
-            IpNet::V6(_) => info.prefixes_v6 += 1,
-        }
-    }
-    if before == (info.prefixes_v4, info.prefixes_v6) {
-        Ok(())
-    } else {
-        tables.set_info(&info)
-    }
 }
 
 fn slots(projection: &Projection) -> impl Iterator<Item = (Slot, Grant)> {

@@ -27,7 +27,11 @@ use super::{
     stops::{self, Stop},
     survey,
 };
-use crate::{allowlist::projection::Projection, clock::boot_nanoseconds, senders::Found};
+use crate::{
+    allowlist::projection::Projection,
+    clock::{boot_nanoseconds, monotonic_nanoseconds},
+    senders::Found,
+};
 
 /// What a guard is to be.
 #[derive(Clone, Debug)]
@@ -198,7 +202,11 @@ fn announce(tables: &mut Tables, options: &Options, pins: &PinDir) -> Result<(),
         abi: ABI,
         mode: options.mode.number(),
         loaded,
-        warm_until: if is_warm { loaded + WARM_UP } else { 0 },
+        warm_until: if is_warm {
+            monotonic_nanoseconds() + WARM_UP
+        } else {
+            0
+        },
         track: u32::from(options.tracking.track),
         learn: options.tracking.learn as u32,
         interfaces: interfaces(old.iter().copied().chain(new)),

@@ -27,12 +27,13 @@ use super::{
     stops::{self, Stop},
 };
 
-/// The maps that each set of tables has for itself: what is granted, and how many prefixes are.
-const OWN: [&str; 5] = [
+/// The maps that each set of tables has for itself: what is granted, and what tells of it.
+const OWN: [&str; 6] = [
     names::ALLOW_V4,
     names::ALLOW_V6,
     names::ALLOW_NET_V4,
     names::ALLOW_NET_V6,
+    names::GRANT_BITS,
     names::INFO,
 ];
 

@@ -2,7 +2,7 @@
 //!
 //! - [`object`] is the compiled kernel half and how it is loaded; [`trial`] runs it on single frames;
 //! - [`pins`] is the directory that keeps programs, maps and links alive when no process does;
-//! - [`tables`] reads and writes the maps;
+//! - [`tables`] reads and writes the maps, `sieve` makes the bits that go before them;
 //! - [`interface`] finds the interfaces, [`attach`] puts programs where packets arrive, [`egress`]
 //!   where they leave;
 //! - [`guard`] does all of it in an order that leaves a working guard wherever it is stopped;
@@ -22,6 +22,7 @@ mod netlink;
 pub mod object;
 pub mod pins;
 mod programs;
+mod sieve;
 mod stack;
 mod stops;
 pub mod survey;

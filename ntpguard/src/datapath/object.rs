@@ -16,6 +16,7 @@ use ntpguard_common::{
 use serde::{Deserialize, Serialize};
 
 use super::Error;
+use crate::clock;
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/ntpguard-bpf"));
 
@@ -182,6 +183,8 @@ impl Loader {
         ] {
             self.0.override_global(name, number(value), true);
         }
+        self.0.override_global("TICK", tick(), true);
+        self.0.override_global("FIRST_TICK", first_tick(), true);
         for name in SIZED {
             self.0.map_max_entries(name, settings.table_size);
         }
@@ -195,6 +198,22 @@ fn number(value: u8) -> &'static u8 {
     NUMBERS
         .get(usize::from(value))
         .unwrap_or(&NUMBERS[NUMBERS.len() - 1])
+}
+
+/// The time from one tick of the kernel to the next, nanoseconds.
+fn tick() -> &'static u32 {
+    static TICK: LazyLock<u32> = LazyLock::new(clock::tick_nanoseconds);
+    &TICK
+}
+
+/// The kernel's count of ticks at boot: that of five minutes before an overflow of 32 bits
+/// (`INITIAL_JIFFIES` in include/linux/jiffies.h).
+fn first_tick() -> &'static u64 {
+    static FIRST: LazyLock<u64> = LazyLock::new(|| {
+        let five_minutes = 300 * 1_000_000_000 / u64::from(*tick());
+        (1 << 32) - five_minutes
+    });
+    &FIRST
 }
 
 /// Whether programs on frames that leave may ask for the name of the process at work.

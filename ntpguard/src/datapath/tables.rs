@@ -18,6 +18,7 @@ use nix::libc::{ENOENT, ENOMEM};
 use ntpguard_common::{
     reason::Counters,
     requests::{Learned, Requests, Server, Stray, Strayed, Teacher},
+    sieve::Bits,
     tables::{ABI, Grant, Info, names},
 };
 
@@ -26,6 +27,7 @@ use super::{
     Error, Mode, PinDir,
     change::{self, Slot},
     error::source_io,
+    sieve::sieve,
 };
 use crate::{allowlist::projection::Projection, clock::boot_nanoseconds};
 
@@ -44,6 +46,7 @@ pub struct Tables {
     allow_v6: HashMap<MapData, [u8; 16], Grant>,
     allow_net_v4: LpmTrie<MapData, [u8; 4], Grant>,
     allow_net_v6: LpmTrie<MapData, [u8; 16], Grant>,
+    grant_bits: Array<MapData, Bits>,
     learned_v4: HashMap<MapData, [u8; 4], Learned>,
     learned_v6: HashMap<MapData, [u8; 16], Learned>,
     servers: HashMap<MapData, [u8; 16], Server>,
@@ -119,6 +122,7 @@ impl Tables {
             allow_v6: typed(names::ALLOW_V6, map(names::ALLOW_V6)?)?,
             allow_net_v4: typed(names::ALLOW_NET_V4, map(names::ALLOW_NET_V4)?)?,
             allow_net_v6: typed(names::ALLOW_NET_V6, map(names::ALLOW_NET_V6)?)?,
+            grant_bits: typed(names::GRANT_BITS, map(names::GRANT_BITS)?)?,
             learned_v4: typed(names::LEARNED_V4, map(names::LEARNED_V4)?)?,
             learned_v6: typed(names::LEARNED_V6, map(names::LEARNED_V6)?)?,
             servers: typed(names::SERVERS, map(names::SERVERS)?)?,
@@ -237,12 +241,22 @@ impl Tables {
             .map_err(|source| Error::map(names::INFO, "read", source))
     }
 
-    /// Says how the guard was loaded. The prefix counts in it are the judge's: take them from
-    /// [`Self::info`].
+    /// Says how the guard was loaded. The counts of prefixes and bans in it are the judge's: take
+    /// them from [`Self::info`].
     pub fn set_info(&mut self, info: &Info) -> Result<(), Error> {
         self.info
             .set(0, info, 0)
             .map_err(|source| Error::map(names::INFO, "write", source))
+    }
+
+    /// Makes the sieve that of these grants.
+    pub(super) fn sift<'a>(
+        &mut self,
+        grants: impl IntoIterator<Item = &'a Projection>,
+    ) -> Result<(), Error> {
+        self.grant_bits
+            .set(0, sieve(grants), 0)
+            .map_err(|source| Error::map(names::GRANT_BITS, "write", source))
     }
 
     /// Inserts or updates one grant, trying again while the kernel lacks memory.

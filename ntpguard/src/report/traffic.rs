@@ -103,8 +103,12 @@ impl Traffic {
     /// What the tables tell. The trusted senders are the daemon's to know.
     pub fn of_tables(tables: &Tables, now: BootSeconds) -> Result<Self, Error> {
         let info = tables.info()?;
-        let mut servers: Vec<Server> = tables
-            .servers()?
+        let mut servers = tables.servers()?;
+        for (address, learned) in tables.learned()? {
+            let server = servers.entry(address).or_default();
+            server.asked = server.asked.max(learned.last);
+        }
+        let mut servers: Vec<Server> = servers
             .iter()
             .map(|(address, server)| Server::of(*address, server, now))
             .collect();
@@ -214,9 +218,9 @@ impl Ungranted {
     }
 }
 
-/// Seconds since a moment in nanoseconds of boot time; `None` for 0, which is never.
+/// Seconds since a moment in nanoseconds of monotonic time; `None` for 0, which is never.
 fn ago(at: u64, now: BootSeconds) -> Option<u32> {
-    (at != 0).then(|| now.since(BootSeconds::from_nanoseconds(at)))
+    (at != 0).then(|| now.since(BootSeconds::from_monotonic(at)))
 }
 
 /// A reference identifier as people read it (RFC 5905 section 7.3, figure 12).

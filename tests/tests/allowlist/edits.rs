@@ -1,8 +1,8 @@
 //! Additions and removals hold on the very next packet, whatever is left of the daemon.
 
-use anyhow::{Result, ensure};
-use ntpguard_common::tables::Role;
-use ntpguard_tests::{guard::Home, lab::Lab};
+use anyhow::{Context as _, Result, ensure};
+use ntpguard_common::tables::{Role, names};
+use ntpguard_tests::{bpftool, guard::Home, lab::Lab};
 
 use super::{ADDRESS, OTHER, empty_source, guarded, listed, ok, orphaned};
 
@@ -17,6 +17,9 @@ fn each_edit_holds_on_the_next_packet(lab: &Lab, home: &Home) -> Result<()> {
         ok(&lab.cli(home, &["allowlist", "remove", address])?)?;
         lab.drops(home, address, Role::Server)?;
     }
+    ok(&lab.cli(home, &["allowlist", "add", OTHER])?)?;
+    ensure!(bits(home)? == 1, "one address has {} bits", bits(home)?);
+    ok(&lab.cli(home, &["allowlist", "remove", OTHER])?)?;
     // A prefix is another table, and the first and last of them switch its look-up on and off.
     for (prefix, address) in [
         ("198.51.100.0/24", "198.51.100.7"),
@@ -36,7 +39,22 @@ fn edits_hold_from_the_next_packet_while_the_daemon_runs() -> Result<()> {
     let lab = Lab::new()?;
     lab.arrives_unguarded(ADDRESS, Role::Server)?;
     let guard = guarded(&lab)?;
-    each_edit_holds_on_the_next_packet(&lab, guard.home())
+    each_edit_holds_on_the_next_packet(&lab, guard.home())?;
+    let left = bits(guard.home())?;
+    ensure!(left == 0, "{left} bits are left of what is granted no more");
+    Ok(())
+}
+
+/// The bits of the sieve that are set, which nothing but speed tells of.
+fn bits(home: &Home) -> Result<u32> {
+    let dump = bpftool::map_dump(&home.pin_dir().join("maps").join(names::GRANT_BITS))?;
+    let words = dump.first().and_then(|entry| entry.value.as_ref());
+    let words = words.and_then(|value| value["words"].as_array());
+    let ones = words.context("no words")?.iter().map(|word| {
+        let word = word.as_u64().context("a word is no number")?;
+        Ok(word.count_ones())
+    });
+    ones.sum()
 }
 
 #[test]

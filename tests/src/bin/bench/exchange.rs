@@ -19,7 +19,7 @@ use crate::{
     options::Scale,
     packets::{self, XDP_PASS},
     per_packet::granted,
-    programs::Program,
+    programs::{Bare, Program},
 };
 
 /// Requests in a round. All of the table would do, if the kernel did not keep some of an LRU map's
@@ -46,7 +46,8 @@ impl Row {
     }
 }
 
-/// Measures requests to listed servers, of trusted senders and of others.
+/// Measures requests to listed servers, of trusted senders and of others, and what the kernel's own
+/// table takes of that.
 pub(crate) fn measure(scale: &Scale) -> Result<Vec<Row>> {
     let [v4, v6] = packets::listed(0);
     let kinds = [
@@ -55,13 +56,28 @@ pub(crate) fn measure(scale: &Scale) -> Result<Vec<Row>> {
         ("trusted sender, IPv4", v4, true),
         ("trusted sender, IPv6", v6, true),
     ];
-    kinds
-        .into_iter()
-        .map(|(what, server, trusted)| one(what, server, trusted, scale).context(what))
-        .collect()
+    let mut rows = vec![bare(v4, scale).context(BARE)?];
+    for (what, server, trusted) in kinds {
+        rows.push(guarded(what, server, trusted, scale).context(what)?);
+    }
+    Ok(rows)
 }
 
-fn one(what: &'static str, server: IpAddr, trusted: bool, scale: &Scale) -> Result<Row> {
+/// The row without a guard.
+pub(crate) const BARE: &str = "the kernel's LRU map alone, IPv4";
+
+fn bare(server: IpAddr, scale: &Scale) -> Result<Row> {
+    let [place, _] = packets::token_places(server);
+    let bare = Bare::new(place)?;
+    let programs = [
+        Program::number_out(place, bare.insert()?)?,
+        Program::number(place, bare.take()?)?,
+    ];
+    let frame = packets::request(server)?;
+    Exchange::new([place; 2], [frame.clone(), frame], programs)?.measure(BARE, scale)
+}
+
+fn guarded(what: &'static str, server: IpAddr, trusted: bool, scale: &Scale) -> Result<Row> {
     let mut trial = Trial::new(Settings::default())?;
     let tables = trial.tables();
     tables
@@ -70,29 +86,13 @@ fn one(what: &'static str, server: IpAddr, trusted: bool, scale: &Scale) -> Resu
     if trusted {
         tables.set_teachers(&fixtures::own_cgroup()?)?;
     }
-    let mut exchange = Exchange::new(&mut trial, server)?;
-    let mut figures = [const { Vec::new() }; 4];
-    for _ in 0..scale.rounds {
-        for (figures, figure) in figures
-            .iter_mut()
-            .zip(measure::undisturbed(|| exchange.round())?)
-        {
-            figures.push(figure);
-        }
-    }
-    let [request, reply, request_floor, reply_floor] = figures;
-    let above = |guard: &[f64], floor: &[f64]| -> Result<[f64; 2]> {
-        let (guard, floor) = (Series::of(guard)?, Series::of(floor)?);
-        Ok([guard.min - floor.min, guard.median - floor.median])
-    };
-    let [request, request_median] = above(&request, &request_floor)?;
-    let [reply, reply_median] = above(&reply, &reply_floor)?;
-    Ok(Row {
-        what,
-        request,
-        reply,
-        median: request_median + reply_median,
-    })
+    let places = packets::token_places(server);
+    let programs = [
+        Program::number_out(places[0], trial.egress_program()?)?,
+        Program::number(places[1], trial.program()?)?,
+    ];
+    let frames = [packets::request(server)?, packets::reply(server, &[])?];
+    Exchange::new(places, frames, programs)?.measure(what, scale)
 }
 
 /// The programs, each behind one that gives tokens.
@@ -104,20 +104,47 @@ struct Exchange {
 }
 
 impl Exchange {
-    fn new(trial: &mut Trial, server: IpAddr) -> Result<Self> {
-        let [out, back] = packets::token_places(server);
+    /// Of programs for what leaves and what arrives, with frames for them that have their tokens at
+    /// these places.
+    fn new(
+        [out, back]: [u32; 2],
+        [request, reply]: [Vec<u8>; 2],
+        guard: [Program; 2],
+    ) -> Result<Self> {
         let pass = [Program::pass_out()?, Program::pass()?];
         Ok(Self {
-            request: packets::request(server)?,
-            reply: packets::reply(server, &[])?,
-            guard: [
-                Program::number_out(out, trial.egress_program()?)?,
-                Program::number(back, trial.program()?)?,
-            ],
+            request,
+            reply,
+            guard,
             floor: [
                 Program::number_out(out, pass[0].classifier()?)?,
                 Program::number(back, pass[1].xdp()?)?,
             ],
+        })
+    }
+
+    fn measure(&mut self, what: &'static str, scale: &Scale) -> Result<Row> {
+        let mut figures = [const { Vec::new() }; 4];
+        for _ in 0..scale.rounds {
+            for (figures, figure) in figures
+                .iter_mut()
+                .zip(measure::undisturbed(|| self.round())?)
+            {
+                figures.push(figure);
+            }
+        }
+        let [request, reply, request_floor, reply_floor] = figures;
+        let above = |guard: &[f64], floor: &[f64]| -> Result<[f64; 2]> {
+            let (guard, floor) = (Series::of(guard)?, Series::of(floor)?);
+            Ok([guard.min - floor.min, guard.median - floor.median])
+        };
+        let [request, request_median] = above(&request, &request_floor)?;
+        let [reply, reply_median] = above(&reply, &reply_floor)?;
+        Ok(Row {
+            what,
+            request,
+            reply,
+            median: request_median + reply_median,
         })
     }
 

@@ -46,6 +46,11 @@ impl Program {
         Self::load("refuse", &Numbers::default())
     }
 
+    /// One that drops what has port 123, over IPv4 without tags or options.
+    pub(crate) fn ports() -> Result<Self> {
+        Self::load("ports", &Numbers::default())
+    }
+
     /// One that lets every packet leave.
     pub(crate) fn pass_out() -> Result<Self> {
         Self::load("pass_out", &Numbers::default())
@@ -80,26 +85,9 @@ impl Program {
     }
 
     fn load(name: &'static str, numbers: &Numbers) -> Result<Self> {
-        let mut object = EbpfLoader::new()
-            .override_global("SOURCES", &numbers.sources, true)
-            .override_global("FIRST_SOURCE", &numbers.first_source, true)
-            .override_global("ADDRESS_AT", &numbers.address_at, true)
-            .override_global("CHECKSUM_AT", &numbers.checksum_at, true)
-            .override_global("TOKEN_AT", &numbers.token_at, true)
-            .load(OBJECT)
-            .context("cannot load what is measured with")?;
-        let program = object
-            .program_mut(name)
-            .with_context(|| format!("no program {name}"))?;
-        match program {
-            aya::programs::Program::Xdp(program) => program.load(),
-            aya::programs::Program::SchedClassifier(program) => program.load(),
-            _ => bail!("{name} is a program of another kind"),
-        }
-        .with_context(|| format!("cannot load program {name}"))?;
+        let object = load(&[name], numbers)?;
         Ok(Self { object, name })
     }
-
     /// Begins with the first token again; none is zero, which means no token.
     pub(crate) fn restart(&mut self) -> Result<()> {
         let map = self.object.map_mut("NUMBER").context("no map NUMBER")?;
@@ -143,6 +131,51 @@ impl Program {
             .test_run(options)
             .context("cannot send frames")?;
         Ok(result.duration * count)
+    }
+}
+
+/// Reads the object in, with these constants and programs.
+fn load(names: &[&'static str], numbers: &Numbers) -> Result<Ebpf> {
+    let mut object = EbpfLoader::new()
+        .override_global("SOURCES", &numbers.sources, true)
+        .override_global("FIRST_SOURCE", &numbers.first_source, true)
+        .override_global("ADDRESS_AT", &numbers.address_at, true)
+        .override_global("CHECKSUM_AT", &numbers.checksum_at, true)
+        .override_global("TOKEN_AT", &numbers.token_at, true)
+        .load(OBJECT)
+        .context("cannot load what is measured with")?;
+    for name in names {
+        let program = object
+            .program_mut(name)
+            .with_context(|| format!("no program {name}"))?;
+        match program {
+            aya::programs::Program::Xdp(program) => program.load(),
+            aya::programs::Program::SchedClassifier(program) => program.load(),
+            _ => bail!("{name} is a program of another kind"),
+        }
+        .with_context(|| format!("cannot load program {name}"))?;
+    }
+    Ok(object)
+}
+
+/// The kernel's own part of an exchange, over one table: an insertion by the first program, a look-up
+/// and a deletion by the second.
+pub(crate) struct Bare(Ebpf);
+
+impl Bare {
+    /// For packets with a token at this place in the frame.
+    pub(crate) fn new(token_at: u32) -> Result<Self> {
+        load(&["insert", "take"], &Numbers::token(token_at)).map(Self)
+    }
+
+    /// Inserts.
+    pub(crate) fn insert(&self) -> Result<&SchedClassifier> {
+        Ok(self.0.program("insert").context("no program")?.try_into()?)
+    }
+
+    /// Looks up and deletes.
+    pub(crate) fn take(&self) -> Result<&Xdp> {
+        Ok(self.0.program("take").context("no program")?.try_into()?)
     }
 }
 

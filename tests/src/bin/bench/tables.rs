@@ -84,14 +84,15 @@ fn packets(rows: &[per_packet::Row]) -> Table {
 
 fn exchanges(rows: &[exchange::Row]) -> Table {
     let line = |row: &exchange::Row| {
-        let is_met = row.together() <= TOGETHER;
+        let aim = (row.what != exchange::BARE).then_some(TOGETHER);
+        let is_met = aim.map(|aim| row.together() <= aim);
         vec![
             row.what.to_owned(),
             format!("{:+.0}", row.request),
             format!("{:+.0}", row.reply),
-            marked(format!("{:+.0}", row.together()), Some(is_met)),
+            marked(format!("{:+.0}", row.together()), is_met),
             format!("{:+.0}", row.median),
-            format!("≤ {TOGETHER:.0}"),
+            aim.map_or_else(String::new, |aim| format!("≤ {aim:.0}")),
         ]
     };
     Table {

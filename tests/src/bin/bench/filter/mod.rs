@@ -23,6 +23,9 @@ use crate::programs::Program;
 pub(crate) enum Kind {
     /// An XDP program that drops everything: no filter takes more.
     Ceiling,
+    /// A program that finds the UDP ports, untagged and without options, and drops those of NTP: the
+    /// least that a filter can do.
+    Ports,
     /// An XDP program that passes everything.
     Passing,
     /// The guard in the driver.
@@ -45,8 +48,9 @@ pub(crate) enum Kind {
 
 impl Kind {
     /// All that a flood is to meet, the ceiling first.
-    pub(crate) const FLOODED: [Self; 9] = [
+    pub(crate) const FLOODED: [Self; 10] = [
         Self::Ceiling,
+        Self::Ports,
         Self::NtpguardNative,
         Self::NtpguardGeneric,
         Self::XdpFilter,
@@ -61,6 +65,7 @@ impl Kind {
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Ceiling => "drop everything (ceiling)",
+            Self::Ports => "look at the ports alone",
             Self::Passing => "native XDP that passes everything",
             Self::NtpguardNative => "ntpguard, native XDP",
             Self::NtpguardGeneric => "ntpguard, generic XDP",
@@ -75,7 +80,7 @@ impl Kind {
 
     /// Whether legitimate replies get through as well.
     pub(crate) const fn admits(self) -> bool {
-        !matches!(self, Self::Ceiling)
+        !matches!(self, Self::Ceiling | Self::Ports)
     }
 
     /// Puts it on the interface, with these addresses listed. `source` names the same ones to the
@@ -87,6 +92,7 @@ impl Kind {
         };
         let standing = match self {
             Self::Ceiling => attached(Program::refuse()?, port),
+            Self::Ports => attached(Program::ports()?, port),
             Self::Passing => attached(Program::pass()?, port),
             Self::NtpguardNative => guard("native").map(Standing::Guard),
             Self::NtpguardGeneric => guard("generic").map(Standing::Guard),

@@ -1,0 +1,127 @@
+//! The part that a packet plays, as its mode, version and ports tell.
+
+use crate::{
+    frame::Frame,
+    ntp::{self, FirstByte, Mode},
+    packet::{Address, Datagram, Family, Link},
+    reason::Reason,
+    tables::Role,
+};
+
+/// The part a packet plays: any one of `roles` lets its source play it, with this proof.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Bits of [`Role`].
+    pub roles: u32,
+    /// What it takes besides the role.
+    pub proof: Proof,
+}
+
+/// What a packet has to prove besides its source's role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Proof {
+    /// Nothing.
+    None = 0,
+    /// That it answers a request.
+    Answer = 1,
+    /// That we send its source symmetric packets.
+    Association = 2,
+}
+
+impl Part {
+    const fn of(role: Role) -> Self {
+        Self {
+            roles: role.bit(),
+            proof: Proof::None,
+        }
+    }
+
+    const fn with(role: Role, proof: Proof) -> Self {
+        Self {
+            roles: role.bit(),
+            proof,
+        }
+    }
+}
+
+/// Finds the part a datagram plays from its mode, version and ports, or why it can play none.
+#[inline(always)]
+pub(crate) fn part<F: Frame + ?Sized>(
+    frame: &F,
+    datagram: &Datagram,
+    link: Link,
+) -> Result<Part, Reason> {
+    if datagram.payload_len == 0 {
+        return Err(Reason::Length);
+    }
+    let first = FirstByte(frame.load_u8(datagram.payload).ok_or(Reason::Length)?);
+    let (version, mode) = (first.version(), first.mode());
+    if mode == Mode::Private {
+        return Err(Reason::Private);
+    }
+    if version == 0 || version > 5 {
+        return Err(Reason::Version);
+    }
+    // NTPv5 has clients and servers only (draft-ietf-ntp-ntpv5).
+    if version == 5 && !matches!(mode, Mode::Client | Mode::Server) {
+        return Err(Reason::Mode);
+    }
+    let to_ntp = datagram.destination_port == ntp::PORT;
+    let from_ntp = datagram.source_port == ntp::PORT;
+    let (part, shortest) = match mode {
+        Mode::Server if from_ntp => (Part::with(Role::Server, Proof::Answer), ntp::HEADER_LEN),
+        Mode::Client if to_ntp => (Part::of(Role::Client), ntp::HEADER_LEN),
+        // chrony and Windows take it for a request, so a client may send it too.
+        Mode::SymmetricActive if to_ntp => (
+            Part {
+                roles: Role::Peer.bit() | Role::Client.bit(),
+                proof: Proof::None,
+            },
+            ntp::HEADER_LEN,
+        ),
+        Mode::SymmetricPassive if to_ntp => {
+            (Part::with(Role::Peer, Proof::Association), ntp::HEADER_LEN)
+        }
+        Mode::Broadcast if to_ntp && is_broadcast(frame, datagram, link) => {
+            (Part::of(Role::Broadcast), ntp::HEADER_LEN)
+        }
+        // Version 1 had no modes (RFC 1059): its clients send 0 here.
+        Mode::Reserved if version == 1 && to_ntp && !from_ntp => {
+            (Part::of(Role::Client), ntp::HEADER_LEN)
+        }
+        Mode::Control => {
+            let second = frame.load_u8(datagram.payload + 1).ok_or(Reason::Length)?;
+            let at_home = if ntp::is_response(second) {
+                from_ntp
+            } else {
+                to_ntp
+            };
+            if !at_home {
+                return Err(Reason::Mode);
+            }
+            (Part::of(Role::Control), ntp::CONTROL_HEADER_LEN)
+        }
+        _ => return Err(Reason::Mode),
+    };
+    // The stack drops a frame that ends before its packet does: it must not count as admitted.
+    let last = frame.load_u8(datagram.payload + shortest - 1);
+    if usize::from(datagram.payload_len) < shortest || last.is_none() {
+        return Err(Reason::Length);
+    }
+    Ok(part)
+}
+
+/// Whether a datagram was sent to many: the NTP group, the limited broadcast address, or a
+/// network's own, which the link alone can tell apart from a host's.
+#[inline(always)]
+fn is_broadcast<F: Frame + ?Sized>(frame: &F, datagram: &Datagram, link: Link) -> bool {
+    match datagram.family {
+        Family::V4 => {
+            let to = <[u8; 4]>::destination(frame, datagram);
+            let to_all = to == ntp::GROUP_V4 || to == ntp::LIMITED_BROADCAST_V4;
+            to_all || link == Link::Ethernet && frame.load::<6>(0) == Some([0xff; 6])
+        }
+        Family::V6 => ntp::is_group_v6(<[u8; 16]>::destination(frame, datagram)),
+    }
+}

@@ -1,0 +1,125 @@
+//! Tells of most addresses that nothing is known of them, without searching a table for them.
+//!
+//! A flood from random addresses is dropped after three reads of two small arrays, which stay in a
+//! CPU's nearest cache. What the sieve lets through is looked up, so a stranger that shares a bit
+//! with somebody known costs more, and is dropped all the same.
+
+use crate::packet::Address;
+
+/// What is granted: the value of the `GRANT_BITS` map, one page. A bit is set for the hash of each
+/// granted address, and of each block of addresses in which a prefix is granted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Bits {
+    /// The bits, 64 in a word.
+    pub words: [u64; Self::WORDS],
+}
+
+impl Bits {
+    const WORDS: usize = 512;
+
+    /// None set.
+    pub const NONE: Self = Self {
+        words: [0; Self::WORDS],
+    };
+
+    /// All set: for what cannot be told by blocks.
+    pub const ALL: Self = Self {
+        words: [u64::MAX; Self::WORDS],
+    };
+
+    /// Whether the bit of a hash is set.
+    #[inline(always)]
+    pub const fn has(&self, hash: u32) -> bool {
+        let (word, mask) = Self::place(hash);
+        self.words[word] & mask != 0
+    }
+
+    /// Sets the bit of a hash.
+    pub const fn set(&mut self, hash: u32) {
+        let (word, mask) = Self::place(hash);
+        self.words[word] |= mask;
+    }
+
+    /// The word and the bit of a hash: its first nine bits, and the next six.
+    #[inline(always)]
+    const fn place(hash: u32) -> (usize, u64) {
+        ((hash >> 23) as usize, 1 << (hash >> 17 & 0x3f))
+    }
+}
+
+/// Where requests that need no grant went: the value of the `ASKED_MARKS` map. A byte for each
+/// hash of a server, since old kernels cannot set a bit without losing another CPU's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Marks {
+    /// 1 where such a request was ever noted.
+    pub marks: [u8; Self::COUNT],
+}
+
+impl Marks {
+    /// How many there are.
+    pub const COUNT: usize = 1 << 11;
+
+    /// The mark of a server.
+    #[inline(always)]
+    pub fn of<A: Address>(server: A) -> usize {
+        (server.hash() >> 21) as usize
+    }
+}
+
+/// Scatters 32 bits over 32 bits: the upper ones depend on all (Knuth, The Art of Computer
+/// Programming, volume 3, section 6.4).
+#[inline(always)]
+pub(crate) const fn scatter(bits: u32) -> u32 {
+    bits.wrapping_mul(0x9e37_79b1)
+}
+
+/// Scatters 128 bits over 32 bits.
+#[inline(always)]
+pub(crate) const fn scatter_wide(bits: u128) -> u32 {
+    let (high, low) = ((bits >> 64) as u64, bits as u64);
+    let mixed = high.wrapping_mul(0xd6e8_feb8_6659_fd93) ^ low;
+    (mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_hash_has_its_bit() {
+        for hash in [0, 1 << 17, 0x7fff_ffff, 0x8000_0000, u32::MAX] {
+            let mut bits = Bits::NONE;
+            bits.set(hash);
+            assert!(bits.has(hash));
+            assert_eq!(ones(&bits), 1);
+        }
+        assert!(!Bits::NONE.has(0));
+    }
+
+    #[test]
+    fn neighbours_are_far_apart() {
+        let mut bits = Bits::NONE;
+        for last in 0..=255 {
+            bits.set([192, 0, 2, last].hash());
+            let mut v6 = [0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+            v6[15] = last;
+            bits.set(v6.hash());
+            (v6[7], v6[15]) = (last, 1);
+            bits.set(v6.hash());
+        }
+        // By chance, nine of 768 would share a bit with another one.
+        assert!(ones(&bits) > 740, "{} bits of 768 addresses", ones(&bits));
+    }
+
+    fn ones(bits: &Bits) -> u32 {
+        bits.words.iter().map(|word| word.count_ones()).sum()
+    }
+
+    #[test]
+    fn a_mark_is_within_its_array() {
+        assert!(Marks::of([255; 4]) < Marks::COUNT);
+        assert!(Marks::of([0x5a; 16]) < Marks::COUNT);
+    }
+}
