@@ -222,6 +222,9 @@ fn walk_ethernet<F: Frame + ?Sized>(frame: &F) -> Network {
         ether_type = inner;
         offset += TAG_LEN;
     }
+    if offset != size_of::<EthHdr>() {
+        offset = frame.forget(offset);
+    }
     match ether_type {
         ETHERTYPE_IPV4 => Network::V4(offset),
         ETHERTYPE_IPV6 => Network::V6(offset),
