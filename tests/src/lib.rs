@@ -58,6 +58,7 @@ mod names;
 pub mod namespace;
 pub mod packets;
 pub mod process;
+pub mod programs;
 pub mod sizes;
 mod sweep;
 pub mod switch;

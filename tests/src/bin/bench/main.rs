@@ -17,7 +17,6 @@ mod options;
 mod packets;
 mod per_packet;
 mod plots;
-mod programs;
 mod scale;
 mod tables;
 mod timekeeping;
@@ -26,7 +25,10 @@ use std::{fs, path::Path, time::Duration};
 
 use anyhow::{Context as _, Result};
 use clap::Parser as _;
-use ntpguard_tests::sizes::{self, Sizes};
+use ntpguard_tests::{
+    programs,
+    sizes::{self, Sizes},
+};
 use serde::Serialize;
 
 use crate::{

@@ -24,55 +24,58 @@ const BATCH: u32 = 64;
 
 /// Sources that take turns at random: `count` addresses from `first` on.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Sources {
-    pub(crate) first: IpAddr,
-    pub(crate) count: u32,
+pub struct Sources {
+    /// The first of them.
+    pub first: IpAddr,
+    /// How many there are.
+    pub count: u32,
 }
 
 /// A program of the object, and the object it lives in.
-pub(crate) struct Program {
+#[derive(Debug)]
+pub struct Program {
     object: Ebpf,
     name: &'static str,
 }
 
 impl Program {
     /// One that passes every packet.
-    pub(crate) fn pass() -> Result<Self> {
+    pub fn pass() -> Result<Self> {
         Self::load("pass", &Numbers::default())
     }
 
     /// One that drops every packet.
-    pub(crate) fn refuse() -> Result<Self> {
+    pub fn refuse() -> Result<Self> {
         Self::load("refuse", &Numbers::default())
     }
 
     /// One that drops what has port 123, over IPv4 without tags or options.
-    pub(crate) fn ports() -> Result<Self> {
+    pub fn ports() -> Result<Self> {
         Self::load("ports", &Numbers::default())
     }
 
     /// One that lets every packet leave.
-    pub(crate) fn pass_out() -> Result<Self> {
+    pub fn pass_out() -> Result<Self> {
         Self::load("pass_out", &Numbers::default())
     }
 
     /// One that sends frames from these sources.
-    pub(crate) fn transmit(sources: Sources) -> Result<Self> {
+    pub fn transmit(sources: Sources) -> Result<Self> {
         Self::load("transmit", &Numbers::of(sources))
     }
 
     /// One that hands each packet to `next`, from one of the sources.
-    pub(crate) fn scatter(sources: Sources, next: &Xdp) -> Result<Self> {
+    pub fn scatter(sources: Sources, next: &Xdp) -> Result<Self> {
         Self::load("scatter", &Numbers::of(sources))?.before(next.fd()?)
     }
 
     /// One that hands each packet to `next`, with another token at this place in the frame.
-    pub(crate) fn number(token_at: u32, next: &Xdp) -> Result<Self> {
+    pub fn number(token_at: u32, next: &Xdp) -> Result<Self> {
         Self::load("number", &Numbers::token(token_at))?.before(next.fd()?)
     }
 
     /// The same for packets that leave.
-    pub(crate) fn number_out(token_at: u32, next: &SchedClassifier) -> Result<Self> {
+    pub fn number_out(token_at: u32, next: &SchedClassifier) -> Result<Self> {
         Self::load("number_out", &Numbers::token(token_at))?.before(next.fd()?)
     }
 
@@ -89,7 +92,7 @@ impl Program {
         Ok(Self { object, name })
     }
     /// Begins with the first token again; none is zero, which means no token.
-    pub(crate) fn restart(&mut self) -> Result<()> {
+    pub fn restart(&mut self) -> Result<()> {
         let map = self.object.map_mut("NUMBER").context("no map NUMBER")?;
         Array::<_, u32>::try_from(map)?
             .set(0, 1, 0)
@@ -97,19 +100,19 @@ impl Program {
     }
 
     /// The program, where it is for packets that leave.
-    pub(crate) fn classifier(&self) -> Result<&SchedClassifier> {
+    pub fn classifier(&self) -> Result<&SchedClassifier> {
         let program = self.object.program(self.name).context("no program")?;
         Ok(program.try_into()?)
     }
 
     /// The program, where it is for packets that arrive.
-    pub(crate) fn xdp(&self) -> Result<&Xdp> {
+    pub fn xdp(&self) -> Result<&Xdp> {
         let program = self.object.program(self.name).context("no program")?;
         Ok(program.try_into()?)
     }
 
     /// The same, to be attached.
-    pub(crate) fn xdp_mut(&mut self) -> Result<&mut Xdp> {
+    pub fn xdp_mut(&mut self) -> Result<&mut Xdp> {
         let program = self.object.program_mut(self.name).context("no program")?;
         Ok(program.try_into()?)
     }
@@ -117,7 +120,7 @@ impl Program {
     /// Sends `count` frames out of the interface of this index, which must be in the network
     /// namespace of the calling thread. Gives the time that this thread's CPU spent on them, with
     /// what came of them at the other end of a cable.
-    pub(crate) fn send(&self, interface: u32, frame: &[u8], count: u32) -> Result<Duration> {
+    pub fn send(&self, interface: u32, frame: &[u8], count: u32) -> Result<Duration> {
         let context = context(interface, frame.len());
         let options = TestRunOptions {
             data_in: Some(frame),
@@ -160,21 +163,21 @@ fn load(names: &[&'static str], numbers: &Numbers) -> Result<Ebpf> {
 
 /// The kernel's own part of an exchange, over one table: an insertion by the first program, a look-up
 /// and a deletion by the second.
-pub(crate) struct Bare(Ebpf);
+pub struct Bare(Ebpf);
 
 impl Bare {
     /// For packets with a token at this place in the frame.
-    pub(crate) fn new(token_at: u32) -> Result<Self> {
+    pub fn new(token_at: u32) -> Result<Self> {
         load(&["insert", "take"], &Numbers::token(token_at)).map(Self)
     }
 
     /// Inserts.
-    pub(crate) fn insert(&self) -> Result<&SchedClassifier> {
+    pub fn insert(&self) -> Result<&SchedClassifier> {
         Ok(self.0.program("insert").context("no program")?.try_into()?)
     }
 
     /// Looks up and deletes.
-    pub(crate) fn take(&self) -> Result<&Xdp> {
+    pub fn take(&self) -> Result<&Xdp> {
         Ok(self.0.program("take").context("no program")?.try_into()?)
     }
 }
@@ -232,7 +235,7 @@ fn place(address: IpAddr) -> (u32, u32) {
 }
 
 /// A handle on a program that somebody else loaded.
-pub(crate) fn by_id(id: u32) -> Result<Xdp> {
+pub fn by_id(id: u32) -> Result<Xdp> {
     for info in aya::programs::loaded_programs() {
         let info = info.context("cannot list the loaded programs")?;
         if info.id() == id {
