@@ -5,6 +5,7 @@ use crate::{
     packet::{self, Address, Datagram, Family, Link, Packet},
     part::{Part, Proof, part},
     proof,
+    rates::Rates,
     reason::Reason,
     requests::{Request, Sent},
     tables::{BAN, DENY, Grant, Role},
@@ -21,6 +22,8 @@ pub struct Limits {
     pub learn: Learn,
     /// Whether a request without a transmit timestamp may be answered (RFC 4330 section 5).
     pub zero_transmit: bool,
+    /// How often clients may ask.
+    pub rates: Rates,
 }
 
 /// Whose requests admit replies whatever is granted.
@@ -95,6 +98,9 @@ pub trait TablesOf<A> {
     /// Until when replies from granted servers pass without a request, because ones sent before
     /// the guard came may be open: nanoseconds of monotonic time, 0 for never.
     fn warm_until(&self) -> u64;
+
+    /// Takes a request of a client out of what `rates` allow it. Says whether it is to be admitted.
+    fn charge<C: Clocks>(&self, client: A, clocks: &C, rates: &Rates) -> bool;
 }
 
 /// What the judge asks of the kernel's tables.
@@ -118,7 +124,7 @@ pub enum Verdict {
 ///
 /// Where several reasons to drop a packet hold, the first in this order is given: `header-chain`,
 /// `malformed`, `fragment`, `length` (of UDP against IP), `private`, `version`, `mode`, `length`
-/// (for the mode), `unlisted`, `role`, `oversize`, `zero-origin`, `origin`, `unsolicited`.
+/// (for the mode), `unlisted`, `role`, `rate`, `oversize`, `zero-origin`, `origin`, `unsolicited`.
 ///
 /// The kernel's program takes the same steps, the last of them in a function of its own.
 #[inline(always)]
@@ -191,6 +197,12 @@ where
     let standing = standing(tables, from, part.roles, clocks);
     if part.proof == Proof::Association && limits.track {
         return proof::association(frame, datagram, from, standing, limits, tables);
+    }
+    if standing == Standing::Holds(Reason::Client)
+        && !limits.rates.is_off()
+        && !tables.charge(from, clocks, &limits.rates)
+    {
+        return Reason::Rate;
     }
     standing.reason()
 }

@@ -17,6 +17,7 @@ pub mod outbound;
 pub mod packet;
 pub mod part;
 mod proof;
+pub mod rates;
 pub mod reason;
 pub mod requests;
 pub mod sieve;

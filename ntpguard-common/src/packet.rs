@@ -105,6 +105,9 @@ pub trait Address: Copy {
 
     /// The address for tables of both families: IPv4 as IPv4-mapped (RFC 4291 section 2.5.5.2).
     fn mapped(self) -> [u8; 16];
+
+    /// What one client is taken to have of the address: IPv4 all of it, IPv6 its /64.
+    fn client(self) -> u64;
 }
 
 impl Address for [u8; 4] {
@@ -136,6 +139,11 @@ impl Address for [u8; 4] {
         let [a, b, c, d] = self;
         [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d]
     }
+
+    #[inline(always)]
+    fn client(self) -> u64 {
+        u32::from_le_bytes(self).into()
+    }
 }
 
 impl Address for [u8; 16] {
@@ -165,6 +173,12 @@ impl Address for [u8; 16] {
     #[inline(always)]
     fn mapped(self) -> [u8; 16] {
         self
+    }
+
+    #[inline(always)]
+    fn client(self) -> u64 {
+        // The first eight bytes.
+        u128::from_le_bytes(self) as u64
     }
 }
 

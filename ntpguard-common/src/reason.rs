@@ -134,7 +134,7 @@ reasons! {
         Fragment = 17, fragment, "fragment";
         /// More tags or extension headers than the guard reads, or a chain of them that is cut off.
         HeaderChain = 18, header_chain, "header-chain";
-        /// A client beyond the rate its address is allowed.
+        /// A request beyond the rate that clients are allowed.
         Rate = 19, rate, "rate";
     }
     reserved 44

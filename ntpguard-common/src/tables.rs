@@ -44,6 +44,8 @@ pub mod names {
     pub const REQUESTS: &str = "REQUESTS";
     /// [`Stray`](crate::requests::Stray) → [`Strayed`](crate::requests::Strayed).
     pub const UNGRANTED: &str = "UNGRANTED";
+    /// 0 everybody, from 1 on clients by a keyed hash → [`Bucket`](crate::rates::Bucket).
+    pub const RATES: &str = "RATES";
     /// 0 enforced, 1 monitored → [`Counters`](crate::reason::Counters), per CPU.
     pub const COUNTERS: &str = "COUNTERS";
     /// 0 → [`Info`](super::Info).
@@ -67,6 +69,7 @@ pub mod names {
         TEACHER_UIDS,
         REQUESTS,
         UNGRANTED,
+        RATES,
         COUNTERS,
         INFO,
     ];
@@ -284,6 +287,10 @@ pub struct Info {
     ///
     /// [`Learn`]: crate::judge::Learn
     pub learn: u32,
+    /// Packets a second that each client may send, 0 for no limit.
+    pub client_rate: u32,
+    /// Packets a second that all clients may send, 0 for no limit.
+    pub total_rate: u32,
     /// Indices of the guarded interfaces, 0 in the places not used.
     pub interfaces: [u32; MAX_INTERFACES],
 }
@@ -312,4 +319,4 @@ mod pod {
 
 // Padding would leak into the maps and break their printing.
 const _: () = assert!(size_of::<Grant>() == 28);
-const _: () = assert!(size_of::<Info>() == 56 + 4 * MAX_INTERFACES);
+const _: () = assert!(size_of::<Info>() == 64 + 4 * MAX_INTERFACES);

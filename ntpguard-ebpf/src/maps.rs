@@ -6,9 +6,10 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use ntpguard_common::{
-    judge::{Sender, TablesOf},
+    judge::{Clocks, Sender, TablesOf},
     outbound::LedgerOf,
     packet::Address,
+    rates::{Bucket, RATES_SIZE, Rates},
     reason::Counters,
     requests::{Learned, Request, Requests, Sent, Server, Stray, Strayed, Teacher},
     sieve::{Bits, Marks},
@@ -22,6 +23,7 @@ const REQUESTS_OPEN: usize = REQUESTS_SIZE as usize;
 const SERVERS_KNOWN: usize = SERVERS_SIZE as usize;
 const TEACHERS_KNOWN: usize = TEACHERS_SIZE as usize;
 const STRAYS_KNOWN: usize = UNGRANTED_SIZE as usize;
+const BUCKETS: usize = RATES_SIZE as usize;
 const NO_PREALLOC: usize = BPF_F_NO_PREALLOC as usize;
 
 #[btf_map]
@@ -58,6 +60,8 @@ static TEACHER_UIDS: HashMap<u32, Teacher, TEACHERS_KNOWN, NO_PREALLOC> = HashMa
 static REQUESTS: PerCpuArray<Requests, 1> = PerCpuArray::new();
 #[btf_map]
 static UNGRANTED: LruHashMap<Stray, Strayed, STRAYS_KNOWN> = LruHashMap::new();
+#[btf_map]
+static RATES: Array<Bucket, BUCKETS> = Array::new();
 #[btf_map]
 pub(crate) static COUNTERS: PerCpuArray<Counters, 2> = PerCpuArray::new();
 #[btf_map]
@@ -195,6 +199,17 @@ impl<A: InMaps> TablesOf<A> for KernelTables {
     #[inline(always)]
     fn warm_until(&self) -> u64 {
         INFO.get(0).map_or(0, |info| info.warm_until)
+    }
+
+    #[inline(always)]
+    fn charge<C: Clocks>(&self, client: A, clocks: &C, rates: &Rates) -> bool {
+        rates.admit(client.client(), clocks, |bucket, rate| {
+            RATES.get_ptr_mut(bucket).is_none_or(|bucket| {
+                // SAFETY: the element is the map's for good. Of two CPUs that write it the last one
+                // stands, which `rates` accounts for.
+                unsafe { &mut *bucket }.spend(clocks.tick(), rate)
+            })
+        })
     }
 }
 

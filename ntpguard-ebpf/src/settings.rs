@@ -7,6 +7,7 @@ use aya_ebpf::{
 use ntpguard_common::{
     judge::{Clock, Clocks, Learn, Limits},
     packet::Link,
+    rates::{Rate, Rates},
 };
 
 use crate::maps::INFO;
@@ -55,6 +56,20 @@ static TRUST_UIDS: Global<u8> = Global::new(0);
 #[unsafe(no_mangle)]
 static NAME_PROCESS: Global<u8> = Global::new(0);
 
+/// The fields of [`Rates`].
+#[unsafe(no_mangle)]
+static CLIENT_INTERVAL: Global<u64> = Global::new(0);
+#[unsafe(no_mangle)]
+static CLIENT_WINDOW: Global<u64> = Global::new(0);
+#[unsafe(no_mangle)]
+static TOTAL_INTERVAL: Global<u64> = Global::new(0);
+#[unsafe(no_mangle)]
+static TOTAL_WINDOW: Global<u64> = Global::new(0);
+#[unsafe(no_mangle)]
+static RATE_KEY_1: Global<u64> = Global::new(0);
+#[unsafe(no_mangle)]
+static RATE_KEY_2: Global<u64> = Global::new(0);
+
 /// What [`limits`] says too: every packet needs this one, and few the others.
 #[inline(always)]
 pub(crate) fn link() -> Link {
@@ -76,6 +91,22 @@ pub(crate) fn limits() -> Limits {
             _ => Learn::Any,
         },
         zero_transmit: ZERO_TRANSMIT.load() != 0,
+        rates: rates(),
+    }
+}
+
+#[inline(always)]
+fn rates() -> Rates {
+    Rates {
+        client: Rate {
+            interval: CLIENT_INTERVAL.load(),
+            window: CLIENT_WINDOW.load(),
+        },
+        total: Rate {
+            interval: TOTAL_INTERVAL.load(),
+            window: TOTAL_WINDOW.load(),
+        },
+        key: [RATE_KEY_1.load(), RATE_KEY_2.load()],
     }
 }
 

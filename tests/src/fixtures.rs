@@ -20,6 +20,7 @@ use ntpguard_common::{
     fixtures::{self, Fixture, ModelTables, StoppedClocks, untracked},
     judge::{Verdict, judge},
     packet::Link,
+    rates::Rates,
     reason::{Counters, Reason},
     tables::EXPLAIN_BASE,
 };
@@ -248,6 +249,7 @@ impl Program {
             link,
             explain,
             tracking: Tracking::OFF,
+            rates: Rates::OFF,
             ..Settings::default()
         })
         .with_context(|| format!("load the program for {link:?} frames"))?;

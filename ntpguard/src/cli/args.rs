@@ -108,6 +108,15 @@ pub(crate) struct RunArgs {
     /// Whether a request without a transmit timestamp may be answered [default: admit].
     #[arg(long, value_enum)]
     pub(crate) zero_transmit: Option<ZeroTransmit>,
+    /// Requests a second that each client address may send, an IPv6 client being taken to have a /64,
+    /// or `off`; 16 seconds' worth may come at once, and of more one in four is let through
+    /// [default: 64].
+    #[arg(long, value_name = "N|off", value_parser = parse_rate)]
+    pub(crate) client_rate: Option<u32>,
+    /// Requests a second that all clients together may send, or `off`; of more one in four is let
+    /// through [default: 250000].
+    #[arg(long, value_name = "N|off", value_parser = parse_rate)]
+    pub(crate) total_rate: Option<u32>,
     /// DNS server to ask instead of the system's; may be given several times.
     #[arg(long = "resolver", value_name = "IP[:PORT]", value_parser = parse_resolver)]
     pub(crate) resolvers: Vec<SocketAddr>,
@@ -265,6 +274,20 @@ fn parse_ttl(text: &str) -> Result<u32, String> {
     }
 }
 
+/// Reads packets a second; 0 stands for `off`, and is refused as a number.
+pub(crate) fn parse_rate(text: &str) -> Result<u32, String> {
+    const MOST: u32 = 100_000_000;
+    if text == "off" {
+        return Ok(0);
+    }
+    match text.parse() {
+        Ok(rate) if (1..=MOST).contains(&rate) => Ok(rate),
+        _ => Err(format!(
+            "expected requests a second from 1 to {MOST}, or off, not {text:?}"
+        )),
+    }
+}
+
 /// Reads `IP` or `IP:PORT`; the port is DNS's unless said otherwise.
 pub(crate) fn parse_resolver(text: &str) -> Result<SocketAddr, String> {
     const DNS: u16 = 53;
@@ -310,6 +333,15 @@ mod tests {
         assert!(
             parse_ttl("10ms").is_err() && parse_ttl("-5s").is_err() && parse_ttl("900y").is_err()
         );
+    }
+
+    #[test]
+    fn a_rate_is_a_number_or_off() {
+        assert_eq!(parse_rate("64"), Ok(64));
+        assert_eq!(parse_rate("off"), Ok(0));
+        for wrong in ["0", "-1", "1.5", "100000001", "Off", ""] {
+            assert!(parse_rate(wrong).unwrap_err().contains("off"), "{wrong}");
+        }
     }
 
     #[test]

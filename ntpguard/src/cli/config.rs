@@ -15,10 +15,10 @@ use ntpguard::{
     senders::{Senders, Trust},
     sources::Source,
 };
-use ntpguard_common::{judge::Learn, tables::DEFAULT_TABLE_SIZE};
+use ntpguard_common::{judge::Learn, rates::Rates, tables::DEFAULT_TABLE_SIZE};
 use serde::Deserialize;
 
-use super::args::{GuardArgs, LearnArg, RunArgs, Track, ZeroTransmit, parse_resolver};
+use super::args::{GuardArgs, LearnArg, RunArgs, Track, ZeroTransmit, parse_rate, parse_resolver};
 
 /// Where the configuration is looked for. Its absence is no error.
 const DEFAULT_PATH: &str = "/etc/ntpguard/ntpguard.toml";
@@ -36,10 +36,29 @@ struct File {
     trust: Vec<String>,
     trust_uids: Vec<u32>,
     zero_transmit: Option<ZeroTransmit>,
+    client_rate: Option<RateInFile>,
+    total_rate: Option<RateInFile>,
     resolvers: Vec<String>,
     serve: bool,
     table_size: Option<u32>,
     persist: bool,
+}
+
+/// A rate as TOML has it.
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "expected requests a second, or \"off\"")]
+enum RateInFile {
+    Number(i64),
+    Word(String),
+}
+
+impl RateInFile {
+    fn per_second(&self) -> Result<u32, String> {
+        match self {
+            Self::Number(number) => parse_rate(&number.to_string()),
+            Self::Word(word) => parse_rate(word),
+        }
+    }
 }
 
 /// Works out what to guard and how, from the flags and the configuration file.
@@ -69,6 +88,18 @@ pub(crate) fn options(guard: GuardArgs, args: &RunArgs) -> Result<Options> {
         mode: args.mode.or(file.mode).unwrap_or_default(),
         attach: args.attach.or(file.attach).unwrap_or_default(),
         tracking: tracking(args, &file),
+        client_rate: rate(
+            "client-rate",
+            args.client_rate,
+            file.client_rate.as_ref(),
+            Rates::CLIENT,
+        )?,
+        total_rate: rate(
+            "total-rate",
+            args.total_rate,
+            file.total_rate.as_ref(),
+            Rates::TOTAL,
+        )?,
         senders: senders(args, &file)?,
         table_size,
         persist: args.persist || file.persist,
@@ -91,6 +122,16 @@ fn tracking(args: &RunArgs, file: &File) -> Tracking {
         },
         zero_transmit: zero_transmit.unwrap_or_default() == ZeroTransmit::Admit,
         trust_uids: !either(&args.trust_uid, &file.trust_uids).is_empty(),
+    }
+}
+
+fn rate(key: &str, flag: Option<u32>, file: Option<&RateInFile>, usual: u32) -> Result<u32> {
+    match (flag, file) {
+        (Some(flag), _) => Ok(flag),
+        (None, Some(file)) => file
+            .per_second()
+            .map_err(|why| anyhow::anyhow!("{key}: {why}")),
+        (None, None) => Ok(usual),
     }
 }
 
@@ -186,6 +227,30 @@ mod tests {
         };
         let options = with_file(text, args).unwrap();
         assert_eq!((options.mode, options.table_size), (Mode::Enforce, 7));
+    }
+
+    #[test]
+    fn rates_are_numbers_or_off_and_flags_win() {
+        let rates = |text, args| {
+            with_file(text, args).map(|options| (options.client_rate, options.total_rate))
+        };
+        let usual = (Rates::CLIENT, Rates::TOTAL);
+        assert_eq!(rates("", RunArgs::default()).unwrap(), usual);
+        let text = "client-rate = 5\ntotal-rate = \"off\"\n";
+        assert_eq!(rates(text, RunArgs::default()).unwrap(), (5, 0));
+        let args = RunArgs {
+            client_rate: Some(0),
+            ..RunArgs::default()
+        };
+        assert_eq!(rates(text, args).unwrap(), (0, 0));
+        for wrong in [
+            "client-rate = 0",
+            "total-rate = \"fast\"",
+            "client-rate = 1.5",
+        ] {
+            let error = rates(wrong, RunArgs::default()).unwrap_err();
+            assert!(format!("{error:#}").contains("off"), "{error:#}");
+        }
     }
 
     #[test]

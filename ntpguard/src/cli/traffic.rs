@@ -15,17 +15,20 @@ pub(super) fn lines(traffic: &Traffic) -> Vec<String> {
     let (Some(track), Some(learn)) = (&traffic.track, &traffic.learn) else {
         return Vec::new();
     };
+    let rates = rates(traffic);
     if track == "off" {
-        return vec!["track     off: a reply proves itself by its address alone".to_owned()];
+        let off = "track     off: a reply proves itself by its address alone".to_owned();
+        return vec![rates, off];
     }
     let whose = match learn.as_str() {
         "off" => "only granted servers answer",
         "trusted" => "trusted senders teach",
         _ => "everybody teaches",
     };
-    let mut lines = vec![format!(
-        "track     strict: a reply must answer a request; {whose}"
-    )];
+    let mut lines = vec![
+        rates,
+        format!("track     strict: a reply must answer a request; {whose}"),
+    ];
     lines.extend(
         traffic
             .teachers
@@ -45,6 +48,22 @@ pub(super) fn lines(traffic: &Traffic) -> Vec<String> {
         requests.trusted, requests.granted, requests.ungranted
     ));
     lines
+}
+
+/// Says how often clients may ask.
+fn rates(traffic: &Traffic) -> String {
+    let limits = [
+        (traffic.client_rate, "each"),
+        (traffic.total_rate, "in total"),
+    ];
+    let limits: Vec<String> = limits
+        .iter()
+        .filter_map(|(rate, of)| rate.map(|rate| format!("{rate}/s {of}")))
+        .collect();
+    if limits.is_empty() {
+        return "clients   not limited".to_owned();
+    }
+    format!("clients   {}", limits.join(", "))
 }
 
 /// What the servers last said, and who asked servers that nobody granted.

@@ -54,6 +54,10 @@ pub struct Options {
     pub attach: AttachMode,
     /// What replies have to prove.
     pub tracking: Tracking,
+    /// Packets a second that each client may send, 0 for no limit.
+    pub client_rate: u32,
+    /// Packets a second that all clients may send, 0 for no limit.
+    pub total_rate: u32,
     /// Whose requests are trusted.
     pub senders: Senders,
     /// Most entries of each allowlist table.
@@ -119,6 +123,8 @@ pub async fn run(options: Options, shutdown: impl Future<Output = ()>) -> Result
             mode: options.mode,
             attach: options.attach,
             tracking: options.tracking,
+            client_rate: options.client_rate,
+            total_rate: options.total_rate,
             senders: found.clone(),
             uids: options.senders.uids.clone(),
             table_size: options.table_size,

@@ -10,6 +10,7 @@ use std::{collections::BTreeSet, path::PathBuf};
 use ntpguard_common::{
     judge::{Clock, WARM_UP},
     packet::Link,
+    rates::Rates,
     tables::{ABI, DEFAULT_TABLE_SIZE, Info, MAX_INTERFACES},
 };
 
@@ -46,6 +47,10 @@ pub struct Options {
     pub attach: AttachMode,
     /// What replies have to prove.
     pub tracking: Tracking,
+    /// Packets a second that each client may send, 0 for no limit.
+    pub client_rate: u32,
+    /// Packets a second that all clients may send, 0 for no limit.
+    pub total_rate: u32,
     /// Who is trusted as it starts.
     pub senders: Found,
     /// The uids that are trusted.
@@ -63,18 +68,21 @@ impl Options {
             mode: Mode::Enforce,
             attach: AttachMode::Auto,
             tracking: Tracking::default(),
+            client_rate: Rates::CLIENT,
+            total_rate: Rates::TOTAL,
             senders: Found::default(),
             uids: BTreeSet::new(),
             table_size: DEFAULT_TABLE_SIZE,
         }
     }
 
-    const fn settings(&self, link: Link) -> Settings {
+    const fn settings(&self, link: Link, rates: Rates) -> Settings {
         Settings {
             mode: self.mode,
             link,
             explain: false,
             tracking: self.tracking,
+            rates,
             clock: Clock::Kernel,
             table_size: self.table_size,
         }
@@ -209,6 +217,8 @@ fn announce(tables: &mut Tables, options: &Options, pins: &PinDir) -> Result<(),
         },
         track: u32::from(options.tracking.track),
         learn: options.tracking.learn as u32,
+        client_rate: options.client_rate,
+        total_rate: options.total_rate,
         interfaces: interfaces(old.iter().copied().chain(new)),
         ..before
     })
@@ -248,8 +258,9 @@ struct Loaded(Vec<(Link, Programs)>);
 
 /// Chooses the maps and loads over them the programs that the interfaces need.
 fn load(options: &Options, pins: &PinDir) -> Result<(Maps, Loaded), Error> {
-    let mut loader = Loader::new();
-    let maps = Maps::choose(pins, &mut loader, options.settings(Link::Ethernet))?;
+    let rates = Rates::per_second(options.client_rate, options.total_rate, random_key()?);
+    let mut loader = Loader::new(&rates);
+    let maps = Maps::choose(pins, &mut loader, options.settings(Link::Ethernet, rates))?;
     let mut loaded = Vec::new();
     for link in [Link::Ethernet, Link::RawIp] {
         if options
@@ -257,7 +268,7 @@ fn load(options: &Options, pins: &PinDir) -> Result<(Maps, Loaded), Error> {
             .iter()
             .any(|interface| interface.link == link)
         {
-            let object = loader.load_over(options.settings(link), &maps.dir(pins))?;
+            let object = loader.load_over(options.settings(link, rates), &maps.dir(pins))?;
             let mut programs = Programs::load(object)?;
             if options.tracking.track {
                 programs.egress()?;
@@ -266,6 +277,13 @@ fn load(options: &Options, pins: &PinDir) -> Result<(Maps, Loaded), Error> {
         }
     }
     Ok((maps, Loaded(loaded)))
+}
+
+/// A key that nobody can guess, new for each start.
+fn random_key() -> Result<[u64; 2], Error> {
+    let random =
+        || getrandom::u64().map_err(|source| Error::system("draw a random key", source.into()));
+    Ok([random()?, random()?])
 }
 
 impl Loaded {

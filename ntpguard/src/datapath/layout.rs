@@ -51,7 +51,7 @@ impl Maps {
     /// new ones stay, empty and with their ABI number.
     pub(super) fn choose(
         pins: &PinDir,
-        loader: &mut Loader,
+        loader: &mut Loader<'_>,
         settings: Settings,
     ) -> Result<Self, Error> {
         pins::remove_dir(&pins.maps_next())?;

@@ -11,6 +11,7 @@ use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
 use ntpguard_common::{
     judge::{Clock, Learn},
     packet::Link,
+    rates::Rates,
     tables::{DEFAULT_TABLE_SIZE, names},
 };
 use serde::{Deserialize, Serialize};
@@ -119,6 +120,8 @@ pub struct Settings {
     pub explain: bool,
     /// What replies have to prove.
     pub tracking: Tracking,
+    /// How often clients may ask.
+    pub rates: Rates,
     /// The clock to judge by; another than the kernel's is for trials only.
     pub clock: Clock,
     /// Most entries of each `ALLOW_*` map.
@@ -132,6 +135,7 @@ impl Default for Settings {
             link: Link::Ethernet,
             explain: false,
             tracking: Tracking::default(),
+            rates: Rates::default(),
             clock: Clock::Kernel,
             table_size: DEFAULT_TABLE_SIZE,
         }
@@ -141,17 +145,29 @@ impl Default for Settings {
 /// Reads the object into the kernel with maps of its own, which end with the value returned. Its
 /// programs are not loaded yet.
 pub fn load_private(settings: Settings) -> Result<Ebpf, Error> {
-    Loader::new().load(settings)
+    Loader::new(&settings.rates).load(settings)
 }
 
 /// Reads the object into the kernel. Making a loader parses the kernel's own BTF, which takes
 /// longer than everything else together, so one serves a whole start.
-pub(super) struct Loader(EbpfLoader<'static>);
+pub(super) struct Loader<'a>(EbpfLoader<'a>);
 
-impl Loader {
-    pub(super) fn new() -> Self {
+impl<'a> Loader<'a> {
+    /// A loader of programs with these limits for clients.
+    pub(super) fn new(rates: &'a Rates) -> Self {
         lift_memory_limit();
-        Self(EbpfLoader::new())
+        let mut loader = EbpfLoader::new();
+        for (name, value) in [
+            ("CLIENT_INTERVAL", &rates.client.interval),
+            ("CLIENT_WINDOW", &rates.client.window),
+            ("TOTAL_INTERVAL", &rates.total.interval),
+            ("TOTAL_WINDOW", &rates.total.window),
+            ("RATE_KEY_1", &rates.key[0]),
+            ("RATE_KEY_2", &rates.key[1]),
+        ] {
+            loader.override_global(name, value, true);
+        }
+        Self(loader)
     }
 
     /// Reads the object in over the maps pinned in `maps`, making and pinning those that are not

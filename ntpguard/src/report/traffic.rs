@@ -24,6 +24,10 @@ pub struct Traffic {
     pub track: Option<String>,
     /// `off`, `trusted` or `any`: whose requests admit replies whatever is granted.
     pub learn: Option<String>,
+    /// Requests a second that each client may send; absent while nothing is loaded or limited.
+    pub client_rate: Option<u32>,
+    /// Requests a second that all clients together may send; likewise.
+    pub total_rate: Option<u32>,
     /// Requests that left, by what became of them.
     pub requests: Requests,
     /// The trusted senders, while a daemon lives to know them.
@@ -128,6 +132,8 @@ impl Traffic {
         Ok(Self {
             track: Some(if info.track == 0 { "off" } else { "strict" }.to_owned()),
             learn: Some(learn_name(info.learn).to_owned()),
+            client_rate: limit(info.client_rate),
+            total_rate: limit(info.total_rate),
             requests: Requests::of(&tables.requests()?),
             servers,
             ungranted,
@@ -146,6 +152,14 @@ impl Traffic {
             })
             .collect();
         self.indistinct.clone_from(&found.indistinct);
+    }
+}
+
+/// A rate of `INFO`, where it is one.
+const fn limit(rate: u32) -> Option<u32> {
+    match rate {
+        0 => None,
+        rate => Some(rate),
     }
 }
 
