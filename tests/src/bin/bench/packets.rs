@@ -39,6 +39,21 @@ pub(crate) const XDP_DROP: u32 = 1;
 /// XDP's answer that lets a packet go on.
 pub(crate) const XDP_PASS: u32 = 2;
 
+/// How the guard that a packet is sent through is set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Guard {
+    /// Replies must answer requests.
+    Strict,
+    /// They need not.
+    Untracked,
+    /// The listed addresses are clients, whose rate is limited.
+    Serving,
+    /// The same without a limit.
+    ServingUnlimited,
+    /// The prefix of the listed addresses is granted instead of each.
+    ServingPrefix,
+}
+
 /// One of them.
 pub(crate) struct Case {
     /// What it is.
@@ -47,8 +62,8 @@ pub(crate) struct Case {
     pub(crate) frame: Vec<u8>,
     /// What the guard must do with it.
     pub(crate) action: u32,
-    /// Whether replies must answer requests.
-    pub(crate) tracked: bool,
+    /// How the guard is set.
+    pub(crate) guard: Guard,
     /// The most nanoseconds above the floor that are to be spent on it, where the design says.
     pub(crate) aim: Option<f64>,
 }
@@ -59,7 +74,7 @@ impl Case {
             name,
             frame,
             action: XDP_PASS,
-            tracked: true,
+            guard: Guard::Strict,
             aim: None,
         }
     }
@@ -78,11 +93,12 @@ impl Case {
         }
     }
 
+    fn by(self, guard: Guard) -> Self {
+        Self { guard, ..self }
+    }
+
     fn untracked(self) -> Self {
-        Self {
-            tracked: false,
-            ..self
-        }
+        self.by(Guard::Untracked)
     }
 }
 
@@ -111,6 +127,28 @@ pub(crate) fn cases() -> Result<Vec<Case>> {
         Case::drops("listed, unasked, over IPv6", from(listed_v6)?),
         Case::passes("listed over IPv4, untracked", from(listed_v4)?).untracked(),
         Case::passes("listed over IPv6, untracked", from(listed_v6)?).untracked(),
+        served("served client over IPv4", listed_v4, Guard::Serving)?.aims(80.0),
+        served("served client over IPv6", listed_v6, Guard::Serving)?.aims(80.0),
+        served(
+            "served over IPv4, by prefix",
+            listed_v4,
+            Guard::ServingPrefix,
+        )?,
+        served(
+            "served over IPv6, by prefix",
+            listed_v6,
+            Guard::ServingPrefix,
+        )?,
+        served(
+            "served over IPv4, without limit",
+            listed_v4,
+            Guard::ServingUnlimited,
+        )?,
+        served(
+            "served over IPv6, without limit",
+            listed_v6,
+            Guard::ServingUnlimited,
+        )?,
     ])
 }
 
@@ -127,6 +165,13 @@ pub(crate) fn request(to: IpAddr) -> Result<Vec<u8>> {
     let from = SocketAddr::new(us(to), OTHER_PORT);
     let packet = frame::udp(from, SocketAddr::new(to, ntp::PORT), &asked().to_vec())?;
     Ok(wrap(&packet, &[]))
+}
+
+/// A request of a client.
+fn served(name: &'static str, from: IpAddr, guard: Guard) -> Result<Case> {
+    let from = SocketAddr::new(from, OTHER_PORT);
+    let frame = udp(from, ntp::PORT, &asked().to_vec(), &[])?;
+    Ok(Case::passes(name, frame).by(guard))
 }
 
 /// Where the last 32 bits of the token are in [`request`] and [`reply`], bytes from the start of

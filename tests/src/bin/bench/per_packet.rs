@@ -4,18 +4,22 @@ use std::net::IpAddr;
 
 use anyhow::{Result, anyhow, ensure};
 use aya::programs::Xdp;
+use ipnet::IpNet;
 use ntpguard::{
     allowlist::projection::Projection,
     datapath::{Settings, Tracking, Trial},
 };
-use ntpguard_common::tables::{Grant, Origin, Role};
+use ntpguard_common::{
+    rates::Rates,
+    tables::{Grant, Origin, Role},
+};
 use serde::Serialize;
 
 use crate::{
     filter::xdp_filter::XdpFilter,
     measure::{self, Series},
     options::Scale,
-    packets::{self, Case},
+    packets::{self, Case, Guard},
     programs::Program,
 };
 
@@ -60,13 +64,22 @@ impl Row {
 pub(crate) fn measure(scale: &Scale) -> Result<Vec<Row>> {
     let floor = Program::pass()?;
     let listed: Vec<_> = (0..LISTED).flat_map(packets::listed).collect();
-    let mut strict = loaded(Tracking::default(), &listed)?;
-    let mut untracked = loaded(Tracking::OFF, &listed)?;
+    let servers = granted(&listed);
+    let clients = clients(&listed);
+    let off = Rates::OFF;
+    let mut strict = loaded(Tracking::default(), off, &servers)?;
+    let mut untracked = loaded(Tracking::OFF, off, &servers)?;
+    let mut serving = loaded(Tracking::default(), BEYOND, &clients)?;
+    let mut unlimited = loaded(Tracking::default(), off, &clients)?;
+    let mut by_prefix = loaded(Tracking::default(), BEYOND, &client_prefixes()?)?;
     let filter = XdpFilter::apart(&listed)?;
     let subjects = Subjects {
         floor: floor.xdp()?,
         strict: strict.program()?,
         untracked: untracked.program()?,
+        serving: serving.program()?,
+        unlimited: unlimited.program()?,
+        by_prefix: by_prefix.program()?,
         filter: filter.program(),
     };
     let cases = packets::cases()?;
@@ -78,14 +91,18 @@ pub(crate) fn measure(scale: &Scale) -> Result<Vec<Row>> {
         .collect()
 }
 
-fn loaded(tracking: Tracking, listed: &[IpAddr]) -> Result<Trial> {
+/// Limits that no test run reaches: a packet comes every 100 ns or so.
+const BEYOND: Rates = Rates::per_second(100_000_000, 100_000_000, [1, 2]);
+
+fn loaded(tracking: Tracking, rates: Rates, tables: &Projection) -> Result<Trial> {
     let mut trial = Trial::new(Settings {
         tracking,
+        rates,
         ..Settings::default()
     })?;
     trial
         .tables()
-        .apply(&Projection::default(), &granted(listed))
+        .apply(&Projection::default(), tables)
         .map_err(|error| anyhow!("fill the tables: {error}"))?;
     Ok(trial)
 }
@@ -95,16 +112,21 @@ struct Subjects<'a> {
     floor: &'a Xdp,
     strict: &'a Xdp,
     untracked: &'a Xdp,
+    serving: &'a Xdp,
+    unlimited: &'a Xdp,
+    by_prefix: &'a Xdp,
     filter: &'a Xdp,
 }
 
 impl Subjects<'_> {
     /// Those that are compared by a case.
     fn of(&self, case: &Case) -> [&Xdp; 3] {
-        let guard = if case.tracked {
-            self.strict
-        } else {
-            self.untracked
+        let guard = match case.guard {
+            Guard::Strict => self.strict,
+            Guard::Untracked => self.untracked,
+            Guard::Serving => self.serving,
+            Guard::ServingUnlimited => self.unlimited,
+            Guard::ServingPrefix => self.by_prefix,
         };
         [self.floor, guard, self.filter]
     }
@@ -153,8 +175,12 @@ fn row(case: &Case, measured: &Measured) -> Result<Row> {
 
 /// A grant for servers, as a configuration file gives it.
 pub(crate) fn server() -> Grant {
+    grant(Role::Server)
+}
+
+fn grant(role: Role) -> Grant {
     Grant {
-        roles: Role::Server.bit(),
+        roles: role.bit(),
         origins: Origin::Config.bit(),
         ..Grant::default()
     }
@@ -162,11 +188,29 @@ pub(crate) fn server() -> Grant {
 
 /// Tables in which these addresses are servers.
 pub(crate) fn granted(addresses: &[IpAddr]) -> Projection {
+    all(addresses, server())
+}
+
+/// Tables in which these addresses are clients.
+fn clients(addresses: &[IpAddr]) -> Projection {
+    all(addresses, grant(Role::Client))
+}
+
+fn all(addresses: &[IpAddr], grant: Grant) -> Projection {
     Projection {
-        addresses: addresses
-            .iter()
-            .map(|address| (*address, server()))
-            .collect(),
+        addresses: addresses.iter().map(|address| (*address, grant)).collect(),
         ..Projection::default()
     }
+}
+
+/// Tables in which the networks of the listed addresses are clients.
+fn client_prefixes() -> Result<Projection> {
+    let networks = packets::listed(0).map(|address| {
+        let length = if address.is_ipv4() { 24 } else { 64 };
+        Ok((IpNet::new(address, length)?.trunc(), grant(Role::Client)))
+    });
+    Ok(Projection {
+        prefixes: networks.into_iter().collect::<Result<_>>()?,
+        ..Projection::default()
+    })
 }
