@@ -9,6 +9,7 @@ use ntpguard_tests::{
 
 mod by_hand;
 mod configuration;
+mod groups;
 mod packets;
 mod prefixes;
 
