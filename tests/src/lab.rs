@@ -1,7 +1,7 @@
 //! A guarded host, and a stranger who sends to it from whatever address a test likes.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::PathBuf,
     thread,
     time::Duration,
@@ -15,7 +15,9 @@ use tempfile::TempDir;
 use crate::{
     bpftool,
     guard::{Builder, Counts, Guard, Home},
+    link::{Port, Veth},
     names,
+    namespace::Namespace,
     packets::{
         self,
         frame::{self, Ethernet},
@@ -51,7 +53,7 @@ pub struct Lab {
     raw: RawSocket,
     inner: RawSocket,
     files: TempDir,
-    _switch: Switch,
+    _switch: Option<Switch>,
 }
 
 /// What became of one packet.
@@ -72,6 +74,40 @@ impl Lab {
     pub fn new() -> Result<Self> {
         let switch = Switch::new()?;
         let (inside, outside) = (switch.host("inside", 1)?, switch.host("outside", 2)?);
+        Self::between(inside, outside, Some(switch))
+    }
+
+    /// The same with nothing between the hosts but a cable: a switch takes off a tag, and may drop
+    /// what is wrong in itself.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Lab::new`].
+    pub fn on_a_cable() -> Result<Self> {
+        let (inside, outside) = (Namespace::new("inside")?, Namespace::new("outside")?);
+        let of = |number: u8| {
+            let v6 = Ipv6Addr::new(0xfd00, 0x97, 0, 0, 0, 0, 0, number.into());
+            (Ipv4Addr::new(10, 97, 0, number), v6)
+        };
+        let (ours, theirs) = (of(1), of(2));
+        let texts = |(v4, v6): (Ipv4Addr, Ipv6Addr)| [format!("{v4}/24"), format!("{v6}/64")];
+        let (left, right) = (texts(ours), texts(theirs));
+        let cable = Veth::between(
+            &inside,
+            &left.each_ref().map(String::as_str),
+            &outside,
+            &right.each_ref().map(String::as_str),
+        )?;
+        let host = |port: Port, (v4, v6)| Host {
+            namespace: port.namespace.clone(),
+            port,
+            v4,
+            v6,
+        };
+        Self::between(host(cable.left, ours), host(cable.right, theirs), None)
+    }
+
+    fn between(inside: Host, outside: Host, switch: Option<Switch>) -> Result<Self> {
         Ok(Self {
             sink: Sink::ntp(&inside.namespace)?,
             markers: Sink::on(&inside.namespace, MARKER_PORT)?,

@@ -22,6 +22,7 @@ pub(super) const TESTS: &[Package] = &[
     ("iputils-ping", Some("ping")),
     ("kmod", Some("modprobe")),
     ("nftables", Some("nft")),
+    ("nmap", Some("nmap")),
     ("python3-ntp", None),
     ("qemu-system-x86", Some("qemu-system-x86_64")),
 ];
