@@ -185,65 +185,62 @@ impl Address for [u8; 16] {
 /// Walks `frame` from its link header to a datagram on port 123.
 #[inline(always)]
 pub fn walk<F: Frame + ?Sized>(frame: &F, link: Link) -> Packet {
-    let network = match link {
+    match link {
         Link::Ethernet => walk_ethernet(frame),
         Link::RawIp => walk_raw_ip(frame),
-    };
-    match network {
-        Network::V4(offset) => walk_ipv4(frame, offset),
-        Network::V6(offset) => walk_ipv6(frame, offset),
-        Network::Foreign => Packet::Foreign,
-        Network::Hidden => Packet::Bad(Reason::HeaderChain),
     }
 }
 
-/// What the link header leads to.
-enum Network {
-    /// An IPv4 header at this offset.
-    V4(usize),
-    /// An IPv6 header at this offset.
-    V6(usize),
-    /// Neither.
-    Foreign,
-    /// More tags than the walk steps over.
-    Hidden,
-}
-
 #[inline(always)]
-fn walk_raw_ip<F: Frame + ?Sized>(frame: &F) -> Network {
+fn walk_raw_ip<F: Frame + ?Sized>(frame: &F) -> Packet {
     // Two bytes: for one, LLVM turns `start + 1 > end` into `start >= end`, which at the start of
     // the packet tells the verifier nothing (find_good_pkt_pointers in kernel/bpf/verifier.c).
     match frame.load(0).map(|[byte, _]: [u8; 2]| byte >> 4) {
-        Some(4) => Network::V4(0),
-        Some(6) => Network::V6(0),
-        _ => Network::Foreign,
+        Some(4) => walk_ipv4(frame, 0),
+        Some(6) => walk_ipv6(frame, 0),
+        _ => Packet::Foreign,
+    }
+}
+
+/// Most frames have no tag: for them every offset up to the IP header is a constant.
+#[inline(always)]
+fn walk_ethernet<F: Frame + ?Sized>(frame: &F) -> Packet {
+    let Some(ether_type) = frame.load_u16(offset_of!(EthHdr, ether_type)) else {
+        return Packet::Foreign;
+    };
+    if is_tag(ether_type) {
+        walk_tagged(frame)
+    } else {
+        walk_network(frame, ether_type, size_of::<EthHdr>())
     }
 }
 
 #[inline(always)]
-fn walk_ethernet<F: Frame + ?Sized>(frame: &F) -> Network {
+fn walk_tagged<F: Frame + ?Sized>(frame: &F) -> Packet {
     let mut offset = size_of::<EthHdr>();
-    let Some(mut ether_type) = frame.load_u16(offset_of!(EthHdr, ether_type)) else {
-        return Network::Foreign;
-    };
+    let mut inner = ETHERTYPE_8021Q;
     for _ in 0..MAX_TAGS {
-        if !is_tag(ether_type) {
+        let Some(ether_type) = frame.load_u16(offset + 2) else {
+            return Packet::Foreign;
+        };
+        inner = ether_type;
+        offset += TAG_LEN;
+        if !is_tag(inner) {
             break;
         }
-        let Some(inner) = frame.load_u16(offset + 2) else {
-            return Network::Foreign;
-        };
-        ether_type = inner;
-        offset += TAG_LEN;
     }
-    if offset != size_of::<EthHdr>() {
-        offset = frame.forget(offset);
+    if is_tag(inner) {
+        return Packet::Bad(Reason::HeaderChain);
     }
+    walk_network(frame, inner, frame.forget(offset))
+}
+
+#[inline(always)]
+fn walk_network<F: Frame + ?Sized>(frame: &F, ether_type: u16, offset: usize) -> Packet {
     match ether_type {
-        ETHERTYPE_IPV4 => Network::V4(offset),
-        ETHERTYPE_IPV6 => Network::V6(offset),
-        tag if is_tag(tag) => Network::Hidden,
-        _ => Network::Foreign,
+        ETHERTYPE_IPV4 => walk_ipv4(frame, offset),
+        ETHERTYPE_IPV6 => walk_ipv6(frame, offset),
+        _ => Packet::Foreign,
     }
 }
 
@@ -289,6 +286,9 @@ fn walk_ipv6<F: Frame + ?Sized>(frame: &F, network: usize) -> Packet {
         return Packet::Foreign;
     };
     let mut next = header[offset_of!(Ipv6Hdr, next_hdr)];
+    if next != UDP && !is_extension(next) {
+        return Packet::Foreign;
+    }
     let mut rest = u16_at(&header, offset_of!(Ipv6Hdr, payload_len));
     // A jumbogram (RFC 2675) is longer than any NTP packet, and BIG TCP makes them of ordinary ones.
     if rest == 0 && next == HOP_BY_HOP {

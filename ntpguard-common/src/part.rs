@@ -105,7 +105,7 @@ pub(crate) fn part<F: Frame + ?Sized>(
         _ => return Err(Reason::Mode),
     };
     // The stack drops a frame that ends before its packet does: it must not count as admitted.
-    let last = frame.load_u8(datagram.payload + shortest - 1);
+    let last: Option<[u8; 4]> = frame.load(datagram.payload + shortest - 4);
     if usize::from(datagram.payload_len) < shortest || last.is_none() {
         return Err(Reason::Length);
     }
