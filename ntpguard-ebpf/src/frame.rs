@@ -4,10 +4,13 @@ use core::hint::black_box;
 
 use aya_ebpf::{
     EbpfContext as _,
-    helpers::generated::bpf_skb_load_bytes,
+    bindings::bpf_hdr_start_off::BPF_HDR_START_MAC,
+    helpers::generated::{bpf_skb_load_bytes, bpf_skb_load_bytes_relative},
     programs::{TcContext, XdpContext},
 };
-use ntpguard_common::frame::Frame;
+use ntpguard_common::{frame::Frame, packet::Link};
+
+use crate::settings;
 
 /// The first buffer of an XDP frame, which holds all the headers.
 pub(crate) struct XdpFrame(pub(crate) XdpContext);
@@ -73,6 +76,58 @@ impl SkbFrame {
             )
         };
         status == 0
+    }
+}
+
+/// A frame that has just arrived in the network stack.
+///
+/// Behind generic XDP its data may begin after the link header: that program got a copy of the frame,
+/// without the length of the header by which the kernel goes back to its start (seen with Linux
+/// 6.18). So offsets count from where the kernel knows the header to be.
+pub(crate) struct ArrivedFrame(pub(crate) SkbFrame);
+
+impl Frame for ArrivedFrame {
+    #[inline(always)]
+    fn load<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+        if settings::link() == Link::RawIp {
+            return self.0.load(offset);
+        }
+        let mut bytes = [0; N];
+        self.read(offset, &mut bytes).then_some(bytes)
+    }
+
+    #[inline(always)]
+    fn field<const N: usize>(&self, offset: usize) -> [u8; N] {
+        if settings::link() == Link::RawIp {
+            return self.0.field(offset);
+        }
+        let mut bytes = [0; N];
+        self.read(offset, &mut bytes);
+        bytes
+    }
+
+    #[inline(always)]
+    fn forget(&self, offset: usize) -> usize {
+        mixed_with(self.field(0), offset)
+    }
+}
+
+impl ArrivedFrame {
+    /// Reads `offset` bytes after the start of the link header, and says whether that is there.
+    #[inline(always)]
+    fn read<const N: usize>(&self, offset: usize, bytes: &mut [u8; N]) -> bool {
+        // SAFETY: the context is the kernel's, and the helper writes N bytes, zeros if it fails.
+        let status = unsafe {
+            bpf_skb_load_bytes_relative(
+                self.0.0.as_ptr(),
+                offset as u32,
+                bytes.as_mut_ptr().cast(),
+                N as u32,
+                BPF_HDR_START_MAC,
+            )
+        };
+        // It finds the linear part alone.
+        status == 0 || self.0.gather(offset, bytes)
     }
 }
 

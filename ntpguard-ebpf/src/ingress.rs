@@ -2,86 +2,150 @@
 
 use aya_ebpf::{
     EbpfContext as _,
-    bindings::{xdp_action::XDP_PASS, xdp_md},
-    macros::xdp,
-    programs::XdpContext,
+    bindings::{__sk_buff, xdp_md},
+    macros::{classifier, xdp},
+    programs::{TcContext, XdpContext},
 };
 use ntpguard_common::{
+    frame::Frame,
     judge::{decide, screen},
     packet::{Datagram, Family, Packet, walk},
 };
 
 use crate::{
     apart,
-    frame::XdpFrame,
+    frame::{ArrivedFrame, SkbFrame, XdpFrame},
     maps::{InMaps, KernelTables},
-    recorder,
+    recorder::{self, Actions},
     settings::{self, KernelClocks},
 };
 
 /// For drivers that hand over jumbo frames in several buffers (Linux 5.18).
 #[xdp(frags)]
 fn ingress(context: XdpContext) -> u32 {
-    judge(context)
+    judge(&XdpFrame(context))
 }
 
 /// For kernels and drivers that refuse the former.
 #[xdp]
 fn ingress_linear(context: XdpContext) -> u32 {
-    judge(context)
+    judge(&XdpFrame(context))
+}
+
+/// For interfaces whose XDP hook is somebody else's. The stack has moved the outermost VLAN tag out
+/// of the frame by then (`skb_vlan_untag`), so that the walk can step over one more.
+#[classifier]
+fn ntpguard_ingress(context: TcContext) -> i32 {
+    judge(&ArrivedFrame(SkbFrame(context))).cast_signed()
+}
+
+/// A frame at the place where a program judges it.
+trait Arrived: Frame {
+    /// The words there for what becomes of it.
+    const ACTIONS: Actions;
+
+    /// Judges a datagram in the function apart of its family: see [`apart`].
+    fn decide(&self, family: Family, place: u64, ports: u64, part: u64) -> u32;
 }
 
 /// As [`ntpguard_common::judge::judge`], with the recorder in the place of the verdict.
 #[inline(always)]
-fn judge(context: XdpContext) -> u32 {
-    let frame = XdpFrame(context);
+fn judge<A: Arrived>(frame: &A) -> u32 {
     let link = settings::link();
-    let datagram = match walk(&frame, link) {
-        Packet::Foreign => return XDP_PASS,
-        Packet::Bad(reason) => return recorder::record(reason),
+    let datagram = match walk(frame, link) {
+        Packet::Foreign => return A::ACTIONS.pass,
+        Packet::Bad(reason) => return recorder::record(reason, A::ACTIONS),
         Packet::Datagram(datagram) => datagram,
     };
-    match screen(&frame, &datagram, link, &KernelTables) {
+    match screen(frame, &datagram, link, &KernelTables) {
         Ok(part) => {
             let (place, ports) = apart::pack(&datagram);
-            let part = apart::pack_part(part);
-            let context = frame.0.as_ptr().cast();
-            match datagram.family {
-                Family::V4 => ntpguard_decide4(context, place, ports, part),
-                Family::V6 => ntpguard_decide6(context, place, ports, part),
-            }
+            frame.decide(datagram.family, place, ports, apart::pack_part(part))
         }
-        Err(reason) => recorder::record(reason),
+        Err(reason) => recorder::record(reason, A::ACTIONS),
     }
 }
 
-/// Judges a datagram from an IPv4 address of which something may be known.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn ntpguard_decide4(context: *mut xdp_md, place: u64, ports: u64, part: u64) -> u32 {
-    let datagram = apart::unpack(Family::V4, place, ports);
-    decide_apart::<[u8; 4]>(context, &datagram, part)
-}
-
-/// The same of IPv6.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn ntpguard_decide6(context: *mut xdp_md, place: u64, ports: u64, part: u64) -> u32 {
-    let datagram = apart::unpack(Family::V6, place, ports);
-    decide_apart::<[u8; 16]>(context, &datagram, part)
-}
-
+/// The second half of [`judge`], for a datagram from an address of which something may be known.
 #[inline(always)]
-fn decide_apart<A: InMaps>(context: *mut xdp_md, datagram: &Datagram, part: u64) -> u32 {
-    let frame = XdpFrame(XdpContext::new(context));
+fn decide_apart<A: InMaps, F: Arrived>(frame: &F, datagram: &Datagram, part: u64) -> u32 {
     let reason = decide::<A, _, _, _>(
-        &frame,
+        frame,
         datagram,
         apart::unpack_part(part),
         &KernelClocks,
         settings::limits(),
         &KernelTables,
     );
-    recorder::record_reply::<A, _>(&frame, datagram, reason);
-    recorder::record(reason)
+    recorder::record_reply::<A, _>(frame, datagram, reason);
+    recorder::record(reason, F::ACTIONS)
+}
+
+impl Arrived for XdpFrame {
+    const ACTIONS: Actions = Actions::XDP;
+
+    #[inline(always)]
+    fn decide(&self, family: Family, place: u64, ports: u64, part: u64) -> u32 {
+        let context = self.0.as_ptr().cast();
+        match family {
+            Family::V4 => ntpguard_decide4(context, place, ports, part),
+            Family::V6 => ntpguard_decide6(context, place, ports, part),
+        }
+    }
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn ntpguard_decide4(context: *mut xdp_md, place: u64, ports: u64, part: u64) -> u32 {
+    let datagram = apart::unpack(Family::V4, place, ports);
+    decide_apart::<[u8; 4], _>(&XdpFrame(XdpContext::new(context)), &datagram, part)
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn ntpguard_decide6(context: *mut xdp_md, place: u64, ports: u64, part: u64) -> u32 {
+    let datagram = apart::unpack(Family::V6, place, ports);
+    decide_apart::<[u8; 16], _>(&XdpFrame(XdpContext::new(context)), &datagram, part)
+}
+
+impl Arrived for ArrivedFrame {
+    const ACTIONS: Actions = Actions::TC;
+
+    #[inline(always)]
+    fn decide(&self, family: Family, place: u64, ports: u64, part: u64) -> u32 {
+        let context = self.0.0.as_ptr().cast();
+        match family {
+            Family::V4 => ntpguard_tc_decide4(context, place, ports, part),
+            Family::V6 => ntpguard_tc_decide6(context, place, ports, part),
+        }
+    }
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn ntpguard_tc_decide4(
+    context: *mut __sk_buff,
+    place: u64,
+    ports: u64,
+    part: u64,
+) -> u32 {
+    let datagram = apart::unpack(Family::V4, place, ports);
+    decide_apart::<[u8; 4], _>(&arrived(context), &datagram, part)
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn ntpguard_tc_decide6(
+    context: *mut __sk_buff,
+    place: u64,
+    ports: u64,
+    part: u64,
+) -> u32 {
+    let datagram = apart::unpack(Family::V6, place, ports);
+    decide_apart::<[u8; 16], _>(&arrived(context), &datagram, part)
+}
+
+#[inline(always)]
+const fn arrived(context: *mut __sk_buff) -> ArrivedFrame {
+    ArrivedFrame(SkbFrame(TcContext::new(context)))
 }

@@ -4,6 +4,7 @@
 #![no_main]
 
 mod apart;
+mod chain;
 mod egress;
 mod frame;
 mod ingress;

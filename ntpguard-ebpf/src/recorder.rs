@@ -1,6 +1,9 @@
 //! The one way out for a judged packet: it is counted, and its action decided.
 
-use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
+use aya_ebpf::bindings::{
+    TC_ACT_SHOT, TC_ACT_UNSPEC,
+    xdp_action::{XDP_DROP, XDP_PASS},
+};
 use ntpguard_common::{
     frame::Frame,
     judge::Clocks as _,
@@ -16,17 +19,36 @@ use crate::{
     settings::{self, KernelClocks},
 };
 
-/// Counts `reason` and returns what XDP is to do with the packet.
+/// The words for what becomes of a packet, where a program is attached.
+#[derive(Clone, Copy)]
+pub(crate) struct Actions {
+    pub(crate) pass: u32,
+    drop: u32,
+}
+
+impl Actions {
+    pub(crate) const XDP: Self = Self {
+        pass: XDP_PASS,
+        drop: XDP_DROP,
+    };
+    /// Programs that come after this one have their turn: `TC_ACT_UNSPEC` is `TCX_NEXT`.
+    pub(crate) const TC: Self = Self {
+        pass: TC_ACT_UNSPEC.cast_unsigned(),
+        drop: TC_ACT_SHOT.cast_unsigned(),
+    };
+}
+
+/// Counts `reason` and returns what is to be done with the packet.
 #[inline(always)]
-pub(crate) fn record(reason: Reason) -> u32 {
+pub(crate) fn record(reason: Reason, actions: Actions) -> u32 {
     count(reason);
     if settings::explains() {
         return EXPLAIN_BASE + reason as u32;
     }
     if reason.admits() || settings::monitors() {
-        XDP_PASS
+        actions.pass
     } else {
-        XDP_DROP
+        actions.drop
     }
 }
 

@@ -1,9 +1,11 @@
-//! The judge's fixtures through the loaded kernel program (`BPF_PROG_TEST_RUN`).
+//! The judge's fixtures through the loaded kernel programs (`BPF_PROG_TEST_RUN`): the one for the XDP
+//! hook and the one for the tc hook.
 //!
-//! The program is loaded without pins and attached to nothing, so this disturbs no guard, and
+//! They are loaded without pins and attached to nothing, so this disturbs no guard, and
 //! runs wherever a kernel takes the program: also as the only process of a virtual machine.
 
 mod exchanges;
+mod ingress;
 
 pub use exchanges::own_cgroup;
 
@@ -22,7 +24,6 @@ use ntpguard_common::{
     packet::Link,
     rates::Rates,
     reason::{Counters, Reason},
-    tables::EXPLAIN_BASE,
 };
 use proptest::{
     collection::vec,
@@ -31,8 +32,7 @@ use proptest::{
     test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner},
 };
 
-const XDP_DROP: u32 = 1;
-const XDP_PASS: u32 = 2;
+use self::ingress::Ingress;
 
 /// What `BPF_PROG_TEST_RUN` takes at least.
 const SHORTEST_FRAME: usize = 14;
@@ -61,10 +61,13 @@ pub fn run() -> Result<Outcome> {
         let programs = &mut links[fixture.link as usize];
         outcome.add(&fixture.name, programs.check(&fixture, &tables));
     }
-    let mut tracking = Vec::new();
-    for exchange in fixtures::exchanges() {
-        let result = exchanges::program(&mut tracking, exchange.limits)?.check(&exchange);
-        outcome.add(&exchange.name, result);
+    // Tables of its own for each, since nobody can make the kernel forget what clients asked for.
+    for ingress in Ingress::ALL {
+        let mut tracking = Vec::new();
+        for exchange in fixtures::exchanges() {
+            let program = exchanges::program(&mut tracking, exchange.limits)?;
+            outcome.add(&exchange.name, program.check(&exchange, ingress));
+        }
     }
     Ok(outcome)
 }
@@ -96,9 +99,12 @@ pub fn fuzz(packets: u32, seed: u64) -> Result<()> {
     TestRunner::new_with_rng(config, random)
         .run(&mutated(fixtures::all()), |(link, frame)| {
             let judged = pure(&frame, link, &tables);
-            let kernel = links[link as usize].borrow_mut().explain(&frame);
-            let kernel = kernel.map_err(|error| TestCaseError::fail(format!("{error:#}")))?;
-            prop_assert_eq!(kernel, judged, "the kernel's verdict and the judge's");
+            let program = &mut links[link as usize].borrow_mut();
+            for ingress in Ingress::of(&frame) {
+                let kernel = ingress.explain(&mut program.trial, &frame);
+                let kernel = kernel.map_err(|error| TestCaseError::fail(format!("{error:#}")))?;
+                prop_assert_eq!(kernel, judged, "{:?}'s verdict and the judge's", ingress);
+            }
             Ok(())
         })
         .map_err(|error| match error {
@@ -189,7 +195,7 @@ fn apply(change: &Change, frame: &mut Vec<u8>) {
     }
 }
 
-/// The program of one link type, loaded for each use.
+/// The programs of one link type, loaded for each use.
 struct Programs {
     explaining: Program,
     enforcing: Program,
@@ -212,29 +218,35 @@ impl Programs {
             "the judge says {judged:?}, not {:?}",
             fixture.expected
         );
-        let kernel = self.explaining.explain(&fixture.frame)?;
+        for ingress in Ingress::of(&fixture.frame) {
+            self.check_on(ingress, fixture)
+                .with_context(|| format!("{ingress:?}"))?;
+        }
+        Ok(())
+    }
+
+    fn check_on(&mut self, ingress: Ingress, fixture: &Fixture) -> Result<()> {
+        let kernel = ingress.explain(&mut self.explaining.trial, &fixture.frame)?;
         ensure!(
             kernel == fixture.expected,
             "the kernel says {kernel:?}, not {:?}",
             fixture.expected
         );
         let (reason, action) = match fixture.expected {
-            Verdict::Foreign => (None, XDP_PASS),
-            Verdict::Judged(reason) => (
-                Some(reason),
-                if reason.admits() { XDP_PASS } else { XDP_DROP },
-            ),
+            Verdict::Foreign => (None, ingress.pass()),
+            Verdict::Judged(reason) if reason.admits() => (Some(reason), ingress.pass()),
+            Verdict::Judged(reason) => (Some(reason), ingress.drop()),
         };
         self.enforcing
-            .check(&fixture.frame, action, reason)
+            .check(ingress, &fixture.frame, action, reason)
             .context("enforcing")?;
         self.monitoring
-            .check(&fixture.frame, XDP_PASS, reason)
+            .check(ingress, &fixture.frame, ingress.pass(), reason)
             .context("monitoring")
     }
 }
 
-/// A loaded program, and the counters of its mode when it last ran.
+/// The loaded programs of one kind, and the counters of their mode when one last ran.
 struct Program {
     trial: Trial,
     mode: Mode,
@@ -242,7 +254,7 @@ struct Program {
 }
 
 impl Program {
-    /// Loads the program over tables that hold the fixtures' grants.
+    /// Loads them over tables that hold the fixtures' grants.
     fn load(link: Link, mode: Mode, explain: bool) -> Result<Self> {
         let mut trial = Trial::new(Settings {
             mode,
@@ -252,7 +264,7 @@ impl Program {
             rates: Rates::OFF,
             ..Settings::default()
         })
-        .with_context(|| format!("load the program for {link:?} frames"))?;
+        .with_context(|| format!("load the programs for {link:?} frames"))?;
         trial
             .tables()
             .apply(&Projection::default(), &projection()?)
@@ -264,15 +276,16 @@ impl Program {
         })
     }
 
-    /// The verdict, from a program that explains.
-    fn explain(&mut self, frame: &[u8]) -> Result<Verdict> {
-        verdict(self.trial.run(frame, 1)?.return_value)
-    }
-
-    /// Runs the program once: its action must be `action`, and it must count `reason` once, in
+    /// Runs one of them once: its action must be `action`, and it must count `reason` once, in
     /// the row of its mode, and nothing else anywhere.
-    fn check(&mut self, frame: &[u8], action: u32, reason: Option<Reason>) -> Result<()> {
-        let returned = self.trial.run(frame, 1)?.return_value;
+    fn check(
+        &mut self,
+        ingress: Ingress,
+        frame: &[u8],
+        action: u32,
+        reason: Option<Reason>,
+    ) -> Result<()> {
+        let returned = ingress.run(&mut self.trial, frame)?;
         ensure!(returned == action, "the action is {returned}, not {action}");
         let before = self.counted;
         self.counted = self.trial.tables().counters(self.mode)?;
@@ -298,18 +311,6 @@ impl Program {
         );
         Ok(())
     }
-}
-
-/// What the return value of a program that explains says.
-fn verdict(returned: u32) -> Result<Verdict> {
-    if returned == XDP_PASS {
-        return Ok(Verdict::Foreign);
-    }
-    Reason::ALL
-        .iter()
-        .find(|reason| EXPLAIN_BASE + **reason as u32 == returned)
-        .map(|reason| Verdict::Judged(*reason))
-        .ok_or_else(|| anyhow!("the kernel returns {returned:#x}, which is no reason"))
 }
 
 /// The fixtures' grants, as the tables take them.

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fs};
 
 use anyhow::{Context as _, Result};
 use aya::programs::ProgramInfo;
-use ntpguard::datapath::{Settings, Trial};
+use ntpguard::datapath::{Hook, Settings, Trial};
 use ntpguard_common::packet::Link;
 use serde::{Deserialize, Serialize};
 
@@ -85,7 +85,8 @@ pub fn record(sizes: &Sizes) -> Result<()> {
     fs::write(RECORD, text).with_context(|| format!("cannot write {RECORD}"))
 }
 
-/// The size of each program, by its name under the pin directory.
+/// The size of each program, by its name under the pin directory (`tc-` before that of the one that
+/// has the place of another).
 ///
 /// # Errors
 ///
@@ -97,9 +98,14 @@ pub fn measure() -> Result<Sizes> {
             link,
             ..Settings::default()
         })?;
-        let (ingress, egress) = (trial.program()?.info()?, trial.egress_program()?.info()?);
-        sizes.insert(format!("ingress{suffix}"), Size::of(&ingress)?);
-        sizes.insert(format!("egress{suffix}"), Size::of(&egress)?);
+        sizes.insert(
+            format!("ingress{suffix}"),
+            Size::of(&trial.program()?.info()?)?,
+        );
+        for (name, hook) in [("tc-ingress", Hook::Ingress), ("egress", Hook::Egress)] {
+            let program = trial.tc_program(hook)?.info()?;
+            sizes.insert(format!("{name}{suffix}"), Size::of(&program)?);
+        }
     }
     Ok(sizes)
 }

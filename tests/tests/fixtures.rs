@@ -1,7 +1,8 @@
-//! The loaded kernel program says of every packet what the judge says of it.
+//! The loaded kernel programs say of every packet what the judge says of it, and attach where other
+//! kernels are tested to let them.
 
 use anyhow::{Result, ensure};
-use ntpguard_tests::fixtures;
+use ntpguard_tests::{chained, fixtures, tc_hooks};
 
 #[test]
 fn the_kernel_program_gives_each_fixture_its_verdict() -> Result<()> {
@@ -19,4 +20,14 @@ fn the_kernel_program_gives_each_fixture_its_verdict() -> Result<()> {
 fn the_kernel_program_agrees_with_the_judge_on_made_up_packets() -> Result<()> {
     // Always the same ones, so that a failure can be had again; the binary tries others.
     fixtures::fuzz(20_000, 0x6e74_7067_7561_7264)
+}
+
+#[test]
+fn on_the_tc_hooks_the_guard_stands_alone_and_beside_others() -> Result<()> {
+    tc_hooks::run().map(drop)
+}
+
+#[test]
+fn xdp_loader_takes_the_object_and_it_judges_by_the_guards_tables() -> Result<()> {
+    chained::run().map(drop)
 }

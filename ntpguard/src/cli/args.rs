@@ -64,6 +64,9 @@ pub(crate) enum Command {
     /// Read and change who is allowed what.
     #[command(subcommand)]
     Allowlist(AllowlistCommand),
+    /// Write the program as xdp-loader takes it, to run before or after programs of others; `run
+    /// --attach external` keeps its tables.
+    Object(ObjectArgs),
     /// Detach everything and remove all pins; the state file stays.
     Unload,
 }
@@ -85,8 +88,9 @@ pub(crate) struct RunArgs {
     /// Whether packets are dropped, or only counted [default: enforce].
     #[arg(long, value_enum)]
     pub(crate) mode: Option<Mode>,
-    /// How to attach: native XDP in the driver, or generic XDP in the stack; `auto` tries them in
-    /// this order [default: auto].
+    /// How to attach: native XDP in the driver, generic XDP in the stack, or tc behind whatever XDP
+    /// program is there; `auto` tries them in this order; `external` leaves it to xdp-loader, which
+    /// takes what `ntpguard object` writes [default: auto].
     #[arg(long, value_enum)]
     pub(crate) attach: Option<AttachMode>,
     /// Whether a reply must answer a request that this host sent; `off` where requests leave by a
@@ -138,6 +142,34 @@ pub(crate) struct RunArgs {
     /// Check the configuration and the sources, print what they come to, and guard nothing.
     #[arg(long)]
     pub(crate) check: bool,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ObjectArgs {
+    /// File to write.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// Whether packets are dropped, or only counted [default: enforce].
+    #[arg(long, value_enum)]
+    pub(crate) mode: Option<Mode>,
+    /// Whether a reply must answer a request [default: strict].
+    #[arg(long, value_enum)]
+    pub(crate) track: Option<Track>,
+    /// Whose requests admit their replies [default: trusted].
+    #[arg(long, value_enum)]
+    pub(crate) learn: Option<LearnArg>,
+    /// Whether a request without a transmit timestamp may be answered [default: admit].
+    #[arg(long, value_enum)]
+    pub(crate) zero_transmit: Option<ZeroTransmit>,
+    /// Packets a second that one client is served, 0 for any number.
+    #[arg(long, value_name = "N")]
+    pub(crate) client_rate: Option<u32>,
+    /// Packets a second that all clients together are served, 0 for any number.
+    #[arg(long, value_name = "N")]
+    pub(crate) total_rate: Option<u32>,
+    /// For interfaces without Ethernet headers, such as tun and WireGuard.
+    #[arg(long)]
+    pub(crate) raw_ip: bool,
 }
 
 /// Whether a reply must answer a request.

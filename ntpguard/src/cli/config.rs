@@ -112,16 +112,31 @@ fn either<T: Clone>(flags: &[T], file: &[T]) -> Vec<T> {
 }
 
 fn tracking(args: &RunArgs, file: &File) -> Tracking {
-    let zero_transmit = args.zero_transmit.or(file.zero_transmit);
     Tracking {
-        track: args.track.or(file.track).unwrap_or_default() == Track::Strict,
-        learn: match args.learn.or(file.learn).unwrap_or_default() {
+        trust_uids: !either(&args.trust_uid, &file.trust_uids).is_empty(),
+        ..tracked(
+            args.track.or(file.track),
+            args.learn.or(file.learn),
+            args.zero_transmit.or(file.zero_transmit),
+        )
+    }
+}
+
+/// What was chosen, or what holds where nothing was; no uid is trusted.
+pub(super) fn tracked(
+    track: Option<Track>,
+    learn: Option<LearnArg>,
+    zero_transmit: Option<ZeroTransmit>,
+) -> Tracking {
+    Tracking {
+        track: track.unwrap_or_default() == Track::Strict,
+        learn: match learn.unwrap_or_default() {
             LearnArg::Off => Learn::Off,
             LearnArg::Trusted => Learn::Trusted,
             LearnArg::Any => Learn::Any,
         },
         zero_transmit: zero_transmit.unwrap_or_default() == ZeroTransmit::Admit,
-        trust_uids: !either(&args.trust_uid, &file.trust_uids).is_empty(),
+        trust_uids: false,
     }
 }
 

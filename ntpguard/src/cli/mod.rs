@@ -4,6 +4,7 @@ mod allowlist;
 mod args;
 mod ask;
 mod config;
+mod object;
 mod output;
 mod run;
 mod sources;
@@ -42,6 +43,7 @@ async fn command(cli: Cli) -> Result<ExitCode> {
         Command::Status(args) => status::run(&cli.guard, &args).await,
         Command::Sources(args) => sources::run(&cli.guard, &args).await,
         Command::Allowlist(command) => allowlist::run(&cli.guard, command).await,
+        Command::Object(args) => object::run(&args),
         Command::Unload => unload::run(&cli.guard),
     }
 }

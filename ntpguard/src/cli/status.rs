@@ -120,15 +120,18 @@ fn headline(status: &Status) -> String {
 fn interface_line(interface: &Interface) -> String {
     let name = match &interface.name {
         Some(name) => name.clone(),
-        None => format!("number {}, which is gone", interface.index),
+        None => format!("number {}", interface.index),
     };
-    let how = interface
-        .attached
-        .as_deref()
-        .map_or_else(|| "not attached".to_owned(), |how| format!("{how} XDP"));
+    let how = match interface.attached.as_deref() {
+        None => "not attached".to_owned(),
+        Some("tc") => "tc".to_owned(),
+        Some("external") => "a program that somebody else attached".to_owned(),
+        Some(hook) => format!("{hook} XDP"),
+    };
     let why = interface
         .why_not_better
         .as_ref()
+        .or(interface.why_not_attached.as_ref())
         .map(|why| format!(" ({why})"))
         .unwrap_or_default();
     let egress = interface

@@ -1,6 +1,10 @@
 //! The daemon's one task: it waits for whatever comes first, acts on it, and writes what has changed.
 
-use std::{collections::BTreeSet, future::Future, time::Duration};
+use std::{
+    collections::BTreeSet,
+    future::{Future, pending},
+    time::Duration,
+};
 
 use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use tokio::{
@@ -19,7 +23,7 @@ use super::{
 use crate::{
     allowlist::projection::Projection,
     clock::BootSeconds,
-    datapath::{Guard, Lock},
+    datapath::{Guard, InterfaceEvents, Lock},
     inventory::Inventory,
     keeper::{Keeper, KeeperError},
     live::Heard,
@@ -95,6 +99,7 @@ enum Event {
     Changed,
     Settled,
     Senders,
+    Interfaces,
     Due,
     Shutdown,
 }
@@ -135,6 +140,15 @@ impl<'a> Daemon<'a> {
             .inspect_err(|error| tracing::warn!("cannot watch cgroups: {error}"))
             .ok();
         self.watch_senders(cgroups.as_mut());
+        let mut interfaces = InterfaceEvents::subscribe()
+            .inspect_err(|error| {
+                tracing::warn!(
+                    "{error}: an interface that goes and comes back is not guarded again"
+                );
+            })
+            .ok();
+        // One may have gone since the start.
+        self.mend();
         let mut look = interval(LOOK_FOR_SENDERS);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         tokio::pin!(shutdown);
@@ -157,6 +171,7 @@ impl<'a> Daemon<'a> {
                 () = sleep_until(settled.unwrap_or(due)), if settled.is_some() => Event::Settled,
                 Some(()) = moves.recv() => Event::Senders,
                 _ = look.tick() => Event::Senders,
+                Some(()) = change(interfaces.as_mut()) => Event::Interfaces,
                 () = sleep_until(due) => Event::Due,
             };
             match event {
@@ -181,6 +196,7 @@ impl<'a> Daemon<'a> {
                     self.watch_senders(cgroups.as_mut());
                     self.find_senders();
                 }
+                Event::Interfaces => self.mend(),
                 Event::Due => {}
             }
             self.commit();
@@ -196,6 +212,13 @@ impl<'a> Daemon<'a> {
     fn watch_senders(&self, cgroups: Option<&mut Watch>) {
         if let Some(cgroups) = cgroups {
             cgroups.set(&self.senders.watched());
+        }
+    }
+
+    /// Follows interfaces that go and come back.
+    fn mend(&mut self) {
+        if let Err(error) = self.guard.mend() {
+            tracing::error!("{error}");
         }
     }
 
@@ -367,6 +390,14 @@ impl<'a> Daemon<'a> {
         }
         drop(lock);
         Ok(())
+    }
+}
+
+/// Waits for a change of an interface, for ever where none is told.
+async fn change(events: Option<&mut InterfaceEvents>) -> Option<()> {
+    match events {
+        Some(events) => events.next().await,
+        None => pending().await,
     }
 }
 

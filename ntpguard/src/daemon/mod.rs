@@ -224,7 +224,7 @@ fn announce(guard: &Guard, keeper: &Keeper, mode: Mode) {
             None => ", requests not tracked".to_owned(),
         };
         tracing::info!(
-            "{}: {} XDP{}{}{requests}",
+            "{}: {}{}{}{requests}",
             attached.interface.name,
             attached.how,
             if attached.adopted { ", adopted" } else { "" },

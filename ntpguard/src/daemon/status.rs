@@ -18,9 +18,14 @@ pub(super) fn of(
         pid: std::process::id(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     });
-    status.guarding = !guard.attached.is_empty();
+    status.guarding = guard.is_guarding();
     status.settled = keeper.book.names.all_settled();
-    status.interfaces = guard.attached.iter().map(Interface::of).collect();
+    let missing = guard.missing.iter().map(Interface::of_missing);
+    let attached = guard
+        .attached
+        .iter()
+        .map(|attached| Interface::of(attached, guard.judges(attached)));
+    status.interfaces = attached.chain(missing).collect();
     status.grants = Grants::of(keeper.projected());
     keeper.describe(&mut status, now);
     Ok(status)

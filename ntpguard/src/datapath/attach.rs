@@ -1,17 +1,19 @@
-//! Putting the program on an interface.
+//! Putting the program where packets arrive.
 
-use std::io;
+use std::{io, path::PathBuf};
 
 use aya::programs::loaded_programs;
 use nix::libc::{EBUSY, EEXIST, EINVAL, ENODEV, ENOMEM, ENOSPC, EOPNOTSUPP, EPERM, ERANGE};
+use rtnetlink::packet_route::link::LinkMessage;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Egress, Error, Interface, PinDir,
+    Error, Interface, PinDir, Tc, filter,
     link::Link,
-    netlink::{self, Connection, Occupant},
+    netlink::{self, Occupant},
     pins::{self, Hook},
     programs::{Kind, Programs},
+    tc,
 };
 
 /// Where the program is to run.
@@ -20,23 +22,43 @@ use super::{
 )]
 #[serde(rename_all = "lowercase")]
 pub enum AttachMode {
-    /// In the driver or, where it cannot, in the network stack.
+    /// In the best place that there is: the driver, the network stack's XDP hook, its tc hook.
     #[default]
     Auto,
     /// In the driver alone.
     Native,
-    /// In the network stack.
+    /// On the XDP hook of the network stack.
     Generic,
+    /// On the tc hook, behind whatever program the XDP hooks have.
+    Tc,
+    /// Where somebody else attaches it, such as libxdp's dispatcher.
+    External,
 }
 
 impl AttachMode {
     /// The ways to try, best first.
     const fn ways(self) -> &'static [How] {
         match self {
-            Self::Auto => &[How::Native, How::Generic],
+            Self::Auto => &[How::Native, How::Generic, How::Tc],
             Self::Native => &[How::Native],
             Self::Generic => &[How::Generic],
+            Self::Tc => &[How::Tc],
+            Self::External => &[How::External],
         }
+    }
+
+    /// The best place that may be had.
+    pub(super) const fn best(self) -> How {
+        match self {
+            Self::Auto | Self::Native => How::Native,
+            Self::Generic => How::Generic,
+            Self::Tc => How::Tc,
+            Self::External => How::External,
+        }
+    }
+
+    fn takes(self, how: How) -> bool {
+        self.ways().contains(&how)
     }
 }
 
@@ -48,6 +70,10 @@ pub enum How {
     Native,
     /// In the network stack, with any driver.
     Generic,
+    /// In the network stack, behind the XDP hooks.
+    Tc,
+    /// Where somebody else has attached it.
+    External,
 }
 
 impl How {
@@ -56,13 +82,37 @@ impl How {
         match self {
             Self::Native => "native",
             Self::Generic => "generic",
+            Self::Tc => "tc",
+            Self::External => "external",
         }
     }
 }
 
+/// For people.
 impl std::fmt::Display for How {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(self.name())
+        f.pad(match self {
+            Self::Native => "native XDP",
+            Self::Generic => "generic XDP",
+            Self::Tc => "tc",
+            Self::External => "a program that somebody else attaches",
+        })
+    }
+}
+
+/// The two XDP hooks of an interface, of which one can have a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Xdp {
+    Native,
+    Generic,
+}
+
+impl Xdp {
+    pub(super) const fn how(self) -> How {
+        match self {
+            Self::Native => How::Native,
+            Self::Generic => How::Generic,
+        }
     }
 }
 
@@ -78,15 +128,76 @@ pub struct Attached {
     /// Whether the interface was guarded before, and its link has a new program now.
     pub adopted: bool,
     /// How what leaves is noted; `None` where requests are not tracked.
-    pub egress: Option<Egress>,
+    pub egress: Option<Tc>,
+}
+
+/// What guards an interface, or did.
+#[derive(Debug)]
+pub(super) enum Holder {
+    /// Nothing of ours.
+    Nobody,
+    /// A link on an XDP hook.
+    Xdp(Link, Xdp),
+    /// A link or a filter on the tc hook.
+    Tc,
+    /// A pinned link whose interface is gone; another may have its index now.
+    Dead,
+    /// This pinned link, of an interface of another network namespace.
+    Elsewhere(PathBuf),
+}
+
+impl Holder {
+    /// Finds what of ours guards the interface of this index, of which the kernel says `message`
+    /// where there is one.
+    pub(super) fn of(
+        pins: &PinDir,
+        index: u32,
+        message: Option<&LinkMessage>,
+    ) -> Result<Self, Error> {
+        let path = pins.link(Hook::Ingress, index);
+        let failed = |source| Error::system(format!("open link {}", path.display()), source);
+        let Some(link) = Link::open(&path).map_err(failed)? else {
+            let filter = filter::find(Hook::Ingress, index)?;
+            return Ok(filter.map_or(Self::Nobody, |_| Self::Tc));
+        };
+        let info = link.info().map_err(failed)?;
+        if info.interface == 0 {
+            return Ok(Self::Dead);
+        }
+        // Of another network namespace, the interface can have any index.
+        let message = message.filter(|_| info.interface == index);
+        let found = if info.is_tcx() {
+            let name = message.and_then(netlink::name).unwrap_or_default();
+            let mut there = tc::links_on(Hook::Ingress, name).into_iter();
+            there
+                .any(|program| program.id() == info.program_id)
+                .then_some(Self::Tc)
+        } else {
+            let occupant = message.and_then(netlink::occupant);
+            let ours = occupant.filter(|occupant| occupant.program_id == info.program_id);
+            ours.and_then(|occupant| occupant.hook)
+                .map(|hook| Self::Xdp(link, hook))
+        };
+        Ok(found.unwrap_or(Self::Elsewhere(path)))
+    }
+
+    /// Where the program runs, if one of ours does.
+    pub(super) const fn how(&self) -> Option<How> {
+        match self {
+            Self::Xdp(_, hook) => Some(hook.how()),
+            Self::Tc => Some(How::Tc),
+            Self::Nobody | Self::Dead | Self::Elsewhere(_) => None,
+        }
+    }
 }
 
 /// An interface found fit to be guarded.
 #[derive(Debug)]
 pub(super) struct Place {
     pub(super) interface: Interface,
-    /// The link that guards it now, and how.
-    guarded: Option<(Link, How)>,
+    holder: Holder,
+    /// The program on an XDP hook that is not ours.
+    occupant: Option<Occupant>,
 }
 
 impl Place {
@@ -97,97 +208,78 @@ impl Place {
         interface: &Interface,
         mode: AttachMode,
     ) -> Result<Self, Error> {
-        let occupant = occupant(interface)?;
-        let path = pins.link(Hook::Ingress, interface.index);
-        let failed = |source| Error::system(format!("open link {}", path.display()), source);
-        if let Some(link) = Link::open(&path).map_err(failed)? {
-            let info = link.info().map_err(failed)?;
-            let here = occupant.filter(|occupant| occupant.program_id == info.program_id);
-            match here {
-                Some(Occupant { how: Some(how), .. }) if info.interface == interface.index => {
-                    if !mode.ways().contains(&how) {
-                        return Err(Error::OtherKind {
-                            interface: interface.name.clone(),
-                            how,
-                        });
-                    }
-                    return Ok(Self {
-                        interface: interface.clone(),
-                        guarded: Some((link, how)),
-                    });
-                }
-                // The interface it was made for is gone, and another has its index.
-                _ if info.interface == 0 => {}
-                _ => return Err(Error::Elsewhere(path)),
-            }
+        let message = ask(interface)?;
+        let holder = Holder::of(pins, interface.index, Some(&message))?;
+        if let Some(how) = holder.how().filter(|how| !mode.takes(*how)) {
+            return Err(Error::OtherKind {
+                interface: interface.name.clone(),
+                how,
+            });
         }
-        match occupant {
-            Some(occupant) => Err(taken(interface, Some(occupant))),
-            None => Ok(Self {
-                interface: interface.clone(),
-                guarded: None,
-            }),
+        if let Holder::Elsewhere(path) = holder {
+            return Err(Error::Elsewhere(path));
         }
+        let is_ours = matches!(holder, Holder::Xdp(..));
+        let occupant = netlink::occupant(&message).filter(|_| !is_ours);
+        let takes_others = mode.takes(How::Tc) || mode.takes(How::External);
+        if holder.how().is_none() && occupant.is_some() && !takes_others {
+            return Err(taken(interface, occupant));
+        }
+        Ok(Self {
+            interface: interface.clone(),
+            holder,
+            occupant,
+        })
     }
 
     /// Whether the interface is guarded already.
     pub(super) const fn is_guarded(&self) -> bool {
-        self.guarded.is_some()
+        self.holder.how().is_some()
     }
 
     /// Puts the program on the interface, in place of the one that guards it if one does, and
-    /// pins the link. Says which build of the program it was.
+    /// pins the link. Says which program it was, if it is not somebody else's to attach one.
     pub(super) fn occupy(
         self,
         programs: &mut Programs,
         pins: &PinDir,
         mode: AttachMode,
-    ) -> Result<(Attached, Kind), Error> {
-        match self.guarded {
-            Some((link, how)) => adopt(programs, self.interface, &link, how),
-            None => attach(programs, self.interface, pins, mode),
+    ) -> Result<(Attached, Option<Kind>), Error> {
+        if mode == AttachMode::External {
+            return Ok((attached(self.interface, How::External, &[]), None));
         }
+        let (attached, kind) = match self.holder {
+            Holder::Xdp(link, hook) => adopt(programs, self.interface, &link, hook)?,
+            Holder::Tc => {
+                tc::occupy(programs, Hook::Ingress, &self.interface, pins)?;
+                (adopted(self.interface, How::Tc), Kind::TcIngress)
+            }
+            _ => attach(programs, self.interface, pins, mode, self.occupant)?,
+        };
+        Ok((attached, Some(kind)))
     }
 }
 
-/// The XDP program that an interface has now.
-fn occupant(interface: &Interface) -> Result<Option<Occupant>, Error> {
-    let link =
-        netlink::blocking(async { Connection::open()?.link_by_index(interface.index).await })?;
-    let link = link.ok_or_else(|| Error::NoInterface(interface.name.clone()))?;
-    Ok(netlink::occupant(&link))
+/// What the kernel knows of an interface.
+fn ask(interface: &Interface) -> Result<LinkMessage, Error> {
+    netlink::ask(interface.index)?.ok_or_else(|| Error::NoInterface(interface.name.clone()))
 }
 
-/// Swaps the program on a link, which keeps its kind.
+/// Swaps the program on a link, which stays on its hook.
 fn adopt(
     programs: &mut Programs,
     interface: Interface,
     link: &Link,
-    how: How,
+    hook: Xdp,
 ) -> Result<(Attached, Kind), Error> {
     let mut tried = Vec::new();
-    for kind in Kind::ALL {
+    for kind in Kind::XDP {
         if !programs.has(kind) {
             continue;
         }
         match link.swap(programs.fd(kind)?) {
-            Ok(()) => {
-                let why_not_better = (how == How::Generic).then(|| {
-                    "it was attached so before; `ntpguard unload` and a new start would try native"
-                        .to_owned()
-                });
-                return Ok((
-                    Attached {
-                        interface,
-                        how,
-                        why_not_better,
-                        adopted: true,
-                        egress: None,
-                    },
-                    kind,
-                ));
-            }
-            Err(error) => tried.push(attempt(how, kind, &error)),
+            Ok(()) => return Ok((adopted(interface, hook.how()), kind)),
+            Err(error) => tried.push(attempt(hook, kind, &error)),
         }
     }
     Err(Error::CannotAttach {
@@ -196,51 +288,52 @@ fn adopt(
     })
 }
 
-/// Attaches to an interface that has no program, in the best way that works.
+fn adopted(interface: Interface, how: How) -> Attached {
+    let why_not_better = (how != How::Native).then(|| {
+        "it was attached so before; `ntpguard unload` and a new start would try native".to_owned()
+    });
+    Attached {
+        interface,
+        how,
+        why_not_better,
+        adopted: true,
+        egress: None,
+    }
+}
+
+/// Attaches to an interface that has no program of ours, in the best way that works.
 fn attach(
     programs: &mut Programs,
     interface: Interface,
     pins: &PinDir,
     mode: AttachMode,
+    occupant: Option<Occupant>,
 ) -> Result<(Attached, Kind), Error> {
     let mut tried = Vec::new();
+    let mut is_taken = occupant.is_some();
+    tried.extend(occupant.map(|occupant| {
+        let program = described(Some(occupant));
+        format!("native and generic: the interface has another XDP program, {program}")
+    }));
     for how in mode.ways() {
-        for kind in Kind::ALL {
-            if !programs.has(kind) {
-                continue;
+        let hook = match how {
+            How::Native => Xdp::Native,
+            How::Generic => Xdp::Generic,
+            How::Tc => return attach_tc(programs, interface, pins, tried),
+            How::External => continue,
+        };
+        if is_taken {
+            continue;
+        }
+        match attach_xdp(programs, &interface, pins, hook, &mut tried) {
+            Ok(Some(kind)) => return Ok((attached(interface, *how, &tried), kind)),
+            Ok(None) => {}
+            // Somebody came between the look and this.
+            Err(error @ Error::AnotherProgram { .. }) if mode.takes(How::Tc) => {
+                is_taken = true;
+                tried.push(error.to_string());
             }
-            match Link::attach_xdp(programs.fd(kind)?, interface.index, *how) {
-                Ok(link) => {
-                    pins::pin_link(&link, &pins.link(Hook::Ingress, interface.index))?;
-                    let could_be_better = AttachMode::Auto.ways().first() != Some(how);
-                    let why_not_better = could_be_better.then(|| {
-                        if tried.is_empty() {
-                            "it was asked for".to_owned()
-                        } else {
-                            tried.join("; ")
-                        }
-                    });
-                    let attached = Attached {
-                        interface,
-                        how: *how,
-                        why_not_better,
-                        adopted: false,
-                        egress: None,
-                    };
-                    return Ok((attached, kind));
-                }
-                Err(error) => match error.raw_os_error() {
-                    Some(EPERM) => {
-                        return Err(Error::system(
-                            format!("attach to {}", interface.name),
-                            error,
-                        ));
-                    }
-                    Some(EBUSY | EEXIST) => return Err(taken(&interface, occupant(&interface)?)),
-                    Some(ENODEV) => return Err(Error::NoInterface(interface.name)),
-                    _ => tried.push(attempt(*how, kind, &error)),
-                },
-            }
+            Err(error) => return Err(error),
         }
     }
     Err(Error::CannotAttach {
@@ -249,42 +342,118 @@ fn attach(
     })
 }
 
+/// Attaches to one XDP hook and pins the link; `None` where the kernel or the driver takes neither
+/// program there, with the reasons in `tried`.
+fn attach_xdp(
+    programs: &mut Programs,
+    interface: &Interface,
+    pins: &PinDir,
+    hook: Xdp,
+    tried: &mut Vec<String>,
+) -> Result<Option<Kind>, Error> {
+    for kind in Kind::XDP {
+        if !programs.has(kind) {
+            continue;
+        }
+        let error = match Link::attach_xdp(programs.fd(kind)?, interface.index, hook) {
+            Ok(link) => {
+                pins::pin_link(&link, &pins.link(Hook::Ingress, interface.index))?;
+                return Ok(Some(kind));
+            }
+            Err(error) => error,
+        };
+        match error.raw_os_error() {
+            Some(EPERM) => {
+                let doing = format!("attach to {}", interface.name);
+                return Err(Error::system(doing, error));
+            }
+            Some(EBUSY | EEXIST) => {
+                let occupant = netlink::occupant(&ask(interface)?);
+                return Err(taken(interface, occupant));
+            }
+            Some(ENODEV) => return Err(Error::NoInterface(interface.name.clone())),
+            _ => tried.push(attempt(hook, kind, &error)),
+        }
+    }
+    Ok(None)
+}
+
+fn attach_tc(
+    programs: &mut Programs,
+    interface: Interface,
+    pins: &PinDir,
+    mut tried: Vec<String>,
+) -> Result<(Attached, Kind), Error> {
+    match tc::occupy(programs, Hook::Ingress, &interface, pins) {
+        Ok(_) => Ok((attached(interface, How::Tc, &tried), Kind::TcIngress)),
+        Err(error) if tried.is_empty() => Err(error),
+        Err(error) => {
+            tried.push(format!("tc: {error}"));
+            Err(Error::CannotAttach {
+                interface: interface.name,
+                tried,
+            })
+        }
+    }
+}
+
+fn attached(interface: Interface, how: How, tried: &[String]) -> Attached {
+    let why_not_better = (how != How::Native).then(|| {
+        if tried.is_empty() {
+            "it was asked for".to_owned()
+        } else {
+            tried.join("; ")
+        }
+    });
+    Attached {
+        interface,
+        how,
+        why_not_better,
+        adopted: false,
+        egress: None,
+    }
+}
+
 fn taken(interface: &Interface, occupant: Option<Occupant>) -> Error {
+    Error::AnotherProgram {
+        interface: interface.name.clone(),
+        program: described(occupant),
+    }
+}
+
+/// The program on an XDP hook, for people.
+fn described(occupant: Option<Occupant>) -> String {
     let id = occupant.map_or(0, |occupant| occupant.program_id);
+    if id == 0 {
+        return "attached by somebody else".to_owned();
+    }
     let found = loaded_programs()
         .flatten()
-        .find(|program| id != 0 && program.id() == id);
+        .find(|program| program.id() == id);
     let name = found
         .as_ref()
         .and_then(|program| program.name_as_str())
         .unwrap_or("of no name");
-    let program = if id == 0 {
-        "attached by somebody else".to_owned()
-    } else {
-        format!("{name} (id {id})")
-    };
-    Error::AnotherProgram {
-        interface: interface.name.clone(),
-        program,
-    }
+    format!("{name} (id {id})")
 }
 
 /// One way that did not work, and why.
-fn attempt(how: How, kind: Kind, error: &io::Error) -> String {
+fn attempt(hook: Xdp, kind: Kind, error: &io::Error) -> String {
     let build = match kind {
-        Kind::Frags => "",
         Kind::Linear => ", one buffer a frame",
+        _ => "",
     };
-    format!("{how}{build}: {}", explain(how, error))
+    let name = hook.how().name();
+    format!("{name}{build}: {}", explain(hook, error))
 }
 
 /// What drivers mean by their error numbers.
-fn explain(how: How, error: &io::Error) -> String {
-    let meaning = match (error.raw_os_error(), how) {
-        (Some(EOPNOTSUPP), How::Native) => {
+fn explain(hook: Xdp, error: &io::Error) -> String {
+    let meaning = match (error.raw_os_error(), hook) {
+        (Some(EOPNOTSUPP), Xdp::Native) => {
             "the driver has no native XDP, or not with the offloads that are on"
         }
-        (Some(EOPNOTSUPP), How::Generic) => "the kernel has no generic XDP for this interface",
+        (Some(EOPNOTSUPP), Xdp::Generic) => "the kernel has no generic XDP for this interface",
         (Some(ERANGE | EINVAL), _) => "the driver refuses it, most often for the MTU: lower it",
         (Some(ENOMEM | ENOSPC), _) => {
             "the device has no queues to spare for XDP: `ethtool -L` gives it more, or uses fewer"

@@ -160,8 +160,9 @@ pub enum Error {
     },
     /// The interface already has an XDP program that is not ours.
     #[error(
-        "{interface} already has an XDP program, {program}, which ntpguard does not replace: detach \
-         it (`bpftool net` shows it, `ip link set dev {interface} xdp off` removes one without a link)"
+        "{interface} already has an XDP program, {program}, which ntpguard does not replace: give \
+         --attach auto or tc to judge what it passes, or detach it (`bpftool net` shows it, `ip link \
+         set dev {interface} xdp off` removes one without a link)"
     )]
     AnotherProgram {
         /// The interface.
@@ -179,7 +180,7 @@ pub enum Error {
     },
     /// The interface is guarded, in another way than the one demanded.
     #[error(
-        "{interface} is guarded already, by a {how} attachment, which cannot change its kind without \
+        "{interface} is guarded already, by {how}, which cannot change to another way without \
          leaving the interface open: run `ntpguard unload` first, or give --attach auto"
     )]
     OtherKind {

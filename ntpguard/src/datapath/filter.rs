@@ -1,6 +1,6 @@
-//! Filters on what leaves by an interface (clsact), for kernels before tcx.
+//! Filters on the two sides of an interface (clsact), for kernels before tcx.
 //!
-//! The kernel itself is the record of ours: it is the filter of the name [`EGRESS`], whatever
+//! The kernel itself is the record of ours: it is the filter of our program's name, whatever
 //! priority and handle it got. The clsact qdisc may be anybody's, and is removed only when it
 //! holds no filter any more.
 
@@ -24,7 +24,8 @@ use rtnetlink::{
 use super::{
     Error,
     netlink::{Connection, blocking},
-    programs::EGRESS,
+    pins::Hook,
+    programs::Kind,
 };
 
 /// The place before all others.
@@ -43,21 +44,32 @@ pub(super) struct Filter {
     message: TcMessage,
 }
 
-/// Finds our filter on an interface.
-pub(super) fn find(interface: u32) -> Result<Option<Filter>, Error> {
-    blocking(async move {
-        let connection = Connection::open()?;
-        let filters = filters(&connection, interface, Side::Egress).await?;
-        Ok(filters
-            .into_iter()
-            .find_map(|message| ours(interface, message)))
-    })
+/// Finds our filter on one side of an interface.
+pub(super) fn find(hook: Hook, interface: u32) -> Result<Option<Filter>, Error> {
+    let found = list(hook, interface)?;
+    Ok(found
+        .into_iter()
+        .find(|message| is_ours(hook, message))
+        .map(|message| Filter { interface, message }))
 }
 
-/// Puts the program on what leaves by an interface: in place of the one in `old`, in one step, or
+/// The filters that run before ours, by kind and priority.
+pub(super) fn before_ours(hook: Hook, interface: u32) -> Result<Vec<String>, Error> {
+    let found = list(hook, interface)?;
+    let others = found.iter().take_while(|message| !is_ours(hook, message));
+    Ok(others.map(described).collect())
+}
+
+/// The filters of one side of an interface, in the order in which they run.
+fn list(hook: Hook, interface: u32) -> Result<Vec<TcMessage>, Error> {
+    blocking(async move { filters(&Connection::open()?, interface, hook).await })
+}
+
+/// Puts the program on one side of an interface: in place of the one in `old`, in one step, or
 /// first of all.
 pub(super) fn put(
     program: BorrowedFd<'_>,
+    hook: Hook,
     interface: u32,
     old: Option<&Filter>,
 ) -> Result<(), Error> {
@@ -66,7 +78,7 @@ pub(super) fn put(
     blocking(async move {
         let connection = Connection::open()?;
         if let Some(header) = old {
-            let mut message = bpf(fd, interface);
+            let mut message = bpf(fd, hook, interface);
             message.header.handle = header.handle;
             message.header.info = header.info;
             let doing = || format!("replace the filter on interface {interface}");
@@ -75,7 +87,7 @@ pub(super) fn put(
         }
         add_clsact(&connection, interface).await?;
         let add = |priority| {
-            let mut message = bpf(fd, interface);
+            let mut message = bpf(fd, hook, interface);
             message.header.info = info(priority);
             let request = RouteNetlinkMessage::NewTrafficFilter(message);
             let doing = || format!("add a filter to interface {interface}");
@@ -83,13 +95,7 @@ pub(super) fn put(
         };
         match add(FIRST).await {
             // Another kind of filter has the first place.
-            Err(error) if is(&error, EEXIST) || is(&error, EINVAL) => {
-                tracing::warn!(
-                    "interface {interface}: another filter stands before ours, and requests that it \
-                     takes away are not noted"
-                );
-                add(ANY_PLACE).await
-            }
+            Err(error) if is(&error, EEXIST) || is(&error, EINVAL) => add(ANY_PLACE).await,
             done => done,
         }
     })
@@ -105,8 +111,8 @@ pub(super) fn remove(filter: Filter) -> Result<(), Error> {
         let request = RouteNetlinkMessage::DelTrafficFilter(message);
         let doing = || format!("remove the filter from interface {interface}");
         send(&connection, request, 0, doing).await?;
-        for side in [Side::Ingress, Side::Egress] {
-            if !filters(&connection, interface, side).await?.is_empty() {
+        for hook in [Hook::Ingress, Hook::Egress] {
+            if !filters(&connection, interface, hook).await?.is_empty() {
                 return Ok(());
             }
         }
@@ -116,22 +122,14 @@ pub(super) fn remove(filter: Filter) -> Result<(), Error> {
     })
 }
 
-/// The two lists of filters that a clsact qdisc has.
-#[derive(Clone, Copy)]
-enum Side {
-    Ingress,
-    Egress,
-}
-
-impl Side {
-    const fn handle(self) -> TcHandle {
-        TcHandle {
-            major: 0xffff,
-            minor: match self {
-                Self::Ingress => TcHandle::MIN_INGRESS,
-                Self::Egress => TcHandle::MIN_EGRESS,
-            },
-        }
+/// The list of filters that a clsact qdisc has for a hook.
+const fn handle(hook: Hook) -> TcHandle {
+    TcHandle {
+        major: 0xffff,
+        minor: match hook {
+            Hook::Ingress => TcHandle::MIN_INGRESS,
+            Hook::Egress => TcHandle::MIN_EGRESS,
+        },
     }
 }
 
@@ -139,12 +137,12 @@ impl Side {
 async fn filters(
     connection: &Connection,
     interface: u32,
-    side: Side,
+    hook: Hook,
 ) -> Result<Vec<TcMessage>, Error> {
     let mut filters = connection.handle.traffic_filter(interface.cast_signed());
-    let request = match side {
-        Side::Ingress => filters.get().ingress(),
-        Side::Egress => filters.get().egress(),
+    let request = match hook {
+        Hook::Ingress => filters.get().ingress(),
+        Hook::Egress => filters.get().egress(),
     };
     let found: Result<Vec<TcMessage>, rtnetlink::Error> = request.execute().try_collect().await;
     match found {
@@ -161,29 +159,39 @@ async fn filters(
     }
 }
 
-/// A message as our filter, if it is that.
-fn ours(interface: u32, message: TcMessage) -> Option<Filter> {
-    let options = message.attributes.iter().find_map(|part| match part {
-        TcAttribute::Options(options) => Some(options),
+/// Whether a message is of our filter.
+fn is_ours(hook: Hook, message: &TcMessage) -> bool {
+    message.attributes.iter().any(|part| {
+        matches!(part, TcAttribute::Options(options) if options.iter().any(|option| {
+            matches!(option, TcOption::Bpf(TcFilterBpfOption::ProgName(name))
+                if name.trim_end_matches('\0') == Kind::on_tc(hook).name())
+        }))
+    })
+}
+
+/// A filter for people.
+fn described(message: &TcMessage) -> String {
+    let kind = message.attributes.iter().find_map(|part| match part {
+        TcAttribute::Kind(kind) => Some(kind.as_str()),
         _ => None,
-    })?;
-    let is_ours = options.iter().any(|option| {
-        matches!(option, TcOption::Bpf(TcFilterBpfOption::ProgName(name))
-            if name.trim_end_matches('\0') == EGRESS)
     });
-    is_ours.then_some(Filter { interface, message })
+    let priority = TcHandle::from(message.header.info).major;
+    let kind = kind.unwrap_or("unknown");
+    format!("a filter of kind {kind} with priority {priority}")
 }
 
 /// A filter that is the program, which decides by itself (direct action).
-fn bpf(fd: u32, interface: u32) -> TcMessage {
+fn bpf(fd: u32, hook: Hook, interface: u32) -> TcMessage {
     let mut message = TcMessage::with_index(interface.cast_signed());
-    message.header.parent = Side::Egress.handle();
+    message.header.parent = handle(hook);
     message
         .attributes
         .push(TcAttribute::Kind(TcFilterBpf::KIND.to_owned()));
     message.attributes.push(TcAttribute::Options(vec![
         TcOption::Bpf(TcFilterBpfOption::ProgFd(fd)),
-        TcOption::Bpf(TcFilterBpfOption::ProgName(EGRESS.to_owned())),
+        TcOption::Bpf(TcFilterBpfOption::ProgName(
+            Kind::on_tc(hook).name().to_owned(),
+        )),
         TcOption::Bpf(TcFilterBpfOption::Flags(TcBpfFlags::DirectAction)),
     ]));
     message

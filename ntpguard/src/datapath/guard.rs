@@ -7,6 +7,7 @@
 
 use std::{collections::BTreeSet, path::PathBuf};
 
+use aya::Ebpf;
 use ntpguard_common::{
     judge::{Clock, WARM_UP},
     packet::Link,
@@ -15,10 +16,10 @@ use ntpguard_common::{
 };
 
 use super::{
-    AttachMode, Attached, Egress, Error, Interface, Mode, PinDir, Settings, Tables, Tracking,
-    Unloaded,
+    AttachMode, Attached, Error, How, Interface, Missing, Mode, PinDir, Settings, Tables, Tc,
+    Tracking, Unloaded,
     attach::Place,
-    egress,
+    chain,
     layout::Maps,
     netlink,
     object::Loader,
@@ -26,7 +27,7 @@ use super::{
     programs::{Kind, Programs},
     stack,
     stops::{self, Stop},
-    survey,
+    survey, tc,
 };
 use crate::{
     allowlist::projection::Projection,
@@ -76,7 +77,7 @@ impl Options {
         }
     }
 
-    const fn settings(&self, link: Link, rates: Rates) -> Settings {
+    pub(super) const fn settings(&self, link: Link, rates: Rates) -> Settings {
         Settings {
             mode: self.mode,
             link,
@@ -96,7 +97,13 @@ pub struct Guard {
     pub tables: Tables,
     /// The interfaces it guards.
     pub attached: Vec<Attached>,
-    pins: PinDir,
+    /// Those it is to guard when they come back.
+    pub missing: Vec<Missing>,
+    /// What it is, for these.
+    pub(super) options: Options,
+    pub(super) pins: PinDir,
+    /// Kept loaded: an interface that comes back is not to be open for long.
+    pub(super) programs: Loaded,
 }
 
 impl Guard {
@@ -111,7 +118,6 @@ impl Guard {
         }
         netlink::blocking(stack::ensure_apart(&options.interfaces))?;
         let pins = PinDir::new(&options.pin_dir);
-        let guarded_before = pins.linked(Hook::Ingress)?;
         let places = options
             .interfaces
             .iter()
@@ -122,9 +128,20 @@ impl Guard {
             .filter(|place| !place.is_guarded())
             .map(|place| place.interface.index)
             .collect();
+        let guarded_before = guards_anything(&pins, &places)?;
         pins.create()?;
-        install(options, &pins, places, wanted)
-            .inspect_err(|_| undo(&pins, &guarded_before, &fresh))
+        install(options, &pins, places, wanted).inspect_err(|_| undo(&pins, guarded_before, &fresh))
+    }
+
+    /// Whether anything judges what arrives: where somebody else is to attach the program, he may not
+    /// have done so.
+    pub fn is_guarding(&self) -> bool {
+        self.attached.iter().any(|attached| self.judges(attached))
+    }
+
+    /// Whether a program judges what arrives at an interface.
+    pub fn judges(&self, attached: &Attached) -> bool {
+        attached.how != How::External || matches!(chain::find(&self.pins), Ok(Some(_)))
     }
 
     /// Removes the guard and everything it pinned.
@@ -186,8 +203,26 @@ fn install(
     Ok(Guard {
         tables,
         attached,
+        missing: Vec::new(),
+        options: options.clone(),
         pins: pins.clone(),
+        programs,
     })
+}
+
+/// Whether any interface is guarded, whether it is to be or not.
+fn guards_anything(pins: &PinDir, places: &[Place]) -> Result<bool, Error> {
+    if places.iter().any(Place::is_guarded) || !pins.linked(Hook::Ingress)?.is_empty() {
+        return Ok(true);
+    }
+    // Filters have no pins. What cannot be read, as of another version, tells of none.
+    let info = Tables::open_maps(&pins.maps()).and_then(|tables| tables.info());
+    for index in info.iter().flat_map(guarded) {
+        if tc::look(pins, Hook::Ingress, index)?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Says in `INFO` what is about to be, so that it is known wherever this is stopped: the
@@ -195,7 +230,7 @@ fn install(
 fn announce(tables: &mut Tables, options: &Options, pins: &PinDir) -> Result<(), Error> {
     let mut noted_before = false;
     for interface in &options.interfaces {
-        noted_before |= egress::look(pins, interface.index)?.is_some();
+        noted_before |= tc::look(pins, Hook::Egress, interface.index)?.is_some();
     }
     let before = tables.info()?;
     let old = guarded(&before);
@@ -231,7 +266,7 @@ pub(super) fn guarded(info: &Info) -> Vec<u32> {
 }
 
 /// The interfaces as `INFO` names them.
-fn interfaces(indices: impl Iterator<Item = u32>) -> [u32; MAX_INTERFACES] {
+pub(super) fn interfaces(indices: impl Iterator<Item = u32>) -> [u32; MAX_INTERFACES] {
     let mut interfaces = [0; MAX_INTERFACES];
     for (place, index) in interfaces.iter_mut().zip(indices) {
         *place = index;
@@ -241,27 +276,36 @@ fn interfaces(indices: impl Iterator<Item = u32>) -> [u32; MAX_INTERFACES] {
 
 /// Has the requests that leave by an interface noted, if they are to be. Before anything needs
 /// them: a reply is not to be dropped because nobody saw its request.
-fn note_requests(
+pub(super) fn note_requests(
     options: &Options,
     pins: &PinDir,
     programs: &mut Loaded,
     interface: &Interface,
-) -> Result<Option<Egress>, Error> {
+) -> Result<Option<Tc>, Error> {
     if !options.tracking.track {
         return Ok(None);
     }
-    egress::occupy(programs.of(interface.link)?, interface, pins).map(Some)
+    let programs = programs.of(interface.link)?;
+    tc::occupy(programs, Hook::Egress, interface, pins).map(Some)
 }
 
 /// The programs in use, an object for each link type: the link type is a constant in it.
-struct Loaded(Vec<(Link, Programs)>);
+#[derive(Debug)]
+pub(super) struct Loaded {
+    /// The limits for clients, which are in all of them.
+    pub(super) rates: Rates,
+    programs: Vec<(Link, Programs)>,
+}
 
 /// Chooses the maps and loads over them the programs that the interfaces need.
 fn load(options: &Options, pins: &PinDir) -> Result<(Maps, Loaded), Error> {
     let rates = Rates::per_second(options.client_rate, options.total_rate, random_key()?);
     let mut loader = Loader::new(&rates);
     let maps = Maps::choose(pins, &mut loader, options.settings(Link::Ethernet, rates))?;
-    let mut loaded = Vec::new();
+    let mut loaded = Loaded {
+        rates,
+        programs: Vec::new(),
+    };
     for link in [Link::Ethernet, Link::RawIp] {
         if options
             .interfaces
@@ -269,26 +313,38 @@ fn load(options: &Options, pins: &PinDir) -> Result<(Maps, Loaded), Error> {
             .any(|interface| interface.link == link)
         {
             let object = loader.load_over(options.settings(link, rates), &maps.dir(pins))?;
-            let mut programs = Programs::load(object)?;
-            if options.tracking.track {
-                programs.egress()?;
-            }
-            loaded.push((link, programs));
+            loaded.add(link, object, options)?;
         }
     }
-    Ok((maps, Loaded(loaded)))
+    Ok((maps, loaded))
 }
 
 /// A key that nobody can guess, new for each start.
-fn random_key() -> Result<[u64; 2], Error> {
+pub(super) fn random_key() -> Result<[u64; 2], Error> {
     let random =
         || getrandom::u64().map_err(|source| Error::system("draw a random key", source.into()));
     Ok([random()?, random()?])
 }
 
 impl Loaded {
-    fn of(&mut self, wanted: Link) -> Result<&mut Programs, Error> {
-        self.0
+    /// Loads the programs of an object that are needed for sure, so that a refusal comes before
+    /// anything is attached.
+    pub(super) fn add(&mut self, link: Link, object: Ebpf, options: &Options) -> Result<(), Error> {
+        let mut programs = Programs::new(object);
+        match options.attach.best() {
+            How::Native | How::Generic => programs.load_xdp()?,
+            How::Tc => drop(programs.get(Kind::TcIngress)?),
+            How::External => {}
+        }
+        if options.tracking.track {
+            programs.get(Kind::TcEgress)?;
+        }
+        self.programs.push((link, programs));
+        Ok(())
+    }
+
+    pub(super) fn of(&mut self, wanted: Link) -> Result<&mut Programs, Error> {
+        self.programs
             .iter_mut()
             .find_map(|(link, programs)| (*link == wanted).then_some(programs))
             .ok_or_else(|| Error::Missing(format!("program for {wanted:?} links")))
@@ -296,17 +352,22 @@ impl Loaded {
 
     /// Pins, of each link type, the programs that the first interface uses, and removes the pins of
     /// those that none uses.
-    fn pin(&mut self, pins: &PinDir, used: &[(Link, Kind)], track: bool) -> Result<(), Error> {
+    fn pin(
+        &mut self,
+        pins: &PinDir,
+        used: &[(Link, Option<Kind>)],
+        track: bool,
+    ) -> Result<(), Error> {
         for link in [Link::Ethernet, Link::RawIp] {
             let ingress = pins.program(Hook::Ingress, link);
             let egress = pins.program(Hook::Egress, link);
-            let kind = used.iter().find(|(other, _)| *other == link);
-            match kind {
-                Some((_, kind)) => self.of(link)?.pin(*kind, &ingress)?,
-                None => pins::remove_pin(&ingress)?,
+            let first = used.iter().find(|(other, _)| *other == link);
+            match first {
+                Some((_, Some(kind))) => self.of(link)?.pin(*kind, &ingress)?,
+                _ => pins::remove_pin(&ingress)?,
             }
-            if track && kind.is_some() {
-                self.of(link)?.pin_egress(&egress)?;
+            if track && first.is_some() {
+                self.of(link)?.pin(Kind::TcEgress, &egress)?;
             } else {
                 pins::remove_pin(&egress)?;
             }
@@ -323,15 +384,15 @@ fn retire(pins: &PinDir, attached: &[Attached], info: &Info) -> Result<(), Error
             .iter()
             .find(move |attached| attached.interface.index == index)
     };
-    for index in pins.linked(Hook::Ingress)? {
-        if of(index).is_none() {
-            pins::end_link(&pins.link(Hook::Ingress, index))?;
+    let known = guarded(info);
+    for index in pins.linked(Hook::Ingress)?.iter().chain(&known) {
+        if of(*index).is_none() {
+            tc::vacate(pins, Hook::Ingress, *index)?;
         }
     }
-    let noted = pins.linked(Hook::Egress)?;
-    for index in noted.into_iter().chain(guarded(info)) {
-        if of(index).is_none_or(|attached| attached.egress.is_none()) {
-            egress::vacate(pins, index)?;
+    for index in pins.linked(Hook::Egress)?.iter().chain(&known) {
+        if of(*index).is_none_or(|attached| attached.egress.is_none()) {
+            tc::vacate(pins, Hook::Egress, *index)?;
         }
     }
     Ok(())
@@ -339,16 +400,16 @@ fn retire(pins: &PinDir, attached: &[Attached], info: &Info) -> Result<(), Error
 
 /// After a start that failed: interfaces that were not guarded before are let go, and where none
 /// was, nothing stays behind.
-fn undo(pins: &PinDir, guarded_before: &[u32], fresh: &[u32]) {
-    let undone = if guarded_before.is_empty() {
-        survey::unload(pins.path()).map(drop)
-    } else {
+fn undo(pins: &PinDir, guarded_before: bool, fresh: &[u32]) {
+    let undone = if guarded_before {
         pins::remove_dir(&pins.maps_next()).and_then(|_| {
             fresh.iter().try_for_each(|index| {
-                pins::end_link(&pins.link(Hook::Ingress, *index))?;
-                egress::vacate(pins, *index).map(drop)
+                tc::vacate(pins, Hook::Ingress, *index)?;
+                tc::vacate(pins, Hook::Egress, *index).map(drop)
             })
         })
+    } else {
+        survey::unload(pins.path()).map(drop)
     };
     if let Err(error) = undone {
         tracing::warn!("after a start that failed: {error}");

@@ -1,4 +1,4 @@
-//! BPF links on an interface: on its XDP hook, and on its way out (tcx).
+//! BPF links on an interface: on its XDP hook, and on its two tc hooks (tcx).
 //!
 //! aya makes these too, but falls back to netlink whenever the kernel says EINVAL, and what it
 //! attaches so can neither be pinned nor told apart afterwards; nor does it say which interface
@@ -16,7 +16,7 @@ use std::{
 
 use nix::libc;
 
-use super::How;
+use super::{Hook, attach::Xdp};
 
 /// The numbers of bpf(2), from the kernel's `include/uapi/linux/bpf.h`.
 mod number {
@@ -26,6 +26,7 @@ mod number {
     pub(super) const LINK_CREATE: i32 = 28;
     pub(super) const LINK_UPDATE: i32 = 29;
     pub(super) const ATTACH_TYPE_XDP: u32 = 37;
+    pub(super) const ATTACH_TYPE_TCX_INGRESS: u32 = 46;
     pub(super) const ATTACH_TYPE_TCX_EGRESS: u32 = 47;
     pub(super) const LINK_TYPE_XDP: u32 = 6;
     pub(super) const LINK_TYPE_TCX: u32 = 11;
@@ -53,29 +54,39 @@ pub(super) struct LinkInfo {
     padding_after: u32,
 }
 
+impl LinkInfo {
+    /// Whether it is on a tc hook.
+    pub(super) const fn is_tcx(&self) -> bool {
+        self.kind == number::LINK_TYPE_TCX
+    }
+}
+
 impl Link {
     /// Attaches a program to the XDP hook of an interface that has none.
     pub(super) fn attach_xdp(
         program: BorrowedFd<'_>,
         interface: u32,
-        how: How,
+        place: Xdp,
     ) -> io::Result<Self> {
-        let flags = match how {
-            How::Native => number::XDP_FLAGS_DRV_MODE,
-            How::Generic => number::XDP_FLAGS_SKB_MODE,
+        let flags = match place {
+            Xdp::Native => number::XDP_FLAGS_DRV_MODE,
+            Xdp::Generic => number::XDP_FLAGS_SKB_MODE,
         };
         Self::create(program, interface, number::ATTACH_TYPE_XDP, flags)
     }
 
-    /// Attaches a program to what leaves by an interface, before all others there (Linux 6.6,
-    /// kernel commit e420bed02507; older ones say EINVAL).
-    pub(super) fn attach_egress(program: BorrowedFd<'_>, interface: u32) -> io::Result<Self> {
-        Self::create(
-            program,
-            interface,
-            number::ATTACH_TYPE_TCX_EGRESS,
-            number::FLAG_BEFORE,
-        )
+    /// Attaches a program to a tc hook of an interface, before all others there (Linux 6.6, kernel
+    /// commit e420bed02507; older ones say EINVAL).
+    pub(super) fn attach_tcx(
+        program: BorrowedFd<'_>,
+        interface: u32,
+        hook: Hook,
+    ) -> io::Result<Self> {
+        let attach_type = match hook {
+            Hook::Ingress => number::ATTACH_TYPE_TCX_INGRESS,
+            Hook::Egress => number::ATTACH_TYPE_TCX_EGRESS,
+        };
+        Self::create(program, interface, attach_type, number::FLAG_BEFORE)
     }
 
     fn create(

@@ -3,21 +3,26 @@
 //! - [`object`] is the compiled kernel half and how it is loaded; [`trial`] runs it on single frames;
 //! - [`pins`] is the directory that keeps programs, maps and links alive when no process does;
 //! - [`tables`] reads and writes the maps, `sieve` makes the bits that go before them;
-//! - [`interface`] finds the interfaces, [`attach`] puts programs where packets arrive, [`egress`]
-//!   where they leave;
+//! - [`interface`] finds the interfaces, [`attach`] puts programs where packets arrive, [`tc`] on
+//!   either side of the network stack;
+//! - [`chain`] makes the object for programs that others attach;
 //! - [`guard`] does all of it in an order that leaves a working guard wherever it is stopped;
+//! - [`events`] tells of interfaces that come and go, and [`mend`] follows them;
 //! - [`mod@survey`] says what is there, and removes it.
 
 pub mod attach;
 mod bpffs;
+mod btf;
+pub mod chain;
 mod change;
-pub mod egress;
 pub mod error;
+pub mod events;
 mod filter;
 pub mod guard;
 pub mod interface;
 mod layout;
 mod link;
+pub mod mend;
 mod netlink;
 pub mod object;
 pub mod pins;
@@ -27,17 +32,20 @@ mod stack;
 mod stops;
 pub mod survey;
 pub mod tables;
+pub mod tc;
 #[cfg(test)]
 mod tests;
 pub mod trial;
 
 pub use attach::{AttachMode, Attached, How};
-pub use egress::Egress;
 pub use error::Error;
+pub use events::InterfaceEvents;
 pub use guard::{Guard, Options};
 pub use interface::Interface;
+pub use mend::Missing;
 pub use object::{Mode, Settings, Tracking};
 pub use pins::{Hook, Lock, PinDir};
 pub use survey::{Guarded, Survey, Unloaded, survey, unload};
 pub use tables::{Changes, Incomplete, Tables};
+pub use tc::Tc;
 pub use trial::{Trial, TrialResult};

@@ -10,7 +10,7 @@ use rtnetlink::{
 };
 use tokio::{runtime, task::JoinHandle};
 
-use super::{Error, How};
+use super::{Error, attach::Xdp};
 
 /// A connection, served by a task that ends with it.
 pub(super) struct Connection {
@@ -80,8 +80,8 @@ pub(super) fn name(link: &LinkMessage) -> Option<&str> {
 /// The XDP program that an interface has, whoever put it there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Occupant {
-    /// How it is attached; `None` for offloaded to the device, or several at once.
-    pub(super) how: Option<How>,
+    /// Where it is attached; `None` for offloaded to the device, or several at once.
+    pub(super) hook: Option<Xdp>,
     /// The number of the program, 0 where the kernel tells none.
     pub(super) program_id: u32,
 }
@@ -99,10 +99,10 @@ pub(super) fn occupant(link: &LinkMessage) -> Option<Occupant> {
         LinkXdp::Attached(attached) => Some(*attached),
         _ => None,
     })?;
-    let how = match attached {
+    let hook = match attached {
         XdpAttached::None => return None,
-        XdpAttached::Driver => Some(How::Native),
-        XdpAttached::SocketBuffer => Some(How::Generic),
+        XdpAttached::Driver => Some(Xdp::Native),
+        XdpAttached::SocketBuffer => Some(Xdp::Generic),
         _ => None,
     };
     let program_id = xdp.iter().find_map(|part| match part {
@@ -110,9 +110,14 @@ pub(super) fn occupant(link: &LinkMessage) -> Option<Occupant> {
         _ => None,
     });
     Some(Occupant {
-        how,
+        hook,
         program_id: program_id.unwrap_or(0),
     })
+}
+
+/// What the kernel knows of the interface of this index, if there is one.
+pub(super) fn ask(index: u32) -> Result<Option<LinkMessage>, Error> {
+    blocking(async move { Connection::open()?.link_by_index(index).await })
 }
 
 /// Asks from code that is not async. A thread of its own makes this safe inside a runtime too,

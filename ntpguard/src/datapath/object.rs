@@ -19,7 +19,8 @@ use serde::{Deserialize, Serialize};
 use super::Error;
 use crate::clock;
 
-static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/ntpguard-bpf"));
+pub(super) static OBJECT: &[u8] =
+    aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/ntpguard-bpf"));
 
 /// The maps whose size is the administrator's choice.
 const SIZED: [&str; 4] = [
@@ -142,6 +143,28 @@ impl Default for Settings {
     }
 }
 
+impl Settings {
+    /// The constants of the programs that these settings are, by name.
+    pub(super) fn constants(&self) -> [(&'static str, u8); 8] {
+        let Tracking {
+            track,
+            learn,
+            zero_transmit,
+            trust_uids,
+        } = self.tracking;
+        [
+            ("LINK", self.link as u8),
+            ("MODE", u8::from(self.mode == Mode::Monitor)),
+            ("EXPLAIN", u8::from(self.explain)),
+            ("TRACK", u8::from(track)),
+            ("LEARN", learn as u8),
+            ("ZERO_TRANSMIT", u8::from(zero_transmit)),
+            ("TRUST_UIDS", u8::from(trust_uids)),
+            ("CLOCK", self.clock as u8),
+        ]
+    }
+}
+
 /// Reads the object into the kernel with maps of its own, which end with the value returned. Its
 /// programs are not loaded yet.
 pub fn load_private(settings: Settings) -> Result<Ebpf, Error> {
@@ -180,27 +203,13 @@ impl<'a> Loader<'a> {
     }
 
     fn load(&mut self, settings: Settings) -> Result<Ebpf, Error> {
-        let Tracking {
-            track,
-            learn,
-            zero_transmit,
-            trust_uids,
-        } = settings.tracking;
-        for (name, value) in [
-            ("LINK", settings.link as u8),
-            ("MODE", u8::from(settings.mode == Mode::Monitor)),
-            ("EXPLAIN", u8::from(settings.explain)),
-            ("TRACK", u8::from(track)),
-            ("LEARN", learn as u8),
-            ("ZERO_TRANSMIT", u8::from(zero_transmit)),
-            ("TRUST_UIDS", u8::from(trust_uids)),
-            ("CLOCK", settings.clock as u8),
-            ("NAME_PROCESS", u8::from(names_process())),
-        ] {
+        for (name, value) in settings.constants() {
             self.0.override_global(name, number(value), true);
         }
         self.0.override_global("TICK", tick(), true);
         self.0.override_global("FIRST_TICK", first_tick(), true);
+        self.0
+            .override_global("NAME_PROCESS", number(names_process().into()), true);
         for name in SIZED {
             self.0.map_max_entries(name, settings.table_size);
         }
@@ -214,6 +223,21 @@ fn number(value: u8) -> &'static u8 {
     NUMBERS
         .get(usize::from(value))
         .unwrap_or(&NUMBERS[NUMBERS.len() - 1])
+}
+
+/// The constants that are longer than a byte, little-endian, by name.
+pub(super) fn long_constants(rates: &Rates) -> [(&'static str, Vec<u8>); 8] {
+    let long = |value: u64| value.to_le_bytes().to_vec();
+    [
+        ("CLIENT_INTERVAL", long(rates.client.interval)),
+        ("CLIENT_WINDOW", long(rates.client.window)),
+        ("TOTAL_INTERVAL", long(rates.total.interval)),
+        ("TOTAL_WINDOW", long(rates.total.window)),
+        ("RATE_KEY_1", long(rates.key[0])),
+        ("RATE_KEY_2", long(rates.key[1])),
+        ("TICK", tick().to_le_bytes().to_vec()),
+        ("FIRST_TICK", long(*first_tick())),
+    ]
 }
 
 /// The time from one tick of the kernel to the next, nanoseconds.

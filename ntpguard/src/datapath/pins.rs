@@ -23,13 +23,21 @@ const LOCK_RETRY: Duration = Duration::from_millis(20);
 /// A hook of an interface on which a link can be pinned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hook {
-    /// XDP, where packets arrive.
+    /// XDP or tcx, where packets arrive.
     Ingress,
     /// tcx, where packets leave.
     Egress,
 }
 
 impl Hook {
+    /// The hook's name.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Ingress => "ingress",
+            Self::Egress => "egress",
+        }
+    }
+
     /// The end of a pinned link's name; what stands before it is the interface's index.
     const fn suffix(self) -> &'static str {
         match self {

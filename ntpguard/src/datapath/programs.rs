@@ -8,62 +8,83 @@ use std::{
 use aya::{
     Ebpf, Pod,
     maps::HashMap,
-    programs::{Program, ProgramError, SchedClassifier, Xdp},
+    programs::{Program, ProgramError},
 };
 
 use ntpguard_common::requests::Sent;
 
-use super::{Error, pins};
+use super::{Error, Hook, pins};
 
-/// The two builds of the ingress program.
+/// The programs of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// Takes frames in several buffers (Linux 5.18, kernel commit c2f2cdbeffda).
+    /// Judges frames in several buffers too, on the XDP hook (Linux 5.18, kernel commit
+    /// c2f2cdbeffda).
     Frags,
-    /// For kernels and drivers that refuse the former.
+    /// The same for kernels and drivers that refuse the former.
     Linear,
+    /// Judges what arrives, on the tc hook.
+    TcIngress,
+    /// Notes the requests that leave, on the tc hook.
+    TcEgress,
 }
 
 impl Kind {
-    /// In the order to be tried.
-    pub(super) const ALL: [Self; 2] = [Self::Frags, Self::Linear];
+    /// Those for the XDP hook, in the order to be tried.
+    pub(super) const XDP: [Self; 2] = [Self::Frags, Self::Linear];
+
+    /// The one for a tc hook.
+    pub(super) const fn on_tc(hook: Hook) -> Self {
+        match hook {
+            Hook::Ingress => Self::TcIngress,
+            Hook::Egress => Self::TcEgress,
+        }
+    }
 
     /// The program's name in the object.
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Frags => "ingress",
             Self::Linear => "ingress_linear",
+            Self::TcIngress => "ntpguard_ingress",
+            Self::TcEgress => "ntpguard_egress",
         }
     }
 }
 
-/// The egress program's name in the object, and in the kernel.
-pub(super) const EGRESS: &str = "ntpguard_egress";
-
-/// An object of which at least one program is in the kernel.
+/// An object whose programs are loaded as they are needed.
 #[derive(Debug)]
 pub(super) struct Programs {
     object: Ebpf,
+    /// Whether the kernel takes the XDP program with frags, as far as it was asked.
     frags: bool,
 }
 
 impl Programs {
-    /// Loads the program with frags or, where the kernel refuses, the one without, so that a
-    /// refusal comes before anything is attached.
-    pub(super) fn load(mut object: Ebpf) -> Result<Self, Error> {
-        let frags = match load(&mut object, Kind::Frags) {
-            Ok(()) => true,
-            Err(error @ Error::Privilege { .. }) => return Err(error),
-            Err(with_frags) => {
-                load(&mut object, Kind::Linear)?;
-                tracing::debug!("frames in one buffer only: {with_frags}");
-                false
-            }
-        };
-        Ok(Self { object, frags })
+    /// Takes the programs of an object, of which none is loaded yet.
+    pub(super) const fn new(object: Ebpf) -> Self {
+        Self {
+            object,
+            frags: true,
+        }
     }
 
-    /// The better of the programs that are loaded.
+    /// Loads the XDP program with frags or, where the kernel refuses, the one without, so that a
+    /// refusal comes before anything is attached.
+    pub(super) fn load_xdp(&mut self) -> Result<(), Error> {
+        match self.get(Kind::Frags) {
+            Ok(_) => Ok(()),
+            Err(error @ Error::Privilege { .. }) => Err(error),
+            Err(with_frags) => {
+                self.frags = false;
+                self.get(Kind::Linear)?;
+                tracing::debug!("frames in one buffer only: {with_frags}");
+                Ok(())
+            }
+        }
+    }
+
+    /// The better of the XDP programs that the kernel takes.
     pub(super) const fn preferred(&self) -> Kind {
         if self.frags {
             Kind::Frags
@@ -72,47 +93,56 @@ impl Programs {
         }
     }
 
-    /// Whether this kernel takes a program of this kind at all.
+    /// Whether this kernel takes an XDP program of this kind at all.
     pub(super) const fn has(&self, kind: Kind) -> bool {
         self.frags || matches!(kind, Kind::Linear)
     }
 
-    /// The program, loaded now where it was not needed before.
-    pub(super) fn get(&mut self, kind: Kind) -> Result<&mut Xdp, Error> {
-        load(&mut self.object, kind)?;
-        find(&mut self.object, kind.name())
-    }
-
-    /// The program's file descriptor.
-    pub(super) fn fd(&mut self, kind: Kind) -> Result<BorrowedFd<'_>, Error> {
-        let program = self.get(kind)?;
-        let fd = program
-            .fd()
-            .map_err(|source| Error::load(kind.name(), source))?;
-        Ok(fd.as_fd())
-    }
-
-    /// Pins the program at `path`, in place of what may be there.
-    pub(super) fn pin(&mut self, kind: Kind, path: &Path) -> Result<(), Error> {
-        let program = self.get(kind)?;
-        replace_pin(path, |beside| program.pin(beside))
-    }
-
-    /// The program for what leaves, loaded now where it was not needed before.
-    pub(super) fn egress(&mut self) -> Result<&mut SchedClassifier, Error> {
-        let program: &mut SchedClassifier = find(&mut self.object, EGRESS)?;
+    /// A program, loaded now where it was not needed before.
+    pub(super) fn get(&mut self, kind: Kind) -> Result<&mut Program, Error> {
+        let name = kind.name();
+        let missing = || Error::Missing(format!("program {name}"));
+        let program = self.object.program_mut(name).ok_or_else(missing)?;
         if program.fd().is_err() {
-            program
-                .load()
-                .map_err(|source| Error::load(EGRESS, source))?;
+            match program {
+                Program::Xdp(program) => program.load(),
+                Program::SchedClassifier(program) => program.load(),
+                _ => return Err(missing()),
+            }
+            .map_err(|source| Error::load(name, source))?;
         }
         Ok(program)
     }
 
-    /// The file descriptor of the program for what leaves.
-    pub(super) fn egress_fd(&mut self) -> Result<BorrowedFd<'_>, Error> {
-        let fd = self.egress()?.fd();
-        Ok(fd.map_err(|source| Error::load(EGRESS, source))?.as_fd())
+    /// A program as what it is to aya.
+    pub(super) fn typed<'a, P>(&'a mut self, kind: Kind) -> Result<&'a mut P, Error>
+    where
+        &'a mut P: TryFrom<&'a mut Program, Error = ProgramError>,
+    {
+        self.get(kind)?
+            .try_into()
+            .map_err(|source| Error::load(kind.name(), source))
+    }
+
+    /// A program's file descriptor.
+    pub(super) fn fd(&mut self, kind: Kind) -> Result<BorrowedFd<'_>, Error> {
+        let fd = self.get(kind)?.fd();
+        Ok(fd
+            .map_err(|source| Error::load(kind.name(), source))?
+            .as_fd())
+    }
+
+    /// The kernel's number of a program.
+    pub(super) fn id(&mut self, kind: Kind) -> Result<u32, Error> {
+        let info = self.get(kind)?.info();
+        let info = info.map_err(|source| Error::program("ask for a program's number", source))?;
+        Ok(info.id())
+    }
+
+    /// Pins a program at `path`, in place of what may be there.
+    pub(super) fn pin(&mut self, kind: Kind, path: &Path) -> Result<(), Error> {
+        let program = self.get(kind)?;
+        replace_pin(path, |beside| program.pin(beside))
     }
 
     /// Removes every entry of a map of requests that nobody else has.
@@ -127,12 +157,6 @@ impl Programs {
         keys.iter()
             .try_for_each(|key| map.remove(key))
             .map_err(failed)
-    }
-
-    /// Pins the program for what leaves at `path`, in place of what may be there.
-    pub(super) fn pin_egress(&mut self, path: &Path) -> Result<(), Error> {
-        let program = self.egress()?;
-        replace_pin(path, |beside| program.pin(beside))
     }
 }
 
@@ -149,25 +173,4 @@ fn replace_pin(
     pin(&beside).map_err(|source| Error::pin(&beside, source))?;
     std::fs::rename(&beside, path)
         .map_err(|source| Error::system(format!("pin program {}", path.display()), source))
-}
-
-fn find<'a, P>(object: &'a mut Ebpf, name: &'static str) -> Result<&'a mut P, Error>
-where
-    &'a mut P: TryFrom<&'a mut Program, Error = ProgramError>,
-{
-    object
-        .program_mut(name)
-        .ok_or_else(|| Error::Missing(format!("program {name}")))?
-        .try_into()
-        .map_err(|source| Error::load(name, source))
-}
-
-fn load(object: &mut Ebpf, kind: Kind) -> Result<(), Error> {
-    let program: &mut Xdp = find(object, kind.name())?;
-    if program.fd().is_ok() {
-        return Ok(());
-    }
-    program
-        .load()
-        .map_err(|source| Error::load(kind.name(), source))
 }

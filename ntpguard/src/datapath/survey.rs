@@ -6,16 +6,17 @@ use nix::libc::{EBUSY, ENOTEMPTY};
 use ntpguard_common::tables::Info;
 
 use super::{
-    Egress, Error, How, Mode, PinDir, Tables, bpffs, egress, guard,
-    link::Link,
-    netlink::{self, Connection},
+    Error, How, Mode, PinDir, Tables, Tc,
+    attach::Holder,
+    bpffs, chain, guard, netlink,
     pins::{self, Hook},
+    tc,
 };
 
 /// What is pinned now.
 #[derive(Debug)]
 pub struct Survey {
-    /// The interfaces with a pinned link, by index.
+    /// The interfaces with a program or a pinned link, by index.
     pub interfaces: Vec<Guarded>,
     /// The tables, where there are any.
     pub tables: Option<Tables>,
@@ -37,7 +38,7 @@ impl Survey {
     }
 }
 
-/// An interface with a pinned link.
+/// An interface with a program or a pinned link.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Guarded {
     /// Its index.
@@ -48,18 +49,21 @@ pub struct Guarded {
     /// network namespace has: the interface is gone, or another has its index now.
     pub how: Option<How>,
     /// How what leaves is noted, where it is.
-    pub egress: Option<Egress>,
+    pub egress: Option<Tc>,
 }
 
 /// Finds out what is pinned under `pin_dir`, which need not exist.
 pub fn survey(pin_dir: &Path) -> Result<Survey, Error> {
     let pins = PinDir::new(pin_dir);
-    let mut interfaces = Vec::new();
-    for index in pins.linked(Hook::Ingress)? {
-        interfaces.extend(guarded(&pins, index)?);
-    }
     let tables = Tables::open(pin_dir)?;
     let info = tables.as_ref().map(Tables::info).transpose()?;
+    let mut indices: BTreeSet<u32> = pins.linked(Hook::Ingress)?.into_iter().collect();
+    // Filters have no pins.
+    indices.extend(info.iter().flat_map(guard::guarded));
+    let mut interfaces = Vec::new();
+    for index in indices {
+        interfaces.extend(guarded(&pins, index)?);
+    }
     Ok(Survey {
         interfaces,
         tables,
@@ -68,25 +72,20 @@ pub fn survey(pin_dir: &Path) -> Result<Survey, Error> {
 }
 
 fn guarded(pins: &PinDir, index: u32) -> Result<Option<Guarded>, Error> {
-    let path = pins.link(Hook::Ingress, index);
-    let failed = |source| Error::system(format!("open link {}", path.display()), source);
-    let Some(link) = Link::open(&path).map_err(failed)? else {
-        return Ok(None);
+    let message = netlink::ask(index)?;
+    let holder = Holder::of(pins, index, message.as_ref())?;
+    let how = match holder {
+        Holder::Nobody if chain::find(pins).is_ok_and(|found| found.is_some()) => {
+            Some(How::External)
+        }
+        Holder::Nobody => return Ok(None),
+        holder => holder.how(),
     };
-    let info = link.info().map_err(failed)?;
-    let answer = netlink::blocking(async { Connection::open()?.link_by_index(index).await })?;
-    let how = answer
-        .as_ref()
-        .and_then(netlink::occupant)
-        .filter(|occupant| info.interface == index && occupant.program_id == info.program_id)
-        .and_then(|occupant| occupant.how);
-    let name = answer.as_ref().and_then(netlink::name).map(str::to_owned);
-    let egress = egress::look(pins, index)?;
     Ok(Some(Guarded {
         index,
-        name,
+        name: message.as_ref().and_then(netlink::name).map(str::to_owned),
         how,
-        egress,
+        egress: tc::look(pins, Hook::Egress, index)?,
     }))
 }
 
@@ -109,18 +108,19 @@ pub fn unload(pin_dir: &Path) -> Result<Unloaded, Error> {
         return Ok(Unloaded::default());
     }
     let mut removed = Unloaded::default();
-    let ingress = pins.linked(Hook::Ingress)?;
-    for index in &ingress {
-        removed.links += usize::from(pins::end_link(&pins.link(Hook::Ingress, *index))?);
+    let mut guarded: BTreeSet<u32> = BTreeSet::new();
+    for hook in [Hook::Ingress, Hook::Egress] {
+        guarded.extend(pins.linked(hook)?);
     }
-    let mut noted: BTreeSet<u32> = ingress.into_iter().collect();
-    noted.extend(pins.linked(Hook::Egress)?);
     // What cannot be read, as of another version, tells of no more interfaces.
     if let Ok(info) = Tables::open_maps(&pins.maps()).and_then(|tables| tables.info()) {
-        noted.extend(guard::guarded(&info));
+        guarded.extend(guard::guarded(&info));
     }
-    for index in noted {
-        removed.links += usize::from(egress::vacate(&pins, index)?);
+    // First what judges, so that no reply is dropped because nobody saw its request.
+    for hook in [Hook::Ingress, Hook::Egress] {
+        for index in &guarded {
+            removed.links += usize::from(tc::vacate(&pins, hook, *index)?);
+        }
     }
     pins::remove_dir(&pins.links())?;
     removed.programs = pins::remove_dir(&pins.programs())?;

@@ -204,17 +204,12 @@ impl Tables {
             .collect())
     }
 
-    /// Forgets the servers; for tables that nobody else has, since the kernel writes them.
+    /// Forgets the servers, asked or heard; for tables that nobody else has, since the kernel writes
+    /// them.
     pub(super) fn forget_servers(&mut self) -> Result<(), Error> {
-        let failed = |source| Error::map(names::SERVERS, "clear", source);
-        let keys: Vec<_> = self
-            .servers
-            .keys()
-            .collect::<Result<_, _>>()
-            .map_err(failed)?;
-        keys.iter()
-            .try_for_each(|key| self.servers.remove(key))
-            .map_err(failed)
+        clear(&mut self.servers, names::SERVERS)?;
+        clear(&mut self.learned_v4, names::LEARNED_V4)?;
+        clear(&mut self.learned_v6, names::LEARNED_V6)
     }
 
     /// Who asked servers that nobody granted.
@@ -303,6 +298,18 @@ impl Tables {
             done => done,
         }
     }
+}
+
+/// Removes all entries.
+fn clear<K: Pod, V: Pod>(
+    map: &mut HashMap<MapData, K, V>,
+    name: &'static str,
+) -> Result<(), Error> {
+    let failed = |source| Error::map(name, "clear", source);
+    let keys: Vec<K> = map.keys().collect::<Result<_, _>>().map_err(failed)?;
+    keys.iter()
+        .try_for_each(|key| map.remove(key))
+        .map_err(failed)
 }
 
 /// Reads all entries. Where the kernel changes them meanwhile, some may be missing or come twice.

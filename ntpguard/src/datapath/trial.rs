@@ -9,7 +9,7 @@ use ntpguard_common::{
 };
 
 use super::{
-    Error, Settings, Tables, object,
+    Error, Hook, Settings, Tables, object,
     programs::{Kind, Programs},
 };
 
@@ -17,14 +17,13 @@ use super::{
 #[derive(Debug)]
 pub struct Trial {
     programs: Programs,
-    kind: Kind,
     tables: Tables,
 }
 
 /// What came of a trial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TrialResult {
-    /// The XDP action, or [`EXPLAIN_BASE`] and the reason from a program set to explain.
+    /// The XDP or tc action, or [`EXPLAIN_BASE`] and the reason from a program set to explain.
     ///
     /// [`EXPLAIN_BASE`]: ntpguard_common::tables::EXPLAIN_BASE
     pub return_value: u32,
@@ -37,13 +36,9 @@ impl Trial {
     pub fn new(settings: Settings) -> Result<Self, Error> {
         let mut object = object::load_private(settings)?;
         let tables = Tables::take(&mut object)?;
-        let programs = Programs::load(object)?;
-        let kind = programs.preferred();
-        Ok(Self {
-            programs,
-            kind,
-            tables,
-        })
+        let mut programs = Programs::new(object);
+        programs.load_xdp()?;
+        Ok(Self { programs, tables })
     }
 
     /// Sets the clock of a program that was loaded for [`Clock::Given`], and the end of the first
@@ -74,25 +69,28 @@ impl Trial {
         &mut self.tables
     }
 
-    /// The program itself, for whoever measures it.
+    /// The XDP program itself, for whoever measures it.
     pub fn program(&mut self) -> Result<&Xdp, Error> {
-        self.programs.get(self.kind).map(|program| &*program)
+        let kind = self.programs.preferred();
+        self.programs.typed(kind).map(|program: &mut Xdp| &*program)
     }
 
-    /// The program for what leaves, likewise.
-    pub fn egress_program(&mut self) -> Result<&SchedClassifier, Error> {
-        self.programs.egress().map(|program| &*program)
+    /// The program for a tc hook, likewise.
+    pub fn tc_program(&mut self, hook: Hook) -> Result<&SchedClassifier, Error> {
+        let program = self.programs.typed(Kind::on_tc(hook));
+        program.map(|program: &mut SchedClassifier| &*program)
     }
 
-    /// Runs the program `repeat` times on `frame`, which starts as the settings' link type says.
+    /// Runs the XDP program `repeat` times on `frame`, which starts as the settings' link type says.
     /// The kernel takes frames of 14 bytes and more, whatever the link type.
     pub fn run(&mut self, frame: &[u8], repeat: u32) -> Result<TrialResult, Error> {
         test(self.program()?, frame, repeat)
     }
 
-    /// Runs the program for what leaves `repeat` times on `frame`. Its sender is this process.
-    pub fn run_egress(&mut self, frame: &[u8], repeat: u32) -> Result<TrialResult, Error> {
-        test(self.egress_program()?, frame, repeat)
+    /// Runs the program for a tc hook `repeat` times on `frame`. Its sender is this process. Frames
+    /// need a byte behind what the kernel takes for their link header.
+    pub fn run_tc(&mut self, hook: Hook, frame: &[u8], repeat: u32) -> Result<TrialResult, Error> {
+        test(self.tc_program(hook)?, frame, repeat)
     }
 }
 

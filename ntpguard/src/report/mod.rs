@@ -15,7 +15,7 @@ pub use self::traffic::Traffic;
 use crate::{
     allowlist::{claim::Claim, projection::Projection},
     clock::BootSeconds,
-    datapath::{Attached, Error, Guarded, Mode, Survey, Tables},
+    datapath::{Attached, Error, Guarded, Missing, Mode, Survey, Tables},
     resolve::NameStatus,
     sources::{self, Family, Problem},
 };
@@ -109,23 +109,40 @@ pub struct Interface {
     pub index: u32,
     /// Its name; absent where it is gone.
     pub name: Option<String>,
-    /// `native` or `generic`, as the kernel says.
+    /// `native`, `generic`, `tc`, or `external` where somebody else attached the program.
     pub attached: Option<String>,
     /// Why it is not attached in a better way.
     pub why_not_better: Option<String>,
+    /// Why it is not attached at all, where it is to be.
+    pub why_not_attached: Option<String>,
     /// `tcx` or `clsact`: how the requests that leave are noted; absent where they are not.
     pub egress: Option<String>,
 }
 
 impl Interface {
-    /// Tells of an interface that a living daemon guards.
-    pub fn of(attached: &Attached) -> Self {
+    /// Tells of an interface that a living daemon guards, and whether a program judges there.
+    pub fn of(attached: &Attached, judges: bool) -> Self {
+        let waits = "nobody has attached the program of `ntpguard object` over these maps";
         Self {
             index: attached.interface.index,
             name: Some(attached.interface.name.clone()),
-            attached: Some(attached.how.name().to_owned()),
+            attached: judges.then(|| attached.how.name().to_owned()),
             why_not_better: attached.why_not_better.clone(),
+            why_not_attached: (!judges).then(|| waits.to_owned()),
             egress: attached.egress.map(|egress| egress.name().to_owned()),
+        }
+    }
+
+    /// Tells of an interface that a living daemon is to guard and does not.
+    pub fn of_missing(missing: &Missing) -> Self {
+        let gone = || "it is gone, and is guarded again when it comes back".to_owned();
+        Self {
+            index: missing.interface.index,
+            name: Some(missing.interface.name.clone()),
+            attached: None,
+            why_not_better: None,
+            why_not_attached: Some(missing.trouble.clone().unwrap_or_else(gone)),
+            egress: None,
         }
     }
 
@@ -135,6 +152,7 @@ impl Interface {
             name: guarded.name.clone(),
             attached: guarded.how.map(|how| how.name().to_owned()),
             why_not_better: None,
+            why_not_attached: guarded.how.is_none().then(|| "it is gone".to_owned()),
             egress: guarded.egress.map(|egress| egress.name().to_owned()),
         }
     }

@@ -21,6 +21,7 @@ fn each_way_of_attaching_is_told_and_filters() -> Result<()> {
     for (asked, how) in [
         ("native", "native"),
         ("generic", "generic"),
+        ("tc", "tc"),
         ("auto", "native"),
     ] {
         let switch = Switch::new()?;

@@ -28,7 +28,7 @@ fn scene() -> Result<Scene> {
 
 #[test]
 fn a_guard_that_is_stopped_leaves_nothing() -> Result<()> {
-    for attach in ["native", "generic"] {
+    for attach in ["native", "generic", "tc"] {
         let mut scene = scene()?;
         let config = config()?;
         let port = &scene.host.port;

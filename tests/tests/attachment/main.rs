@@ -23,11 +23,14 @@ use ntpguard_tests::{
 };
 use serde_json::Value;
 
+mod changes;
+mod external;
 mod inspection;
 mod kinds;
 mod leftovers;
 mod refusals;
 mod several;
+mod tc;
 
 const SOON: Duration = Duration::from_secs(5);
 
@@ -63,6 +66,8 @@ struct Wire {
     socket: RawSocket,
     from: [u8; 6],
     to: [u8; 6],
+    /// VLAN tags of each frame: `EtherType` and number, outermost first.
+    tags: Vec<(u16, u16)>,
 }
 
 impl Wire {
@@ -71,6 +76,7 @@ impl Wire {
             socket: RawSocket::open(from)?,
             from: from.mac,
             to: to.mac,
+            tags: Vec::new(),
         })
     }
 }
@@ -80,7 +86,7 @@ impl Way for Wire {
         let link = Ethernet {
             from: self.from,
             to: self.to,
-            tags: &[],
+            tags: &self.tags,
         };
         self.socket.send(&link.wrap(packet))
     }
@@ -204,22 +210,30 @@ fn ensure_attached(guard: &Guard, port: &Port, how: &str) -> Result<Value> {
         status["attached"] == how && status["index"] == port.index,
         "{status}"
     );
+    let link = ingress_link(guard.home(), port)?;
+    if how == "tc" {
+        ensure!(link["type"] != "xdp", "{link}");
+        return Ok(status);
+    }
     let shown = xdp_on(&port.namespace, &port.interface)?.context("bpftool net shows no XDP")?;
     let mode = if how == "native" { "driver" } else { "generic" };
     ensure!(shown["mode"] == mode, "{shown}");
-    let pin = guard
-        .home()
-        .pin_dir()
-        .join(format!("links/{}-ingress", port.index));
-    let pins = Value::from(vec![pin.display().to_string()]);
-    let links = links_of(guard.home())?;
-    let link = links.iter().find(|link| link["pinned"] == pins);
-    let link = link.with_context(|| format!("no link pinned at {pins} in {links:?}"))?;
     ensure!(
         link["type"] == "xdp" && link["prog_id"] == shown["id"],
         "{link}, {shown}"
     );
     Ok(status)
+}
+
+/// The link pinned for what arrives at an interface.
+fn ingress_link(home: &Home, port: &Port) -> Result<Value> {
+    let pin = home.pin_dir().join(format!("links/{}-ingress", port.index));
+    let pins = Value::from(vec![pin.display().to_string()]);
+    let links = links_of(home)?;
+    let link = links.iter().find(|link| link["pinned"] == pins);
+    Ok(link
+        .with_context(|| format!("no link pinned at {pins} in {links:?}"))?
+        .clone())
 }
 
 /// Nothing of a guard is left in the kernel.

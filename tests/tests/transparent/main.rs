@@ -99,11 +99,11 @@ impl Pair {
 
 /// Runs a test with each kind of attachment.
 fn guarded_in_every_way(test: impl Fn(&Pair) -> Result<()>) -> Result<()> {
-    for attach in ["native", "generic"] {
+    for attach in ["native", "generic", "tc"] {
         let pair = Pair::new(attach)?;
         test(&pair)
             .and_then(|()| pair.ensure_untouched())
-            .with_context(|| format!("with {attach} XDP"))?;
+            .with_context(|| format!("attached {attach}"))?;
     }
     Ok(())
 }

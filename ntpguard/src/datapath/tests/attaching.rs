@@ -205,7 +205,7 @@ fn another_program_is_named_and_left_alone() {
             other.attach_to_if_index(veth.index, mode).unwrap();
             let before = bpftool("net show");
 
-            for attach in [AttachMode::Auto, AttachMode::Native, AttachMode::Generic] {
+            for attach in [AttachMode::Native, AttachMode::Generic] {
                 let options = Options {
                     attach,
                     ..Options::new(&pins.0, vec![veth.clone()])

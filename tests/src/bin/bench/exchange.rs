@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use anyhow::{Context as _, Result, anyhow, ensure};
 use ntpguard::{
     allowlist::projection::Projection,
-    datapath::{Settings, Trial},
+    datapath::{Hook, Settings, Trial},
 };
 use ntpguard_common::tables::REQUESTS_SIZE;
 use ntpguard_tests::fixtures;
@@ -88,7 +88,7 @@ fn guarded(what: &'static str, server: IpAddr, trusted: bool, scale: &Scale) -> 
     }
     let places = packets::token_places(server);
     let programs = [
-        Program::number_out(places[0], trial.egress_program()?)?,
+        Program::number_out(places[0], trial.tc_program(Hook::Egress)?)?,
         Program::number(places[1], trial.program()?)?,
     ];
     let frames = [packets::request(server)?, packets::reply(server, &[])?];

@@ -30,8 +30,10 @@ pub(crate) enum Kind {
     Passing,
     /// The guard in the driver.
     NtpguardNative,
-    /// The guard in the network stack.
+    /// The guard on the XDP hook of the network stack.
     NtpguardGeneric,
+    /// The guard on its tc hook.
+    NtpguardTc,
     /// xdp-filter in the driver.
     XdpFilter,
     /// nftables, a set in a chain of the interface.
@@ -48,11 +50,12 @@ pub(crate) enum Kind {
 
 impl Kind {
     /// All that a flood is to meet, the ceiling first.
-    pub(crate) const FLOODED: [Self; 10] = [
+    pub(crate) const FLOODED: [Self; 11] = [
         Self::Ceiling,
         Self::Ports,
         Self::NtpguardNative,
         Self::NtpguardGeneric,
+        Self::NtpguardTc,
         Self::XdpFilter,
         Self::NftNetdev,
         Self::NftInet,
@@ -69,6 +72,7 @@ impl Kind {
             Self::Passing => "native XDP that passes everything",
             Self::NtpguardNative => "ntpguard, native XDP",
             Self::NtpguardGeneric => "ntpguard, generic XDP",
+            Self::NtpguardTc => "ntpguard, tc",
             Self::XdpFilter => "xdp-filter, native XDP",
             Self::NftNetdev => "nftables netdev ingress, set",
             Self::NftInet => "nftables inet input, set",
@@ -96,6 +100,7 @@ impl Kind {
             Self::Passing => attached(Program::pass()?, port),
             Self::NtpguardNative => guard("native").map(Standing::Guard),
             Self::NtpguardGeneric => guard("generic").map(Standing::Guard),
+            Self::NtpguardTc => guard("tc").map(Standing::Guard),
             Self::XdpFilter => XdpFilter::on(port, listed)
                 .map(Box::new)
                 .map(Standing::XdpFilter),

@@ -1,0 +1,30 @@
+//! `ntpguard object`: the program for those who chain it with others.
+
+use std::{fs, process::ExitCode};
+
+use anyhow::{Context as _, Result};
+use ntpguard::datapath::{Settings, chain};
+use ntpguard_common::{packet::Link, rates::Rates};
+
+use super::{args::ObjectArgs, config::tracked};
+
+pub(crate) fn run(args: &ObjectArgs) -> Result<ExitCode> {
+    let object = chain::chainable(Settings {
+        mode: args.mode.unwrap_or_default(),
+        link: if args.raw_ip {
+            Link::RawIp
+        } else {
+            Link::Ethernet
+        },
+        tracking: tracked(args.track, args.learn, args.zero_transmit),
+        rates: Rates::per_second(
+            args.client_rate.unwrap_or(Rates::CLIENT),
+            args.total_rate.unwrap_or(Rates::TOTAL),
+            [0; 2],
+        ),
+        ..Settings::default()
+    })?;
+    fs::write(&args.file, object)
+        .with_context(|| format!("cannot write {}", args.file.display()))?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,100 @@
+//! The object as libxdp takes it, for a program that is chained with those of others, and the search
+//! for one that is.
+
+use aya::{
+    maps::MapInfo,
+    programs::{ProgramType, loaded_programs},
+};
+use ntpguard_common::{rates::Rates, tables::names};
+use object::{
+    build::elf::{Builder, SectionData},
+    elf::{SHT_REL, SHT_STRTAB, STV_HIDDEN},
+};
+
+use super::{
+    Error, PinDir, Settings, btf,
+    guard::random_key,
+    object::{OBJECT, long_constants},
+};
+
+/// Functions that the compiler calls.
+const MEMORY: [&[u8]; 4] = [b"memcmp", b"memcpy", b"memmove", b"memset"];
+
+/// The object with these settings in its constants, every map to be pinned by its name, and nothing
+/// for debuggers.
+pub fn chainable(settings: Settings) -> Result<Vec<u8>, Error> {
+    let failed = |what: String| Error::Missing(format!("{what} as libxdp needs it"));
+    let elf = |error: object::build::Error| failed(error.to_string());
+    let mut builder = Builder::read(OBJECT).map_err(elf)?;
+    for section in &mut builder.sections {
+        let name = section.name.to_vec();
+        // What relocates BTF says where things were in it; libbpf finds them by their names.
+        let about_types = section.sh_type == SHT_REL && name.starts_with(b".rel.BTF");
+        section.delete =
+            about_types || name.starts_with(b".debug") || name.starts_with(b".rel.debug");
+        if let (b".BTF", SectionData::Data(data)) = (&name[..], &mut section.data) {
+            let types = btf::with_pinned_maps(data);
+            *data = types.ok_or_else(|| failed(".BTF".to_owned()))?.into();
+        }
+    }
+    // The verifier looks at a global function by itself, and refuses these, which return pointers.
+    // libbpf makes static what is hidden (`mark_btf_static`).
+    for symbol in &mut builder.symbols {
+        if MEMORY.contains(&symbol.name.as_slice()) {
+            symbol.st_other = STV_HIDDEN;
+        }
+    }
+    let rates = Rates {
+        key: random_key()?,
+        ..settings.rates
+    };
+    let short = settings.constants();
+    let short = short.map(|(name, value)| (name, vec![value]));
+    for (name, value) in short.into_iter().chain(long_constants(&rates)) {
+        set(&mut builder, name, &value).ok_or_else(|| failed(format!("constant {name}")))?;
+    }
+    name_sections_apart(&mut builder);
+    builder.delete_orphans();
+    let mut object = Vec::new();
+    builder.write(&mut object).map_err(elf)?;
+    Ok(object)
+}
+
+/// Gives the names of sections a section of their own: the linker has them among those of symbols.
+fn name_sections_apart(builder: &mut Builder<'_>) {
+    let names = builder.sections.add();
+    names.name = (&b".shstrtab"[..]).into();
+    names.sh_type = SHT_STRTAB;
+    names.sh_addralign = 1;
+    names.data = SectionData::SectionString;
+}
+
+/// Writes a constant.
+fn set(builder: &mut Builder<'_>, name: &str, value: &[u8]) -> Option<()> {
+    let mut symbols = builder.symbols.iter();
+    let symbol = symbols.find(|symbol| symbol.name.as_slice() == name.as_bytes())?;
+    let (section, place) = (symbol.section?, symbol.st_value as usize);
+    let SectionData::Data(data) = &mut builder.sections.get_mut(section).data else {
+        return None;
+    };
+    let end = place.checked_add(value.len())?;
+    data.to_mut().get_mut(place..end)?.copy_from_slice(value);
+    Some(())
+}
+
+/// The program that somebody else has attached over our tables, by name and number, if one is.
+pub(super) fn find(pins: &PinDir) -> Result<Option<String>, Error> {
+    let counters = pins.maps().join(names::COUNTERS);
+    let map = MapInfo::from_pin(counters)
+        .map_err(|source| Error::map(names::COUNTERS, "look at", source))?;
+    let is_ours = |program: &aya::programs::ProgramInfo| {
+        let kinds = [ProgramType::Xdp, ProgramType::Extension];
+        let judges = kinds.map(|kind| program.program_type() == kind.into());
+        let maps = program.map_ids().ok().flatten().unwrap_or_default();
+        judges.contains(&true) && maps.contains(&map.id())
+    };
+    Ok(loaded_programs().flatten().find(is_ours).map(|program| {
+        let name = program.name_as_str().unwrap_or("a program");
+        format!("{name} (id {})", program.id())
+    }))
+}

@@ -1,0 +1,147 @@
+//! Putting programs on the two tc hooks of an interface: where packets arrive and where they leave.
+
+use aya::programs::{ProgramInfo, SchedClassifier, TcAttachType};
+use nix::libc::EINVAL;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Error, Interface, PinDir, filter,
+    link::Link,
+    pins::{self, Hook},
+    programs::{Kind, Programs},
+};
+
+/// How a program is attached to a tc hook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Tc {
+    /// As a pinned link (Linux 6.6).
+    Tcx,
+    /// As a filter of the clsact qdisc.
+    Clsact,
+}
+
+impl Tc {
+    /// The name in tables and JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tcx => "tcx",
+            Self::Clsact => "clsact",
+        }
+    }
+}
+
+/// How our program is on a hook of an interface now; `None` where it is not.
+pub(super) fn look(pins: &PinDir, hook: Hook, interface: u32) -> Result<Option<Tc>, Error> {
+    if open(pins, hook, interface)?.is_some() {
+        return Ok(Some(Tc::Tcx));
+    }
+    Ok(filter::find(hook, interface)?.map(|_| Tc::Clsact))
+}
+
+/// Puts the program on a hook, in one step where another one of ours was. Tells of programs that
+/// stand before it: what they take away or let pass for good it does not see.
+pub(super) fn occupy(
+    programs: &mut Programs,
+    hook: Hook,
+    interface: &Interface,
+    pins: &PinDir,
+) -> Result<Tc, Error> {
+    let tc = attach(programs, hook, interface, pins)?;
+    let before = match tc {
+        Tc::Tcx => links_before(programs, hook, interface),
+        Tc::Clsact => filter::before_ours(hook, interface.index)?,
+    };
+    if !before.is_empty() {
+        tracing::warn!(
+            "{}: before the guard's program where packets {} stand {}: what they take away, or let \
+             pass for good, it does not see",
+            interface.name,
+            match hook {
+                Hook::Ingress => "arrive",
+                Hook::Egress => "leave",
+            },
+            before.join(", ")
+        );
+    }
+    Ok(tc)
+}
+
+fn attach(
+    programs: &mut Programs,
+    hook: Hook,
+    interface: &Interface,
+    pins: &PinDir,
+) -> Result<Tc, Error> {
+    let program = programs.fd(Kind::on_tc(hook))?;
+    let failed = |source| {
+        let doing = format!("attach to the {} hook of {}", hook.name(), interface.name);
+        Error::system(doing, source)
+    };
+    if let Some(link) = open(pins, hook, interface.index)? {
+        link.swap(program).map_err(failed)?;
+        return Ok(Tc::Tcx);
+    }
+    if let Some(old) = filter::find(hook, interface.index)? {
+        filter::put(program, hook, interface.index, Some(&old))?;
+        return Ok(Tc::Clsact);
+    }
+    match Link::attach_tcx(program, interface.index, hook) {
+        Ok(link) => {
+            pins::pin_link(&link, &pins.link(hook, interface.index))?;
+            Ok(Tc::Tcx)
+        }
+        Err(error) if error.raw_os_error() == Some(EINVAL) => {
+            filter::put(program, hook, interface.index, None)?;
+            Ok(Tc::Clsact)
+        }
+        Err(error) => Err(failed(error)),
+    }
+}
+
+/// Takes our program off a hook, however it is attached, and says whether one was.
+pub(super) fn vacate(pins: &PinDir, hook: Hook, interface: u32) -> Result<bool, Error> {
+    let had_link = pins::end_link(&pins.link(hook, interface))?;
+    let filter = filter::find(hook, interface)?;
+    let had_filter = filter.is_some();
+    if let Some(filter) = filter {
+        filter::remove(filter)?;
+    }
+    Ok(had_link || had_filter)
+}
+
+/// The numbers of the programs on a hook of an interface of this network namespace that are
+/// attached as links, in the order in which they run; none before Linux 6.6.
+pub(super) fn links_on(hook: Hook, interface: &str) -> Vec<ProgramInfo> {
+    let side = match hook {
+        Hook::Ingress => TcAttachType::Ingress,
+        Hook::Egress => TcAttachType::Egress,
+    };
+    SchedClassifier::query_tcx(interface, side).map_or_else(|_| Vec::new(), |(_, found)| found)
+}
+
+/// The programs that run before ours, by name and number.
+fn links_before(programs: &mut Programs, hook: Hook, interface: &Interface) -> Vec<String> {
+    let Ok(ours) = programs.id(Kind::on_tc(hook)) else {
+        return Vec::new();
+    };
+    links_on(hook, &interface.name)
+        .iter()
+        .take_while(|program| program.id() != ours)
+        .map(|program| {
+            let name = program.name_as_str().unwrap_or("a program");
+            format!("{name} (id {})", program.id())
+        })
+        .collect()
+}
+
+/// Our link, if it is still that of the interface: another may have the index of one that is gone.
+fn open(pins: &PinDir, hook: Hook, interface: u32) -> Result<Option<Link>, Error> {
+    let path = pins.link(hook, interface);
+    let failed = |source| Error::system(format!("open link {}", path.display()), source);
+    let Some(link) = Link::open(&path).map_err(failed)? else {
+        return Ok(None);
+    };
+    let info = link.info().map_err(failed)?;
+    Ok((info.is_tcx() && info.interface == interface).then_some(link))
+}
