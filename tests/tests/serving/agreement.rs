@@ -13,7 +13,7 @@ use ntpguard::sources::Kind;
 use ntpguard_common::ntp;
 use ntpguard_tests::{
     config::ConfigFile,
-    daemons::{chrony::Chronyd, ntpd_rs::NtpdRs, ntpsec::Ntpd},
+    daemons::{chrony::Chronyd, ntpd_rs::NtpdRs, ntpsec::Ntpd, openntpd::OpenNtpd},
     namespace::Namespace,
     packets::{
         frame::{self, Ethernet},
@@ -25,7 +25,7 @@ use ntpguard_tests::{
 };
 
 use super::{
-    networks::{addresses, networks},
+    networks::{addresses, networks, unicast},
     opinion::Opinion,
 };
 
@@ -234,10 +234,9 @@ impl Scene {
 
     /// Those who are answered. The daemon works in order, at least within a family, so that once those
     /// who surely are have got their answers, all have.
-    fn answered(&self, clients: &BTreeSet<IpAddr>) -> Result<BTreeSet<IpAddr>> {
+    fn answered(&self, clients: &BTreeSet<IpAddr>, surely: &[IpAddr]) -> Result<BTreeSet<IpAddr>> {
         let recorder = Recorder::open(&self.anybody.port)?;
-        let surely = self.anybody.addresses();
-        for client in clients.iter().chain(&surely) {
+        for client in clients.iter().chain(surely) {
             self.ask(*client)?;
         }
         let mut answered = BTreeSet::new();
@@ -271,7 +270,7 @@ fn ntpsec_and_the_guard_agree_on_who_is_served() -> Result<()> {
         let file = ConfigFile::ntp(&config)?;
         guard.read(Kind::NtpConf, file.path())?;
         let addresses = addresses(&mut random, &networks, each);
-        let answered = scene.answered(&addresses)?;
+        let answered = scene.answered(&addresses, &scene.anybody.addresses())?;
         drop(ntpd);
         for address in addresses {
             let daemon = answered.contains(&address);
@@ -326,7 +325,7 @@ fn ntpd_rs_and_the_guard_agree_on_who_is_served() -> Result<()> {
         let daemon = NtpdRs::start(&scene.server.namespace, &config, None)?;
         guard.read(Kind::NtpdRs, &daemon.config())?;
         let addresses = addresses(&mut random, &networks, each);
-        let answered = scene.answered(&addresses)?;
+        let answered = scene.answered(&addresses, &scene.anybody.addresses())?;
         drop(daemon);
         for address in addresses {
             let daemon = answered.contains(&address);
@@ -334,4 +333,33 @@ fn ntpd_rs_and_the_guard_agree_on_who_is_served() -> Result<()> {
         }
     }
     score.settle(seed)
+}
+
+/// It serves whoever asks it at an address that it listens on, and has no lists.
+#[test]
+fn openntpd_and_the_guard_agree_on_the_families_that_are_served() -> Result<()> {
+    let scene = Scene::new()?;
+    let mut random = Rng::with_seed(seed()?);
+    let mut guard = Opinion::new()?;
+    let [server_v4, server_v6] = scene.server.addresses();
+    let [v4, v6] = scene.anybody.addresses();
+    for (config, surely) in [
+        ("listen on *\n".to_owned(), vec![v4, v6]),
+        (format!("listen on {server_v4}\n"), vec![v4]),
+        (format!("listen on {server_v6}\n"), vec![v6]),
+    ] {
+        let daemon = OpenNtpd::start(&scene.server.namespace, &config, None)?;
+        guard.read(Kind::OpenNtpd, &daemon.config())?;
+        let clients: BTreeSet<IpAddr> = (0..40).map(|_| unicast(&mut random)).collect();
+        let answered = scene.answered(&clients, &surely)?;
+        for client in clients {
+            let daemon = answered.contains(&client);
+            let guard = guard.serves(client)?;
+            ensure!(
+                daemon == guard,
+                "{client}: the daemon says {daemon}, the guard {guard}, by {config}"
+            );
+        }
+    }
+    Ok(())
 }

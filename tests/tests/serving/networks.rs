@@ -32,7 +32,7 @@ pub(super) fn networks(random: &mut Rng) -> Vec<IpNet> {
 }
 
 /// An address that a client can have.
-fn unicast(random: &mut Rng) -> IpAddr {
+pub(super) fn unicast(random: &mut Rng) -> IpAddr {
     loop {
         let address: IpAddr = if random.bool() {
             Ipv4Addr::from_bits(random.u32(0x0100_0000..0xe000_0000)).into()
