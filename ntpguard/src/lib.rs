@@ -2,6 +2,7 @@
 //! and keeps the kernel's tables holding just those.
 //!
 //! - [`sources`] reads the time daemons' configuration files into what they ask for;
+//! - [`processes`] finds those that run;
 //! - [`live`] asks the running daemons which sources they use;
 //! - [`resolve`] looks up the names among them, in time;
 //! - [`allowlist`] makes one set of grants of everything that vouches for an address;
@@ -16,6 +17,7 @@ pub mod datapath;
 pub mod inventory;
 pub mod keeper;
 pub mod live;
+pub mod processes;
 pub mod report;
 pub mod resolve;
 pub mod senders;

@@ -12,15 +12,3 @@ pub const UNITS: [&str; 9] = [
     "openntpd-server.service",
     "systemd-timesyncd.service",
 ];
-
-/// Their programs, by file name.
-pub const PROGRAMS: [&str; 5] = [
-    "chronyd",
-    "ntpd",
-    "openntpd",
-    "ntp-daemon",
-    "systemd-timesyncd",
-];
-
-/// The first uid of people; system accounts are below it (`UID_MIN` of login.defs).
-pub const FIRST_HUMAN: u32 = 1_000;

@@ -1,13 +1,12 @@
 //! Trusted senders: the processes whose NTP requests admit their replies, whatever the allowlist
 //! says. The kernel knows a sender by its cgroup, or where that was asked for by its uid.
 //!
-//! By default these are the time daemons: [`known`] names their units and programs, [`process`]
-//! finds those that run, [`cgroup`] tells the number of a cgroup.
+//! By default these are the time daemons: [`known`] names their units, [`processes`] finds those that
+//! run, [`cgroup`] tells the number of a cgroup.
 
 pub mod cgroup;
 pub mod forwarding;
 pub mod known;
-pub mod process;
 pub mod trust;
 
 use std::{
@@ -17,6 +16,14 @@ use std::{
 
 use self::cgroup::Hierarchy;
 pub use self::trust::{Trust, TrustError};
+use crate::processes::{self, Namespace};
+
+/// Where the processes are told.
+const PROC: &str = "/proc";
+
+/// What a trusted daemon shares with this process. A container's has processes of its own; in another
+/// network namespace it asks through other interfaces.
+const OURS: [Namespace; 3] = [Namespace::Process, Namespace::User, Namespace::Network];
 
 /// Whom to trust.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -52,7 +59,7 @@ impl Senders {
     pub fn find(&self) -> Found {
         let mut found = Found::default();
         let hierarchy = Hierarchy::mounted();
-        let daemons = process::time_daemons();
+        let daemons = processes::time_daemons(Path::new(PROC), &OURS);
         found.daemon_runs = !daemons.is_empty();
         let Some(hierarchy) = hierarchy else {
             return found;
@@ -62,8 +69,9 @@ impl Senders {
         }
         if self.named.is_empty() {
             for daemon in daemons {
-                let told = format!("{} (pid {})", daemon.program, daemon.pid);
-                match daemon.cgroup {
+                let told = format!("{} (pid {})", daemon.program.name(), daemon.pid);
+                let cgroups = daemon.cgroups().unwrap_or_default();
+                match cgroup::of_process(&cgroups) {
                     Some(cgroup) if cgroup != Path::new("/") => {
                         found.trust(&hierarchy, &hierarchy.path(&cgroup), told);
                     }

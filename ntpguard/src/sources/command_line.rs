@@ -7,11 +7,12 @@ use ntpguard_common::tables::Role;
 
 use super::{
     Dialect, Family, Reading,
+    arguments::{Said, said},
     chrony::Chrony,
     draft::{Draft, Line, lines},
     files::FileError,
-    process::{self, Process, Program, Said},
 };
+use crate::processes::{Program, TimeDaemon};
 
 /// The reader of a running daemon's command line, a file `cmdline` of /proc.
 ///
@@ -26,12 +27,12 @@ impl Dialect for CommandLine {
 
     fn read(&self, path: &Path) -> Reading {
         let mut draft = Draft::new(path);
-        let Some(process) = path.parent().and_then(Process::read) else {
+        let Some(daemon) = path.parent().and_then(TimeDaemon::read) else {
             draft.unreadable(path, &FileError::Missing, None);
             return draft.finish();
         };
-        let said = process.said();
-        if process.program == Program::Chronyd {
+        let said = said(daemon.program, &daemon.arguments);
+        if daemon.program == Program::Chronyd {
             return Chrony::read_directives(path, &said.sources);
         }
         let file: Arc<Path> = path.into();
@@ -83,7 +84,7 @@ fn options(line: &str) -> Option<Said> {
     };
     let words = value.split_ascii_whitespace().map(str::to_owned);
     let arguments: Vec<String> = std::iter::once("ntpd".to_owned()).chain(words).collect();
-    Some(process::said(Program::BusyboxNtpd, &arguments))
+    Some(said(Program::BusyboxNtpd, &arguments))
 }
 
 #[cfg(test)]

@@ -5,11 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{
-    Kind, Source, files,
-    process::{self, Process, Program},
-    timesyncd,
-};
+use super::{Kind, Source, arguments::said, files, timesyncd};
+use crate::processes::{Namespace, Program, TimeDaemon, time_daemons};
 
 /// A file where distributions put it, and whose it is.
 const PLACES: &[(Kind, &str, &str)] = &[
@@ -63,7 +60,9 @@ const TIMESYNCD_ENABLED: [&str; 2] = [
 /// Finds the configurations under `root`, which is `/` but in tests: those where distributions put
 /// them, and those that the command lines of running daemons name.
 pub fn discover(root: &Path) -> Vec<Source> {
-    let running = process::running(&root.join("proc"));
+    // The packets of a daemon in another network namespace pass other interfaces. One in a container
+    // of this network counts.
+    let running = time_daemons(&root.join("proc"), &[Namespace::Network, Namespace::User]);
     let mut found: Vec<Source> = PLACES
         .iter()
         .map(|&(kind, file, why)| in_place(root, kind, file, why))
@@ -71,7 +70,7 @@ pub fn discover(root: &Path) -> Vec<Source> {
         .filter(|source| fs::symlink_metadata(&source.path).is_ok())
         .collect();
     found.extend(of_timesyncd(root));
-    for source in running.iter().flat_map(|process| named_by(root, process)) {
+    for source in running.iter().flat_map(|daemon| named_by(root, daemon)) {
         match found.iter_mut().find(|known| is_same(known, &source)) {
             Some(known) => known.why = format!("{}; {}", known.why, source.why),
             None => found.push(source),
@@ -106,14 +105,14 @@ fn of_timesyncd(root: &Path) -> Option<Source> {
 }
 
 /// What a running daemon is configured by: what its command line names, or what it finds without.
-fn named_by(root: &Path, process: &Process) -> Vec<Source> {
-    let said = process.said();
+fn named_by(root: &Path, daemon: &TimeDaemon) -> Vec<Source> {
+    let said = said(daemon.program, &daemon.arguments);
     let mut named = Vec::new();
     if !said.sources.is_empty() {
-        let path = root.join("proc").join(process.pid.to_string());
+        let path = root.join("proc").join(daemon.pid.to_string());
         named.push((Kind::CommandLine, path.join("cmdline")));
     }
-    let kind = match process.program {
+    let kind = match daemon.program {
         Program::Chronyd => Kind::Chrony,
         Program::NtpdRs => Kind::NtpdRs,
         Program::OpenNtpd => Kind::OpenNtpd,
@@ -122,16 +121,17 @@ fn named_by(root: &Path, process: &Process) -> Vec<Source> {
         Program::Timesyncd => Kind::Timesyncd,
     };
     // A chronyd that is given directives reads no file.
-    let reads_files = process.program != Program::Chronyd || said.sources.is_empty();
+    let reads_files = daemon.program != Program::Chronyd || said.sources.is_empty();
     match said.file.filter(|file| file != "/dev/null") {
         _ if !reads_files => {}
-        Some(file) => named.push((kind, process.path_of(&file))),
+        Some(file) => named.push((kind, daemon.path_of(&file))),
         None => {
-            let root = process.own_root.as_deref().unwrap_or(root);
+            let own_root = daemon.own_root();
+            let root = own_root.as_deref().unwrap_or(root);
             named.extend(usual(root, kind).map(|path| (kind, path)));
         }
     }
-    let who = format!("{} runs, pid {}", process.program.name(), process.pid);
+    let who = format!("{} runs, pid {}", daemon.program.name(), daemon.pid);
     named
         .into_iter()
         .map(|(kind, path)| Source {

@@ -12,9 +12,9 @@ use super::{
     ntp_conf::NtpConf,
     ntpd_rs::NtpdRs,
     openntpd::OpenNtpd,
-    process,
     timesyncd::Timesyncd,
 };
+use crate::processes::is_conf;
 
 /// A dialect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -93,7 +93,7 @@ impl Kind {
     fn of_name(name: &str) -> Option<Self> {
         if name.contains("chrony") || name.ends_with(".sources") {
             Some(Self::Chrony)
-        } else if name.contains("timesyncd") && process::is_conf(name) {
+        } else if name.contains("timesyncd") && is_conf(name) {
             Some(Self::Timesyncd)
         } else if name == "ntp.toml" {
             Some(Self::NtpdRs)

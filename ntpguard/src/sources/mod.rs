@@ -3,6 +3,7 @@
 //! Each dialect is a module of its own behind [`Dialect`]; [`discover()`] knows where the
 //! distributions put their files.
 
+mod arguments;
 pub mod chrony;
 pub mod command_line;
 mod discover;
@@ -13,7 +14,6 @@ mod kind;
 pub mod ntp_conf;
 pub mod ntpd_rs;
 pub mod openntpd;
-mod process;
 mod sightings;
 mod source;
 #[cfg(test)]
@@ -120,6 +120,15 @@ pub enum Want {
         /// Where it says so.
         place: Place,
     },
+}
+
+impl Want {
+    /// Where the file says so.
+    pub const fn place(&self) -> &Place {
+        match self {
+            Self::Source { place, .. } | Self::Prefix { place, .. } => place,
+        }
+    }
 }
 
 /// A place where a time daemon answers questions about itself.
