@@ -5,9 +5,10 @@ use std::{collections::BTreeSet, net::IpAddr};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    allowlist::{Book, question},
+    allowlist::Book,
     clock::BootSeconds,
     report::{SCHEMA, Source},
+    resolve::Question,
     sources::{self, Host, Place, Problem, Want},
 };
 
@@ -109,7 +110,10 @@ impl Inventory {
 impl Named {
     fn of(want: &Want, book: &Book, now: BootSeconds) -> Option<Self> {
         let Want::Source {
-            host, roles, place, ..
+            host,
+            family,
+            roles,
+            place,
         } = want
         else {
             return None;
@@ -117,18 +121,14 @@ impl Named {
         let (host, addresses, next_in) = match host {
             Host::Address(address) => (address.to_string(), vec![*address], None),
             Host::Name(name) => {
-                let asked = question(want);
-                let held = book.names.addresses();
-                let held = held.filter(|(question, ..)| Some(*question) == asked.as_ref());
+                let question = Question::new(name, *family);
+                let held = book.names.held(&question);
+                let addresses = held.map(|(address, _)| address).collect();
                 let status = book.names.status(now).into_iter();
                 let next = status
-                    .filter(|status| Some(&status.question) == asked.as_ref())
+                    .filter(|status| status.question == question)
                     .find_map(|status| status.next_in);
-                (
-                    name.clone(),
-                    held.map(|(_, address, _)| address).collect(),
-                    next,
-                )
+                (name.clone(), addresses, next)
             }
         };
         Some(Self {
@@ -151,7 +151,7 @@ mod tests {
     use super::*;
     use crate::{
         live::{Answer, InUse},
-        resolve::{self, Question},
+        resolve,
         sources::{Family, Reading},
     };
 

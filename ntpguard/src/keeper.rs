@@ -269,14 +269,11 @@ impl Keeper {
         let changed = self.edit(tables, now, |book| {
             let mut changed = false;
             for role in &roles {
-                changed |= book.add_manual(Claim {
-                    prefix,
+                changed |= book.manual.add(Claim {
                     role: *role,
-                    origin: Origin::Manual,
-                    name: None,
-                    place: None,
                     ends: addition.ttl.map(|ttl| now.plus(ttl)),
                     comment: addition.comment.clone(),
+                    ..Claim::new(prefix, Origin::Manual)
                 });
             }
             Ok(changed)
@@ -308,7 +305,7 @@ impl Keeper {
         now: BootSeconds,
         change: impl FnOnce(&mut Book) -> Result<bool, KeeperError>,
     ) -> Result<bool, KeeperError> {
-        let before = self.book.manual().to_vec();
+        let before = self.book.manual.clone();
         let changed = change(&mut self.book)?;
         let written = match self.commit(tables.as_deref_mut(), now) {
             // A comment or an end may change without the tables' changing.
@@ -316,7 +313,7 @@ impl Keeper {
             other => other.map(drop),
         };
         if let Err(error) = written {
-            self.book.set_manual(before);
+            self.book.manual = before;
             if let Err(second) = self.commit(tables, now) {
                 tracing::error!("taking the change back failed too: {second}");
             }

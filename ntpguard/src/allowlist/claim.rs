@@ -1,9 +1,11 @@
 //! One reason why an address or prefix may be something to this host.
 
+use std::net::IpAddr;
+
 use ipnet::IpNet;
 use ntpguard_common::tables::{Origin, Role};
 
-use crate::{clock::BootSeconds, sources::Place};
+use crate::{clock::BootSeconds, resolve::Held, sources::Place};
 
 /// What one origin says of one prefix.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +27,61 @@ pub struct Claim {
 }
 
 impl Claim {
+    /// What `origin` says of a prefix, which is a denial until a role is given.
+    pub fn new(prefix: IpNet, origin: Origin) -> Self {
+        Self {
+            prefix: prefix.trunc(),
+            role: None,
+            origin,
+            name: None,
+            place: None,
+            ends: None,
+            comment: None,
+        }
+    }
+
+    /// What is said of an address that DNS gave for `name`.
+    pub(super) fn resolved(name: &str, address: IpAddr, held: &Held) -> Self {
+        let origin = if held.is_saved() {
+            Origin::Saved
+        } else {
+            Origin::Dns
+        };
+        Self {
+            name: Some(name.to_owned()),
+            ..Self::new(address.into(), origin)
+        }
+    }
+
+    /// The same, said at `place`.
+    pub(super) fn at(self, place: &Place) -> Self {
+        Self {
+            place: Some(place.clone()),
+            ..self
+        }
+    }
+
+    /// The same for each role; none of them is no claim.
+    pub(super) fn for_roles(self, roles: &[Role]) -> impl Iterator<Item = Self> {
+        roles.iter().map(move |role| Self {
+            role: Some(*role),
+            ..self.clone()
+        })
+    }
+
+    /// Who vouches for it, and where, for people.
+    pub(super) fn voucher(&self) -> String {
+        let place = self
+            .place
+            .as_ref()
+            .map(|place| format!("{}:{}", place.file.display(), place.line));
+        let details: Vec<String> = self.name.clone().into_iter().chain(place).collect();
+        if details.is_empty() {
+            return self.origin.name().to_owned();
+        }
+        format!("{} ({})", self.origin.name(), details.join(", "))
+    }
+
     /// The role's name, `none` for a denial.
     pub fn role_name(&self) -> &'static str {
         self.role.map_or("none", Role::name)

@@ -1,8 +1,7 @@
 //! What the running daemons say they use.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::collections::BTreeMap;
 
-use ipnet::IpNet;
 use ntpguard_common::tables::{Origin, Role};
 
 use crate::{
@@ -61,36 +60,21 @@ impl Daemons {
     /// What they vouch for, and the addresses of the names that they have.
     pub(super) fn claims(&self, names: &Names) -> Vec<Claim> {
         let in_use = self.in_use().flat_map(|(daemon, source)| {
-            source.roles.iter().map(move |role| Claim {
+            let base = Claim {
+                name: source.name.clone(),
                 comment: Some(format!("{daemon} uses it")),
-                ..claim(source.address, *role, Origin::Daemon, source.name.clone())
-            })
+                ..Claim::new(source.address.into(), Origin::Daemon)
+            };
+            base.for_roles(&source.roles)
         });
         let mut claims: Vec<Claim> = in_use.collect();
         for question in self.questions() {
-            let held = names.addresses().filter(|(asked, ..)| **asked == question);
-            claims.extend(held.map(|(question, address, held)| {
-                let origin = if held.is_saved() {
-                    Origin::Saved
-                } else {
-                    Origin::Dns
-                };
-                claim(address, Role::Server, origin, Some(question.name.clone()))
-            }));
+            let resolved = names.held(&question).flat_map(|(address, held)| {
+                Claim::resolved(&question.name, address, held).for_roles(&[Role::Server])
+            });
+            claims.extend(resolved);
         }
         claims
-    }
-}
-
-fn claim(address: IpAddr, role: Role, origin: Origin, name: Option<String>) -> Claim {
-    Claim {
-        prefix: IpNet::from(address),
-        role: Some(role),
-        origin,
-        name,
-        place: None,
-        ends: None,
-        comment: None,
     }
 }
 

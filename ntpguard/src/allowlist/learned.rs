@@ -2,14 +2,13 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use ipnet::IpNet;
 use ntpguard_common::{
     requests,
     tables::{Origin, Role},
 };
 
 use crate::{
-    allowlist::{claim::Claim, state::Row},
+    allowlist::{claim::Claim, row::Row},
     clock::BootSeconds,
     resolve::GRACE,
 };
@@ -84,12 +83,8 @@ impl Learned {
 
 fn claim(address: IpAddr, origin: Origin, ends: Option<BootSeconds>) -> Claim {
     Claim {
-        prefix: IpNet::from(address),
         role: Some(Role::Server),
-        origin,
-        name: None,
-        place: None,
         ends,
-        comment: None,
+        ..Claim::new(address.into(), origin)
     }
 }

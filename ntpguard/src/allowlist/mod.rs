@@ -7,9 +7,13 @@ mod book;
 pub mod claim;
 pub mod daemons;
 pub mod learned;
+pub mod manual;
 pub mod projection;
+mod readings;
+mod row;
 pub mod state;
 pub mod union;
 
-pub(crate) use book::question;
-pub use book::{Book, ManualError};
+pub use book::Book;
+pub use manual::ManualError;
+pub use row::Row;

@@ -7,12 +7,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use ipnet::IpNet;
-use ntpguard_common::tables::{Origin, Role};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::{clock::BootSeconds, sources::Family};
+use super::row::Row;
+use crate::clock::BootSeconds;
 
 /// The number of the file's layout.
 pub const SCHEMA: u32 = 1;
@@ -40,57 +39,6 @@ pub struct State {
     pub serve: bool,
     /// The claims.
     pub rows: Vec<Row>,
-}
-
-/// One claim, as it is written down.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Row {
-    /// Which addresses.
-    pub prefix: IpNet,
-    /// A role's name, or `none`.
-    #[serde(with = "role_name")]
-    pub role: Option<Role>,
-    /// An origin's name.
-    #[serde(with = "origin_name")]
-    pub origin: Origin,
-    /// The name that led to the address, and which of its addresses count.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
-    /// Which of the name's addresses count.
-    #[serde(default, skip_serializing_if = "is_any")]
-    pub family: Family,
-    /// The source that led to it, as `--source` takes it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub source: Option<String>,
-    /// The configuration file that says so, the source itself or one that it includes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub file: Option<PathBuf>,
-    /// The line of that file.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub line: u32,
-    /// Seconds left when the file was written, where there is an end.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub left: Option<u32>,
-    /// What somebody wanted to remember.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub comment: Option<String>,
-}
-
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "serde passes fields by reference"
-)]
-fn is_any(family: &Family) -> bool {
-    *family == Family::Any
-}
-
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "serde passes fields by reference"
-)]
-const fn is_zero(line: &u32) -> bool {
-    *line == 0
 }
 
 /// A state file that could not be read or written.
@@ -227,52 +175,12 @@ impl State {
     }
 }
 
-mod role_name {
-    use ntpguard_common::tables::Role;
-    use serde::{Deserialize, Deserializer, Serializer, de::Error as _};
-
-    use crate::allowlist::claim::parse_role;
-
-    #[expect(
-        clippy::ref_option,
-        clippy::trivially_copy_pass_by_ref,
-        reason = "serde passes fields by reference"
-    )]
-    pub(super) fn serialize<S: Serializer>(role: &Option<Role>, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_str(role.map_or("none", Role::name))
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        from: D,
-    ) -> Result<Option<Role>, D::Error> {
-        parse_role(&String::deserialize(from)?).map_err(D::Error::custom)
-    }
-}
-
-mod origin_name {
-    use ntpguard_common::tables::Origin;
-    use serde::{Deserialize, Deserializer, Serializer, de::Error as _};
-
-    #[expect(
-        clippy::trivially_copy_pass_by_ref,
-        reason = "serde passes fields by reference"
-    )]
-    pub(super) fn serialize<S: Serializer>(origin: &Origin, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_str(origin.name())
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Origin, D::Error> {
-        let name = String::deserialize(from)?;
-        Origin::ALL
-            .into_iter()
-            .find(|origin| origin.name() == name)
-            .ok_or_else(|| D::Error::custom(format!("unknown origin {name:?}")))
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use ntpguard_common::tables::{Origin, Role};
+
     use super::*;
+    use crate::sources::Family;
 
     fn row(left: Option<u32>, name: Option<&str>) -> Row {
         Row {

@@ -125,13 +125,8 @@ mod tests {
 
     fn claim(prefix: &str, role: Option<Role>, origin: Origin) -> Claim {
         Claim {
-            prefix: prefix.parse().unwrap(),
             role,
-            origin,
-            name: None,
-            place: None,
-            ends: None,
-            comment: None,
+            ..Claim::new(prefix.parse().unwrap(), origin)
         }
     }
 

@@ -376,13 +376,10 @@ mod tests {
     #[test]
     fn all_who_vouch_for_an_address_stand_in_one_row() {
         let claim = |origin, ends: Option<u32>, name: Option<&str>| Claim {
-            prefix: "192.0.2.1/32".parse().unwrap(),
             role: Some(Role::Server),
-            origin,
             name: name.map(str::to_owned),
-            place: None,
             ends: ends.map(BootSeconds),
-            comment: None,
+            ..Claim::new("192.0.2.1/32".parse().unwrap(), origin)
         };
         let claims = [
             claim(Origin::Manual, Some(50), None),

@@ -140,6 +140,12 @@ impl Names {
         })
     }
 
+    /// The addresses held for one question.
+    pub fn held(&self, question: &Question) -> impl Iterator<Item = (IpAddr, &Held)> {
+        let held = self.names.get(question).into_iter();
+        held.flat_map(|name| name.held.iter().map(|(address, held)| (*address, held)))
+    }
+
     /// Whether each name has been asked at least once since it was wanted, with or without success.
     pub fn all_settled(&self) -> bool {
         self.names.values().all(|name| name.tried)

@@ -4,7 +4,7 @@ use std::{fmt, net::IpAddr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::sources::Family;
+use crate::sources::{Family, Host, Want};
 
 /// A name, and which of its addresses count.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -21,6 +21,18 @@ impl Question {
     pub fn new(name: &str, family: Family) -> Self {
         let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
         Self { name, family }
+    }
+
+    /// What has to be asked before a want can be granted; `None` where it has an address.
+    pub fn of(want: &Want) -> Option<Self> {
+        match want {
+            Want::Source {
+                host: Host::Name(name),
+                family,
+                ..
+            } => Some(Self::new(name, *family)),
+            _ => None,
+        }
     }
 
     /// Whether an address is of the family asked for.

@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     resolve::{Answer, Record},
-    sources::Family,
+    sources::{Family, Host, Place, Severity},
 };
 
 const NOW: BootSeconds = BootSeconds(100_000);
@@ -57,13 +57,8 @@ fn unreadable(file: &str, wants: Vec<Want>) -> Reading {
 
 fn manual(prefix: &str, role: Option<Role>) -> Claim {
     Claim {
-        prefix: prefix.parse().unwrap(),
         role,
-        origin: Origin::Manual,
-        name: None,
-        place: None,
-        ends: None,
-        comment: None,
+        ..Claim::new(prefix.parse().unwrap(), Origin::Manual)
     }
 }
 
@@ -128,7 +123,7 @@ fn an_address_goes_when_the_last_who_vouches_for_it_lets_go() {
         reading(vec![server("192.0.2.1", at(MAIN, 1))]),
         NOW,
     );
-    book.add_manual(manual("192.0.2.1/32", Some(Role::Server)));
+    book.manual.add(manual("192.0.2.1/32", Some(Role::Server)));
     book.keep_sources(&BTreeSet::new(), NOW);
     assert_eq!(book.projection(NOW).addresses.len(), 1);
     book.remove_manual("192.0.2.1/32".parse().unwrap(), &[])
@@ -171,7 +166,7 @@ fn what_is_written_down_comes_back_as_saved_until_it_is_known_again() {
     answer(&mut before, "pool.example", &["192.0.2.7"], NOW);
     let mut denied = manual("198.51.100.0/24", None);
     denied.comment = Some("abuse".into());
-    before.add_manual(denied);
+    before.manual.add(denied);
     let rows = before.rows(NOW.plus(600));
 
     let recorded = Book::recorded(rows.clone(), NOW);
@@ -197,7 +192,7 @@ fn what_is_written_down_comes_back_as_saved_until_it_is_known_again() {
         granted(&after)[1..3],
         ["192.0.2.7 server dns", "192.0.2.8 server dns"]
     );
-    assert_eq!(after.manual()[0].comment.as_deref(), Some("abuse"));
+    assert_eq!(after.manual.claims()[0].comment.as_deref(), Some("abuse"));
 }
 
 #[test]
@@ -223,21 +218,21 @@ fn saved_addresses_of_a_name_that_is_no_longer_asked_for_go() {
 #[test]
 fn by_hand_the_last_word_counts() {
     let mut book = Book::default();
-    assert!(book.add_manual(manual("192.0.2.1/32", Some(Role::Server))));
-    assert!(book.add_manual(manual("192.0.2.1/32", Some(Role::Client))));
-    assert!(!book.add_manual(manual("192.0.2.1/32", Some(Role::Client))));
+    assert!(book.manual.add(manual("192.0.2.1/32", Some(Role::Server))));
+    assert!(book.manual.add(manual("192.0.2.1/32", Some(Role::Client))));
+    assert!(!book.manual.add(manual("192.0.2.1/32", Some(Role::Client))));
     assert_eq!(
         granted(&book),
         ["192.0.2.1 client manual", "192.0.2.1 server manual"]
     );
-    assert!(book.add_manual(manual("192.0.2.1/32", None)));
+    assert!(book.manual.add(manual("192.0.2.1/32", None)));
     assert_eq!(granted(&book), ["192.0.2.1 none manual"]);
-    assert!(book.add_manual(manual("192.0.2.1/32", Some(Role::Server))));
+    assert!(book.manual.add(manual("192.0.2.1/32", Some(Role::Server))));
     assert_eq!(granted(&book), ["192.0.2.1 server manual"]);
     let mut briefly = manual("192.0.2.1/32", Some(Role::Server));
     briefly.ends = Some(NOW);
-    assert!(book.add_manual(briefly));
-    assert_eq!(book.manual().len(), 1);
+    assert!(book.manual.add(briefly));
+    assert_eq!(book.manual.claims().len(), 1);
 }
 
 #[test]
@@ -260,7 +255,7 @@ fn only_what_was_granted_by_hand_can_be_taken_back_by_hand() {
         book.remove_manual(unknown, &[]),
         Err(ManualError::Unknown(unknown))
     );
-    book.add_manual(manual("192.0.2.1/32", Some(Role::Client)));
+    book.manual.add(manual("192.0.2.1/32", Some(Role::Client)));
     assert!(book.remove_manual(prefix, &[Some(Role::Peer)]).is_err());
     assert_eq!(
         book.remove_manual(prefix, &[Some(Role::Client)])
@@ -275,7 +270,7 @@ fn what_is_granted_for_a_time_ends_and_is_what_comes_next() {
     let mut book = Book::default();
     let mut briefly = manual("192.0.2.1/32", Some(Role::Server));
     briefly.ends = Some(NOW.plus(60));
-    book.add_manual(briefly);
+    book.manual.add(briefly);
     assert_eq!(book.next(), Some(NOW.plus(60)));
     assert_eq!(book.rows(NOW)[0].left, Some(60));
     book.expire(NOW.plus(60));

@@ -1,0 +1,78 @@
+//! What was granted and denied by hand.
+
+use ipnet::IpNet;
+use ntpguard_common::tables::Role;
+use thiserror::Error;
+
+use crate::{allowlist::claim::Claim, clock::BootSeconds};
+
+/// Grants and denials by hand.
+#[derive(Clone, Debug, Default)]
+pub struct Manual {
+    claims: Vec<Claim>,
+}
+
+/// A grant by hand that cannot be taken back.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum ManualError {
+    /// Nothing is known of the prefix.
+    #[error("{0} is not in the allowlist")]
+    Unknown(IpNet),
+    /// The prefix is granted, but by others.
+    #[error(
+        "{prefix} was not granted by hand but by {others}; `ntpguard allowlist add {prefix} \
+         --role none` denies it all the same"
+    )]
+    NotManual {
+        /// The prefix.
+        prefix: IpNet,
+        /// Who vouches for it, and where.
+        others: String,
+    },
+}
+
+impl Manual {
+    /// Takes what was written down earlier.
+    pub(super) fn restore(&mut self, claim: Claim) {
+        self.claims.push(claim);
+    }
+
+    /// Grants or denies; says whether that changes anything.
+    pub fn add(&mut self, claim: Claim) -> bool {
+        if self.claims.contains(&claim) {
+            return false;
+        }
+        // A denial and a grant of one prefix contradict each other: the last word counts.
+        self.claims.retain(|old| {
+            old.prefix != claim.prefix
+                || (old.role != claim.role && old.role.is_some() == claim.role.is_some())
+        });
+        self.claims.push(claim);
+        true
+    }
+
+    /// Takes back what was granted to exactly `prefix`: the given roles, or all with none given.
+    /// Returns the claims removed.
+    pub(super) fn remove(&mut self, prefix: IpNet, roles: &[Option<Role>]) -> Vec<Claim> {
+        let is_meant = |claim: &mut Claim| {
+            claim.prefix == prefix && (roles.is_empty() || roles.contains(&claim.role))
+        };
+        self.claims.extract_if(.., is_meant).collect()
+    }
+
+    /// All of them.
+    pub fn claims(&self) -> &[Claim] {
+        &self.claims
+    }
+
+    /// Drops those that have come to their end.
+    pub(super) fn expire(&mut self, now: BootSeconds) {
+        self.claims
+            .retain(|claim| claim.ends.is_none_or(|ends| ends > now));
+    }
+
+    /// The end of the first to come to it.
+    pub(super) fn next(&self) -> Option<BootSeconds> {
+        self.claims.iter().filter_map(|claim| claim.ends).min()
+    }
+}

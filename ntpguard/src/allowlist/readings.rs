@@ -1,0 +1,181 @@
+//! What the configurations ask for, as last read.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+};
+
+use ntpguard_common::tables::Origin;
+
+use crate::{
+    allowlist::claim::Claim,
+    resolve::{Held, Names, Question},
+    sources::{Channel, Family, Host, Problem, Reading, Severity, Want},
+};
+
+/// The last good reading of each source, by the source's id.
+#[derive(Debug, Default)]
+pub(super) struct Readings {
+    sources: BTreeMap<String, Source>,
+}
+
+/// The last good reading of one source.
+#[derive(Debug, Default)]
+struct Source {
+    wants: Vec<Want>,
+    problems: Vec<Problem>,
+    watched: Vec<PathBuf>,
+    channels: Vec<Channel>,
+    /// Whether `wants` was read by this process, and does not come from the state file.
+    fresh: bool,
+}
+
+/// A claim of a source.
+pub(super) struct Sourced<'a> {
+    /// The source's id.
+    pub(super) id: &'a str,
+    /// The claim.
+    pub(super) claim: Claim,
+    /// Which addresses of the claim's name count.
+    pub(super) family: Family,
+    /// What DNS led to the address, if it did.
+    pub(super) held: Option<Held>,
+}
+
+impl Readings {
+    /// Takes what a source asked for in an earlier run.
+    pub(super) fn restore(&mut self, id: String, want: Want) {
+        let wants = &mut self.sources.entry(id).or_default().wants;
+        if !wants.contains(&want) {
+            wants.push(want);
+        }
+    }
+
+    /// Forgets the sources that are not among `kept`, with all they asked for.
+    pub(super) fn keep(&mut self, kept: &BTreeSet<String>) {
+        self.sources.retain(|id, _| kept.contains(id));
+    }
+
+    /// Takes a new reading of the source `id`, whose main file is `main`.
+    ///
+    /// What a file asked for stays while that file cannot be read; where it is the main file, which
+    /// leads to the others, everything stays.
+    pub(super) fn take(&mut self, id: &str, main: &Path, reading: Reading) {
+        let source = self.sources.entry(id.to_owned()).or_default();
+        let unreadable: BTreeSet<&Path> = reading
+            .problems
+            .iter()
+            .filter(|problem| problem.severity == Severity::Unreadable)
+            .map(|problem| &*problem.place.file)
+            .collect();
+        if !unreadable.contains(main) {
+            let mut wants = reading.wants;
+            wants.extend(
+                source
+                    .wants
+                    .drain(..)
+                    .filter(|want| unreadable.contains(&*want.place().file)),
+            );
+            source.wants = wants;
+            source.fresh = true;
+        }
+        source.problems = reading.problems;
+        source.watched = reading.watched;
+        source.channels = reading.channels;
+    }
+
+    /// What the sources ask for, with the source that does.
+    pub(super) fn wants(&self) -> impl Iterator<Item = (&str, &Want)> {
+        self.sources
+            .iter()
+            .flat_map(|(id, source)| source.wants.iter().map(move |want| (id.as_str(), want)))
+    }
+
+    /// What is wrong with the sources.
+    pub(super) fn problems(&self) -> impl Iterator<Item = &Problem> {
+        self.sources.values().flat_map(|source| &source.problems)
+    }
+
+    /// The files and directories that the sources were read from, or would be.
+    pub(super) fn watched(&self) -> impl Iterator<Item = &Path> {
+        self.sources
+            .values()
+            .flat_map(|source| &source.watched)
+            .map(PathBuf::as_path)
+    }
+
+    /// Where the sources have their daemons listen for questions.
+    pub(super) fn channels(&self) -> BTreeSet<Channel> {
+        let channels = self.sources.values().flat_map(|source| &source.channels);
+        channels.cloned().collect()
+    }
+
+    /// The sources' claims, in the order of their lines, with the addresses that `names` holds.
+    pub(super) fn claims<'a>(&'a self, names: &'a Names) -> impl Iterator<Item = Sourced<'a>> {
+        self.sources.iter().flat_map(move |(id, source)| {
+            let wants = source.wants.iter();
+            wants.flat_map(move |want| source.claims(id, want, names))
+        })
+    }
+}
+
+impl Source {
+    fn claims<'a>(&self, id: &'a str, want: &Want, names: &Names) -> Vec<Sourced<'a>> {
+        let origin = if self.fresh {
+            Origin::Config
+        } else {
+            Origin::Saved
+        };
+        match want {
+            Want::Prefix {
+                prefix,
+                roles,
+                place,
+            } => {
+                let denial = Claim::new(*prefix, origin).at(place);
+                let denied = roles.is_empty().then(|| denial.clone());
+                let granted = denial.for_roles(roles).chain(denied);
+                granted.map(|claim| Sourced::plain(id, claim)).collect()
+            }
+            Want::Source {
+                host: Host::Address(address),
+                roles,
+                place,
+                ..
+            } => {
+                let base = Claim::new((*address).into(), origin).at(place);
+                let granted = base.for_roles(roles);
+                granted.map(|claim| Sourced::plain(id, claim)).collect()
+            }
+            Want::Source {
+                host: Host::Name(name),
+                family,
+                roles,
+                place,
+            } => {
+                let question = Question::new(name, *family);
+                let resolved = names.held(&question).flat_map(|(address, held)| {
+                    let base = Claim::resolved(name, address, held).at(place);
+                    base.for_roles(roles).map(|claim| Sourced {
+                        family: *family,
+                        held: Some(*held),
+                        ..Sourced::plain(id, claim)
+                    })
+                });
+                resolved.collect()
+            }
+        }
+    }
+}
+
+impl<'a> Sourced<'a> {
+    /// A claim that took no name.
+    fn plain(id: &'a str, claim: Claim) -> Self {
+        Self {
+            id,
+            claim,
+            family: Family::Any,
+            held: None,
+        }
+    }
+}
