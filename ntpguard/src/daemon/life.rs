@@ -17,8 +17,9 @@ use super::{
     control::{self, Call},
     protocol::{Reply, Request},
     rounds::Rounds,
+    settling::Settling,
     status,
-    watch::{SETTLE, Watch},
+    watch::Watch,
 };
 use crate::{
     allowlist::projection::Projection,
@@ -76,6 +77,14 @@ pub(super) fn report_senders(found: &Found, before: &Found) {
 /// An answer of DNS on its way.
 type Asked<'a> = BoxFuture<'a, (Question, Result<Answer, Failure>)>;
 
+/// Waits until something watched has changed; for ever without a watch.
+async fn changed(watch: Option<&mut Watch>) {
+    match watch {
+        Some(watch) => watch.changed().await,
+        None => pending().await,
+    }
+}
+
 /// A guard in force, and all that changes it.
 pub(super) struct Daemon<'a> {
     keeper: Keeper,
@@ -125,8 +134,7 @@ impl<'a> Daemon<'a> {
         mut called: mpsc::Receiver<Call>,
         shutdown: impl Future<Output = ()>,
     ) -> bool {
-        let (changed, mut changes) = mpsc::channel(1);
-        let mut watch = Watch::new(changed)
+        let mut watch = Watch::new()
             .inspect_err(|error| {
                 tracing::warn!(
                     "cannot watch files for changes: {error}; `ntpguard allowlist update` reads them"
@@ -135,8 +143,7 @@ impl<'a> Daemon<'a> {
             .ok();
         self.watch(watch.as_mut());
         // Apart from the files': a sender is to be trusted before its first request.
-        let (moved, mut moves) = mpsc::channel(1);
-        let mut cgroups = Watch::new(moved)
+        let mut cgroups = Watch::new()
             .inspect_err(|error| tracing::warn!("cannot watch cgroups: {error}"))
             .ok();
         self.watch_senders(cgroups.as_mut());
@@ -152,8 +159,7 @@ impl<'a> Daemon<'a> {
         let mut look = interval(LOOK_FOR_SENDERS);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         tokio::pin!(shutdown);
-        // When the files that have changed are to be read.
-        let mut settled: Option<Instant> = None;
+        let mut settling = Settling::default();
         loop {
             self.ask_what_is_due(resolver);
             self.finish_updates();
@@ -162,14 +168,15 @@ impl<'a> Daemon<'a> {
                 self.watch(watch.as_mut());
             }
             let due = self.next_wake();
+            let settled = settling.due(watch.as_ref().is_some_and(Watch::is_being_written));
             let event = tokio::select! {
                 () = &mut shutdown => Event::Shutdown,
                 Some((question, result)) = self.asked.next() => Event::Resolved(question, result),
                 Some(call) = called.recv() => Event::Called(call),
                 heard = self.rounds.heard() => Event::Heard(heard),
-                Some(()) = changes.recv(), if settled.is_none() => Event::Changed,
+                () = changed(watch.as_mut()) => Event::Changed,
                 () = sleep_until(settled.unwrap_or(due)), if settled.is_some() => Event::Settled,
-                Some(()) = moves.recv() => Event::Senders,
+                () = changed(cgroups.as_mut()) => Event::Senders,
                 _ = look.tick() => Event::Senders,
                 Some(()) = change(interfaces.as_mut()) => Event::Interfaces,
                 () = sleep_until(due) => Event::Due,
@@ -184,10 +191,9 @@ impl<'a> Daemon<'a> {
                     self.watch(watch.as_mut());
                 }
                 Event::Heard(heard) => self.rounds.take(&mut self.keeper, heard),
-                Event::Changed => settled = Some(Instant::now() + SETTLE),
+                Event::Changed => settling.changed(Instant::now()),
                 Event::Settled => {
-                    settled = None;
-                    while changes.try_recv().is_ok() {}
+                    settling.read();
                     self.read_sources();
                     self.watch(watch.as_mut());
                 }

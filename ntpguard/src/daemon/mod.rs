@@ -7,6 +7,7 @@ pub mod control;
 mod life;
 pub mod protocol;
 mod rounds;
+mod settling;
 mod status;
 pub mod watch;
 

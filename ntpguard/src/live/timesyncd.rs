@@ -33,7 +33,11 @@ impl Asked for Timesyncd {
     fn ask(&self) -> BoxFuture<'_, Result<Option<Answer>, AskError>> {
         Box::pin(async {
             let connection = match Connection::system().await {
-                Err(zbus::Error::InputOutput(_) | zbus::Error::Address(_)) => return Ok(None),
+                Err(
+                    zbus::Error::Connection(..)
+                    | zbus::Error::InputOutput(_)
+                    | zbus::Error::Address(_),
+                ) => return Ok(None),
                 other => other.map_err(failure)?,
             };
             // Asking a service that D-Bus would start starts it, so see first whether it runs.
@@ -82,7 +86,7 @@ async fn properties(connection: &Connection) -> zbus::Result<Answer> {
 }
 
 /// An address of the family that C knows by this number; it has no bytes while there is none.
-fn address(family: i32, bytes: &[u8]) -> Option<IpAddr> {
+pub(super) fn address(family: i32, bytes: &[u8]) -> Option<IpAddr> {
     let address = match (family, bytes.len()) {
         (nix::libc::AF_INET, 4) => Ipv4Addr::from(*bytes.first_chunk()?).into(),
         (nix::libc::AF_INET6, 16) => Ipv6Addr::from(*bytes.first_chunk()?).into(),

@@ -1,6 +1,12 @@
 //! Files and directories that change: each change is noticed, however it is made.
 
-use std::{fs, os::unix::fs::symlink};
+use std::{
+    fs::{self, File},
+    io::Write as _,
+    os::unix::fs::symlink,
+    thread,
+    time::Duration,
+};
 
 use anyhow::Result;
 use ntpguard_common::tables::Role;
@@ -37,6 +43,19 @@ fn a_half_written_file_counts_as_far_as_it_goes() -> Result<()> {
         .lab
         .admits(watched.guard.home(), NEW, Role::Server)?;
     fs::write(&watched.file, line(NEW))?;
+    watched.changed_to(NEW, KNOWN)
+}
+
+#[test]
+fn a_file_that_is_being_written_is_left_alone_until_it_is_closed() -> Result<()> {
+    let watched = Watched::new()?;
+    let mut file = File::create(&watched.file)?;
+    file.write_all(line(NEW).as_bytes())?;
+    // A change is in the kernel by then, if it is to be.
+    thread::sleep(Duration::from_secs(2));
+    unhurt(&watched.lab, &watched.guard)?;
+    watched.lab.drops(watched.guard.home(), NEW, Role::Server)?;
+    drop(file);
     watched.changed_to(NEW, KNOWN)
 }
 
