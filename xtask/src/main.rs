@@ -1,8 +1,9 @@
-//! Chores of the workspace: `cargo xtask setup`, `run`, `test` and `vm`.
+//! Chores of the workspace: `cargo xtask setup`, `run`, `test`, `fuzz`, `bench` and `vm`.
 
 mod apt;
 mod bench;
 mod command;
+mod fuzz;
 mod ldd;
 mod run;
 mod setup;
@@ -30,6 +31,7 @@ enum Chore {
     Setup(setup::Options),
     Run(run::Options),
     Test(test::Options),
+    Fuzz(fuzz::Options),
     Bench(bench::Options),
     Vm(vm::Options),
 }
@@ -51,6 +53,7 @@ fn execute(chore: &Chore) -> Result<()> {
         Chore::Setup(options) => setup::execute(&workspace, options),
         Chore::Run(options) => run::execute(&workspace, options),
         Chore::Test(options) => test::execute(&workspace, options),
+        Chore::Fuzz(options) => fuzz::execute(&workspace, options),
         Chore::Bench(options) => bench::execute(&workspace, options),
         Chore::Vm(options) => vm::execute(&workspace, options),
     }

@@ -1,7 +1,7 @@
 //! chronyd's command protocol, version 6 (chrony's candm.h), of which three requests need no
 //! privilege: how many sources there are, what each is, and by which name.
 
-mod wire;
+pub(super) mod wire;
 
 use std::{
     collections::BTreeSet,

@@ -4,6 +4,8 @@
 //! root or the daemon itself can answer.
 
 mod chrony;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod mode6;
 mod ntpd_rs;
 mod openntpd;

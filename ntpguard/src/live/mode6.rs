@@ -1,10 +1,10 @@
 //! NTP's control messages, mode 6 (RFC 9327), as the classic ntpd and NTPsec answer them to this
 //! host.
 
-mod wire;
+pub(super) mod wire;
 
 use std::{
-    io,
+    collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, SocketAddr},
 };
 
@@ -75,7 +75,7 @@ impl Ntpd {
 
 /// The source that an association's variables tell of; none for a reference clock, a pool, or a
 /// name that is not resolved.
-fn source(variables: &Variables, status: u16) -> Option<InUse> {
+pub(super) fn source(variables: &Variables, status: u16) -> Option<InUse> {
     let address: IpAddr = variables.get("srcadr")?.parse().ok()?;
     let address = unicast(address)?;
     // NTPsec tells no mode of an association that has yet to poll.
@@ -124,8 +124,10 @@ impl Conversation {
 
 /// The fragments of an answer so far, in any order.
 #[derive(Default)]
-struct Fragments {
-    data: Vec<u8>,
+pub(super) struct Fragments {
+    /// The data of each, by where it begins.
+    data: BTreeMap<u16, Vec<u8>>,
+    /// Bytes of data, of all fragments together.
     received: usize,
     /// Where the last one ends.
     end: Option<usize>,
@@ -133,24 +135,28 @@ struct Fragments {
 
 impl Fragments {
     /// Adds one; gives the whole answer when none is missing.
-    fn add(&mut self, message: &Message<'_>) -> Result<Option<Vec<u8>>, AskError> {
-        let start = usize::from(message.offset);
-        let end = start + message.data.len();
-        if end > MAX_ANSWER {
-            return Err(io::Error::from(io::ErrorKind::FileTooLarge).into());
-        }
-        if self.data.len() < end {
-            self.data.resize(end, 0);
-        }
-        if let Some(place) = self.data.get_mut(start..end) {
-            place.copy_from_slice(message.data);
+    pub(super) fn add(&mut self, message: &Message<'_>) -> Result<Option<Vec<u8>>, AskError> {
+        if !message.more {
+            self.end = Some(usize::from(message.offset) + message.data.len());
         }
         self.received += message.data.len();
-        if !message.more {
-            self.end = Some(end);
+        if let Some(again) = self.data.insert(message.offset, message.data.to_owned()) {
+            self.received -= again.len();
         }
-        Ok((self.end.is_some_and(|end| self.received >= end))
-            .then(|| std::mem::take(&mut self.data)))
+        if self.received > MAX_ANSWER {
+            return Err(AskError::Nonsense(format!("over {MAX_ANSWER} bytes")));
+        }
+        if self.end != Some(self.received) {
+            return Ok(None);
+        }
+        let mut whole = Vec::new();
+        for (offset, data) in &self.data {
+            if usize::from(*offset) != whole.len() {
+                return Err(AskError::Nonsense("fragments that overlap".to_owned()));
+            }
+            whole.extend(data);
+        }
+        Ok(Some(whole))
     }
 }
 
@@ -158,21 +164,34 @@ impl Fragments {
 mod tests {
     use super::*;
 
-    #[test]
-    fn fragments_come_in_any_order() {
-        let message = |offset, more, data| Message {
+    fn message(offset: u16, more: bool, data: &[u8]) -> Message<'_> {
+        Message {
             sequence: 1,
             error: None,
             more,
             offset,
             data,
-        };
+        }
+    }
+
+    #[test]
+    fn fragments_come_in_any_order() {
         let mut fragments = Fragments::default();
         assert_eq!(fragments.add(&message(4, false, b"ef")).unwrap(), None);
+        assert_eq!(fragments.add(&message(4, false, b"ef")).unwrap(), None);
+        assert_eq!(fragments.add(&message(3, true, b"d")).unwrap(), None);
         assert_eq!(
-            fragments.add(&message(0, true, b"abcd")).unwrap(),
+            fragments.add(&message(0, true, b"abc")).unwrap(),
             Some(b"abcdef".to_vec())
         );
+    }
+
+    #[test]
+    fn fragments_that_overlap_are_nonsense() {
+        let mut fragments = Fragments::default();
+        assert_eq!(fragments.add(&message(4, false, b"ef")).unwrap(), None);
+        assert_eq!(fragments.add(&message(1, true, b"bc")).unwrap(), None);
+        assert!(fragments.add(&message(2, true, b"cd")).is_err());
     }
 
     #[test]

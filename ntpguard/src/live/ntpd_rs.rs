@@ -55,7 +55,7 @@ struct SourceState {
 }
 
 /// It does not tell which of its sources it takes the time from.
-fn decode(json: &[u8]) -> Result<Answer, AskError> {
+pub(super) fn decode(json: &[u8]) -> Result<Answer, AskError> {
     let state: State =
         serde_json::from_slice(json).map_err(|error| AskError::Nonsense(error.to_string()))?;
     let sources = state.sources.into_iter().filter_map(|source| {

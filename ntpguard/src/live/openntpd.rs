@@ -38,7 +38,7 @@ impl Asked for OpenNtpd {
 }
 
 /// Reads a table in which each peer has a line for its address and one, indented, for the rest.
-fn decode(text: &str) -> Result<Answer, AskError> {
+pub(super) fn decode(text: &str) -> Result<Answer, AskError> {
     let mut lines = text.lines();
     match lines.next() {
         Some("peer") => {}

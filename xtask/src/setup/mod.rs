@@ -1,6 +1,7 @@
 //! `cargo xtask setup`: brings a bare machine to where it can build and test.
 
 mod bpffs;
+pub(crate) mod cargo_fuzz;
 mod components;
 mod daemons;
 mod kernels;
@@ -36,6 +37,8 @@ pub(crate) enum Purpose {
     Run,
     /// To test it as well.
     Test,
+    /// To feed it random input.
+    Fuzz,
     /// To measure it beside others.
     Bench,
 }
@@ -66,8 +69,14 @@ trait Step {
 fn steps(purpose: Purpose) -> Vec<Box<dyn Step>> {
     let mut steps: Vec<Box<dyn Step>> =
         vec![Box::new(toolchain::CoreSources), Box::new(linker::Linker)];
-    if purpose == Purpose::Run {
-        return steps;
+    match purpose {
+        Purpose::Run => return steps,
+        Purpose::Fuzz => {
+            steps.push(Box::new(packages::Packages(packages::FUZZING)));
+            steps.push(Box::new(cargo_fuzz::CargoFuzz));
+            return steps;
+        }
+        Purpose::Test | Purpose::Bench => {}
     }
     steps.push(Box::new(packages::Packages(packages::TESTS)));
     steps.push(Box::new(daemons::Daemons));

@@ -18,6 +18,8 @@ pub(super) const TESTS: &[Package] = &[
     ("debian-archive-keyring", None),
     ("dnsmasq-base", Some("dnsmasq")),
     ("ethtool", Some("ethtool")),
+    // The fuzz targets are checked with all the rest, and libFuzzer is C++.
+    ("g++", Some("c++")),
     ("iproute2", Some("ip")),
     ("iputils-ping", Some("ping")),
     ("kmod", Some("modprobe")),
@@ -27,6 +29,9 @@ pub(super) const TESTS: &[Package] = &[
     ("qemu-system-x86", Some("qemu-system-x86_64")),
     ("xdp-tools", Some("xdp-loader")),
 ];
+
+/// What fuzzing uses.
+pub(super) const FUZZING: &[Package] = &[("g++", Some("c++"))];
 
 /// What the guard is measured against besides.
 pub(super) const PEERS: &[Package] = &[("iptables", Some("iptables"))];

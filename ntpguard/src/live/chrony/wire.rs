@@ -18,11 +18,11 @@ const ADDRESS: usize = 20;
 /// The bytes of a name, which a zero byte ends.
 const NAME: usize = 256;
 /// The longest reply that is asked for.
-pub(super) const MAX_REPLY: usize = REPLY_HEADER + NAME;
+pub(in crate::live) const MAX_REPLY: usize = REPLY_HEADER + NAME;
 
 /// A question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Request {
+pub(in crate::live) enum Request {
     /// `REQ_N_SOURCES`
     Sources,
     /// `REQ_SOURCE_DATA`, of the source with this index.
@@ -33,7 +33,7 @@ pub(super) enum Request {
 
 /// An answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Reply {
+pub(in crate::live) enum Reply {
     Sources(u32),
     Source(SourceData),
     Name(String),
@@ -41,16 +41,16 @@ pub(super) enum Reply {
 
 /// What chronyd tells of a source.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct SourceData {
+pub(in crate::live) struct SourceData {
     /// `None` while its name is not resolved.
-    pub(super) address: Option<IpAddr>,
-    pub(super) mode: Mode,
-    pub(super) selected: bool,
+    pub(in crate::live) address: Option<IpAddr>,
+    pub(in crate::live) mode: Mode,
+    pub(in crate::live) selected: bool,
 }
 
 /// What a source is to chronyd.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mode {
+pub(in crate::live) enum Mode {
     Client,
     Peer,
     ReferenceClock,
@@ -67,7 +67,7 @@ impl Request {
     }
 
     /// The request's bytes, padded to the length of the reply: chronyd is no amplifier.
-    pub(super) fn encode(self, sequence: u32) -> Vec<u8> {
+    pub(in crate::live) fn encode(self, sequence: u32) -> Vec<u8> {
         let (command, _, reply) = self.numbers();
         let mut bytes = vec![VERSION, REQUEST, 0, 0];
         bytes.extend(command.to_be_bytes());
@@ -85,13 +85,13 @@ impl Request {
 }
 
 /// The sequence number of a reply.
-pub(super) fn sequence(reply: &[u8]) -> Option<u32> {
+pub(in crate::live) fn sequence(reply: &[u8]) -> Option<u32> {
     Some(u32::from_be_bytes(*reply.get(16..)?.first_chunk()?))
 }
 
 impl Reply {
     /// Reads the reply to `request`.
-    pub(super) fn decode(bytes: &[u8], request: &Request) -> Result<Self, AskError> {
+    pub(in crate::live) fn decode(bytes: &[u8], request: &Request) -> Result<Self, AskError> {
         let (command, expected, length) = request.numbers();
         let short = || AskError::Nonsense(format!("{} bytes are too short", bytes.len()));
         let header: &[u8; REPLY_HEADER] = bytes.first_chunk().ok_or_else(short)?;

@@ -7,7 +7,7 @@ use super::super::AskError;
 /// The bytes before the data.
 const HEADER: usize = 12;
 /// The longest message: 468 bytes of data, an authenticator, and some room.
-pub(super) const MAX_MESSAGE: usize = 1024;
+pub(in crate::live) const MAX_MESSAGE: usize = 1024;
 /// Version 2 and mode 6: ntpq's, which every ntpd answers.
 const VERSION_AND_MODE: u8 = 2 << 3 | 6;
 const RESPONSE: u8 = 0x80;
@@ -16,7 +16,7 @@ const MORE: u8 = 0x20;
 
 /// What is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Opcode {
+pub(in crate::live) enum Opcode {
     /// The associations, of association 0.
     ReadStatus = 1,
     /// The variables of an association.
@@ -25,22 +25,22 @@ pub(super) enum Opcode {
 
 /// A response, or a fragment of one.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Message<'a> {
-    pub(super) sequence: u16,
+pub(in crate::live) struct Message<'a> {
+    pub(in crate::live) sequence: u16,
     /// The error's number.
-    pub(super) error: Option<u8>,
+    pub(in crate::live) error: Option<u8>,
     /// Whether others follow.
-    pub(super) more: bool,
+    pub(in crate::live) more: bool,
     /// Where its data belong in the whole answer.
-    pub(super) offset: u16,
-    pub(super) data: &'a [u8],
+    pub(in crate::live) offset: u16,
+    pub(in crate::live) data: &'a [u8],
 }
 
 /// Variables by their names.
-pub(super) type Variables = BTreeMap<String, String>;
+pub(in crate::live) type Variables = BTreeMap<String, String>;
 
 /// The bytes of a request without data.
-pub(super) fn request(opcode: Opcode, sequence: u16, association: u16) -> [u8; HEADER] {
+pub(in crate::live) fn request(opcode: Opcode, sequence: u16, association: u16) -> [u8; HEADER] {
     let [s0, s1] = sequence.to_be_bytes();
     let [a0, a1] = association.to_be_bytes();
     [
@@ -61,7 +61,7 @@ pub(super) fn request(opcode: Opcode, sequence: u16, association: u16) -> [u8; H
 
 impl<'a> Message<'a> {
     /// Reads a response.
-    pub(super) fn decode(bytes: &'a [u8]) -> Result<Self, AskError> {
+    pub(in crate::live) fn decode(bytes: &'a [u8]) -> Result<Self, AskError> {
         let nonsense = |what: &str| AskError::Nonsense(what.to_owned());
         let header: &[u8; HEADER] = bytes
             .first_chunk()
@@ -85,7 +85,7 @@ impl<'a> Message<'a> {
 }
 
 /// The associations of a list, each with its status word.
-pub(super) fn associations(data: &[u8]) -> Result<Vec<(u16, u16)>, AskError> {
+pub(in crate::live) fn associations(data: &[u8]) -> Result<Vec<(u16, u16)>, AskError> {
     let (pairs, rest) = data.as_chunks::<4>();
     if !rest.is_empty() {
         return Err(AskError::Nonsense("half an association".to_owned()));
@@ -98,7 +98,7 @@ pub(super) fn associations(data: &[u8]) -> Result<Vec<(u16, u16)>, AskError> {
 }
 
 /// Reads `name=value, name="value", …`; what is none is left out.
-pub(super) fn variables(data: &[u8]) -> Variables {
+pub(in crate::live) fn variables(data: &[u8]) -> Variables {
     let text = String::from_utf8_lossy(data);
     let mut found = Variables::new();
     let mut rest = &*text;

@@ -1,0 +1,9 @@
+//! A daemon's answer: chronyd's replies.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use ntpguard::live::fuzzing::chrony;
+use ntpguard_fuzz::used;
+
+fuzz_target!(|answer: &[u8]| used(&chrony(answer)));

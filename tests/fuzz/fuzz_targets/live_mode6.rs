@@ -1,0 +1,9 @@
+//! A daemon's answer: ntpd's and NTPsec's responses of mode 6.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use ntpguard::live::fuzzing::mode6;
+use ntpguard_fuzz::used;
+
+fuzz_target!(|answer: &[u8]| used(&mode6(answer)));

@@ -1,0 +1,9 @@
+//! A daemon's answer: the address that timesyncd has on D-Bus.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use ntpguard::live::fuzzing::timesyncd;
+use ntpguard_fuzz::used;
+
+fuzz_target!(|answer: &[u8]| used(&timesyncd(answer)));
