@@ -4,6 +4,7 @@ use std::io::{self, Write as _};
 
 use anyhow::{Context as _, Result};
 use comfy_table::{ContentArrangement, Table, presets};
+use ntpguard::report::Source;
 use serde::Serialize;
 
 /// Prints `document` as JSON, a line of it.
@@ -45,6 +46,14 @@ where
     lines.join("\n") + "\n"
 }
 
+/// A configuration that is read, and below it a line for each reason.
+pub(crate) fn source(source: &Source) -> String {
+    let first = format!("source    {}:{}", source.dialect, source.path.display());
+    let reasons = source.why.split("; ").map(|why| format!("          {why}"));
+    let lines: Vec<String> = std::iter::once(first).chain(reasons).collect();
+    lines.join("\n")
+}
+
 /// A number of seconds in the units that people think in: `41 s`, `12 min`, `3 h`, `9 d`.
 pub(crate) fn seconds(seconds: u64) -> String {
     match seconds {
@@ -70,6 +79,22 @@ mod tests {
         let text = table(&["A", "B"], vec![vec!["short".into(), long]]);
         assert!(text.lines().all(|line| line.len() <= 80), "{text}");
         assert!(text.starts_with('A'), "{text}");
+    }
+
+    #[test]
+    fn each_reason_why_a_source_is_read_has_a_line() {
+        let read = Source {
+            dialect: "chrony".to_owned(),
+            path: "/etc/chrony/chrony.conf".into(),
+            why: "chronyd's configuration on Debian, its descendants, and Alpine; chronyd runs, pid 7"
+                .to_owned(),
+        };
+        assert_eq!(
+            source(&read),
+            "source    chrony:/etc/chrony/chrony.conf\n          \
+             chronyd's configuration on Debian, its descendants, and Alpine\n          \
+             chronyd runs, pid 7"
+        );
     }
 
     #[test]

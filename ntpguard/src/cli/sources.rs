@@ -60,14 +60,7 @@ fn text(inventory: &Inventory) -> String {
     let mut parts: Vec<String> = inventory
         .sources
         .iter()
-        .map(|source| {
-            format!(
-                "source    {}:{}\n          {}\n",
-                source.dialect,
-                source.path.display(),
-                source.why
-            )
-        })
+        .map(|source| output::source(source) + "\n")
         .collect();
     if parts.is_empty() {
         parts.push("source    none: no time daemon's configuration was found\n".to_owned());

@@ -81,14 +81,7 @@ fn text(status: &Status) -> String {
         lines.extend(counter_lines(status));
         lines.extend(traffic::lines(&status.traffic));
     }
-    for source in &status.sources {
-        lines.push(format!(
-            "source    {}:{}\n          {}",
-            source.dialect,
-            source.path.display(),
-            source.why
-        ));
-    }
+    lines.extend(status.sources.iter().map(output::source));
     lines.extend(status.names.iter().map(name_line));
     lines.extend(
         status

@@ -88,7 +88,7 @@ fn in_place(root: &Path, kind: Kind, file: &str, why: &str) -> Source {
         Some((dhcp, _, _)) => source(
             kind,
             root.join(dhcp),
-            format!("{why}, with the servers that DHCP named"),
+            format!("{why}; with the servers that DHCP named"),
         ),
         None => source(kind, root.join(file), why.to_owned()),
     }
