@@ -10,6 +10,7 @@ mod document;
 mod exchange;
 mod filter;
 mod flood;
+mod leaving;
 mod machine;
 mod measure;
 mod network;
@@ -50,6 +51,8 @@ pub(crate) struct Results {
     pub(crate) packets: Option<Vec<per_packet::Row>>,
     /// What a request and its reply cost.
     pub(crate) exchanges: Option<Vec<exchange::Row>>,
+    /// What a packet costs that leaves and is no request.
+    pub(crate) leaving: Option<Vec<leaving::Row>>,
     /// What a flood does.
     pub(crate) flood: Option<Vec<flood::Row>>,
     /// What large tables cost.
@@ -97,6 +100,7 @@ fn measure_all(options: &Options, machine: Machine) -> Result<Results> {
         machine,
         packets: None,
         exchanges: None,
+        leaving: None,
         flood: None,
         scale: None,
         daemon: None,
@@ -107,7 +111,10 @@ fn measure_all(options: &Options, machine: Machine) -> Result<Results> {
         match part {
             Part::Sizes => results.sizes = Some(sizes::measure()?),
             Part::Packets => results.packets = Some(per_packet::measure(scale)?),
-            Part::Exchanges => results.exchanges = Some(exchange::measure(scale)?),
+            Part::Exchanges => {
+                results.exchanges = Some(exchange::measure(scale)?);
+                results.leaving = Some(leaving::measure(scale)?);
+            }
             Part::Scale => results.scale = Some(scale::measure(scale)?),
             Part::Daemon => results.daemon = Some(daemon::measure(scale)?),
             Part::Timekeeping => results.timekeeping = Some(timekeeping::measure(scale)?),

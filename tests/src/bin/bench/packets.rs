@@ -204,7 +204,7 @@ fn monlist() -> Result<Vec<u8>> {
     udp(from, ntp::PORT, &monlist_request(), &[])
 }
 
-fn other_port(from: IpAddr) -> Result<Vec<u8>> {
+pub(crate) fn other_port(from: IpAddr) -> Result<Vec<u8>> {
     let from = SocketAddr::new(from, OTHER_PORT);
     udp(from, OTHER_PORT, &[0; 48], &[])
 }
@@ -232,7 +232,7 @@ fn wrap(packet: &[u8], tags: &[(u16, u16)]) -> Vec<u8> {
 }
 
 /// A segment of a connection, as most traffic is.
-fn tcp(from: IpAddr, tags: &[(u16, u16)]) -> Result<Vec<u8>> {
+pub(crate) fn tcp(from: IpAddr, tags: &[(u16, u16)]) -> Result<Vec<u8>> {
     let ip = match from {
         IpAddr::V4(from) => PacketBuilder::ipv4(from.octets(), US_V4.octets(), HOPS),
         IpAddr::V6(from) => PacketBuilder::ipv6(from.octets(), US_V6.octets(), HOPS),

@@ -3,7 +3,9 @@
 use comfy_table::{CellAlignment, presets};
 use ntpguard_tests::sizes::{Size, Sizes};
 
-use crate::{Results, daemon, exchange, filter::Kind, flood, per_packet, scale, timekeeping};
+use crate::{
+    Results, daemon, exchange, filter::Kind, flood, leaving, per_packet, scale, timekeeping,
+};
 
 /// A table of figures.
 pub(crate) struct Table {
@@ -35,6 +37,7 @@ pub(crate) fn all(results: &Results) -> Vec<Table> {
     let tables = [
         results.packets.as_deref().map(packets),
         results.exchanges.as_deref().map(exchanges),
+        results.leaving.as_deref().map(leaving),
         results.flood.as_deref().map(flood),
         results.scale.as_deref().map(scale),
         results.timekeeping.as_deref().map(timekeeping),
@@ -99,6 +102,23 @@ fn exchanges(rows: &[exchange::Row]) -> Table {
         title: "A request and its reply, nanoseconds above the floor",
         picture: None,
         head: vec!["asked by", "request", "reply", "together", "median", "aim"],
+        rows: rows.iter().map(line).collect(),
+    }
+}
+
+fn leaving(rows: &[leaving::Row]) -> Table {
+    let line = |row: &leaving::Row| {
+        vec![
+            row.what.to_owned(),
+            marked(format!("{:+.0}", row.least), Some(row.least <= LEAVING)),
+            format!("{:+.0}", row.median),
+            format!("≤ {LEAVING:.0}"),
+        ]
+    };
+    Table {
+        title: "What leaves and is no request, nanoseconds above the floor",
+        picture: None,
+        head: vec!["packet", "least", "median", "aim"],
         rows: rows.iter().map(line).collect(),
     }
 }
@@ -287,6 +307,9 @@ fn grouped(number: u32) -> String {
 
 /// The most nanoseconds above the floor that a request and its reply are to cost.
 const TOGETHER: f64 = 300.0;
+
+/// The most nanoseconds above the floor that a packet is to cost which leaves and is no request.
+const LEAVING: f64 = 5.0;
 
 /// How many times what this filter takes the native guard is to take.
 const fn aim(filter: Kind) -> Option<f64> {
