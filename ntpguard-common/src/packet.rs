@@ -88,7 +88,7 @@ pub enum Family {
 
 /// An address of either family, as the bytes that a packet carries: network order.
 pub trait Address: Copy {
-    /// The length of the prefixes that the [`sieve`](crate::sieve) knows.
+    /// The length of the prefixes that the [`sieve`] knows.
     const BLOCK: u8;
 
     /// The sender of a datagram of this family.
@@ -97,7 +97,7 @@ pub trait Address: Copy {
     /// The receiver of a datagram of this family.
     fn destination<F: Frame + ?Sized>(frame: &F, datagram: &Datagram) -> Self;
 
-    /// What stands for the address in the [`sieve`](crate::sieve).
+    /// What stands for the address in the [`sieve`].
     fn hash(self) -> u32;
 
     /// What stands there for every address of the same block: of the first [`Self::BLOCK`] bits.
