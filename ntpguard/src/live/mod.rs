@@ -1,6 +1,6 @@
 //! Which time sources the running daemons say they use.
 //!
-//! Each daemon is a file behind [`Asked`]. Only loopback, sockets and D-Bus are asked, where nobody but
+//! Each daemon is a file behind `Asked`. Only loopback, sockets and D-Bus are asked, where nobody but
 //! root or the daemon itself can answer.
 
 mod chrony;
