@@ -57,6 +57,8 @@ pub(super) fn find(hook: Hook, interface: u32) -> Result<Option<Filter>, Error> 
 pub(super) fn before_ours(hook: Hook, interface: u32) -> Result<Vec<String>, Error> {
     let found = list(hook, interface)?;
     let others = found.iter().take_while(|message| !is_ours(hook, message));
+    // The kernel lists each priority too, without a handle.
+    let others = others.filter(|message| u32::from(message.header.handle) != 0);
     Ok(others.map(described).collect())
 }
 
