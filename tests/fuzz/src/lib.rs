@@ -97,13 +97,13 @@ fn check(reading: &Reading, path: &Path, text: &str) {
     }
 }
 
-/// Whether `text` names a host. Quotes may stand within a name, escapes can spell it in other
-/// characters, and an IPv6 address has many spellings.
+/// Whether `text` names a host. Quotes may stand within a name, and newlines within them; escapes can
+/// spell it in other characters, and an IPv6 address has many spellings.
 fn names(text: &str, host: &Host) -> bool {
     let spelt = match host {
         Host::Name(name) => name.clone(),
         Host::Address(address) if address.is_ipv4() => address.to_string(),
         Host::Address(_) => ":".to_owned(),
     };
-    text.contains('\\') || text.replace(['"', '\''], "").contains(&spelt)
+    text.contains('\\') || text.replace(['"', '\'', '\n'], "").contains(&spelt)
 }

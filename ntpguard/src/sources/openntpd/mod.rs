@@ -73,11 +73,22 @@ impl Reader<'_> {
                 end: scanner.position(),
             };
             if let Err(fault) = self.statement(&mut words) {
-                let place = self.place(fault.line, fault.column);
-                let message = format!("{}: ntpd does not start with this file", fault.message);
-                self.draft.broken(place, message);
+                self.broken(&fault);
             }
         }
+        if let Some((line, column)) = scanner.unclosed() {
+            self.broken(&Fault {
+                line,
+                column,
+                message: "expected another quote after this one".to_owned(),
+            });
+        }
+    }
+
+    fn broken(&mut self, fault: &Fault) {
+        let place = self.place(fault.line, fault.column);
+        let message = format!("{}: ntpd does not start with this file", fault.message);
+        self.draft.broken(place, message);
     }
 
     fn statement(&mut self, words: &mut Statement) -> Result<(), Fault> {

@@ -77,6 +77,7 @@ fn a_fault_spoils_the_file_and_says_where_it_is() {
         ("pool a.example\n", "1:1"),
         ("\"server\" a.example\n", "1:1"),
         ("server a.example = 5\n", "1:18"),
+        ("server a.example\nserver \"b.exam", "2:8"),
     ] {
         let (_, problems) = read(text);
         assert_eq!(problems, [format!("unreadable {place}")], "{text:?}");

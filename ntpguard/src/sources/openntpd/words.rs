@@ -20,6 +20,8 @@ pub(super) struct Scanner<'a> {
     rest: Peekable<Chars<'a>>,
     line: u32,
     column: u32,
+    /// Where a quote begins that the text ends in.
+    unclosed: Option<(u32, u32)>,
 }
 
 impl<'a> Scanner<'a> {
@@ -28,6 +30,7 @@ impl<'a> Scanner<'a> {
             rest: text.chars().peekable(),
             line: 1,
             column: 1,
+            unclosed: None,
         }
     }
 
@@ -55,6 +58,11 @@ impl<'a> Scanner<'a> {
         (self.line, self.column)
     }
 
+    /// Where a quote begins that the text ends in, once all statements are read.
+    pub(super) const fn unclosed(&self) -> Option<(u32, u32)> {
+        self.unclosed
+    }
+
     fn bare(&mut self) -> Word {
         let mut word = self.start(false);
         while let Some(c) = self.take_if(is_part_of_word) {
@@ -79,10 +87,11 @@ impl<'a> Scanner<'a> {
                     Some(escaped) => word.text.push(escaped),
                     None => word.text.push('\\'),
                 },
-                c if c == quote => break,
+                c if c == quote => return word,
                 c => word.text.push(c),
             }
         }
+        self.unclosed = Some((word.line, word.column));
         word
     }
 
