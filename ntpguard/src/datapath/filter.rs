@@ -28,8 +28,8 @@ use super::{
     programs::Kind,
 };
 
-/// The place before all others.
-const FIRST: u16 = 1;
+/// The places to try, the one before all others first.
+const FIRST: std::ops::RangeInclusive<u16> = 1..=16;
 
 /// The place that the kernel chooses.
 const ANY_PLACE: u16 = 0;
@@ -95,11 +95,14 @@ pub(super) fn put(
             let doing = || format!("add a filter to interface {interface}");
             send(&connection, request, NLM_F_CREATE | NLM_F_EXCL, doing)
         };
-        match add(FIRST).await {
-            // Another kind of filter has the first place.
-            Err(error) if is(&error, EEXIST) || is(&error, EINVAL) => add(ANY_PLACE).await,
-            done => done,
+        for priority in FIRST {
+            match add(priority).await {
+                // Another kind of filter, or one for another protocol, has this place.
+                Err(error) if is(&error, EEXIST) || is(&error, EINVAL) => {}
+                done => return done,
+            }
         }
+        add(ANY_PLACE).await
     })
 }
 
