@@ -17,13 +17,12 @@ use ntpguard_common::{
 
 use super::{
     AttachMode, Attached, Error, How, Interface, Missing, Mode, PinDir, Settings, Tables, Tc,
-    Tracking, Unloaded,
-    attach::Place,
-    chain,
+    Tracking, Unloaded, chain,
     layout::Maps,
     netlink,
     object::Loader,
     pins::{self, Hook},
+    place::Place,
     programs::{Kind, Programs},
     stack,
     stops::{self, Stop},

@@ -2,11 +2,11 @@
 
 use super::{
     Attached, Error, Guard, How, Interface,
-    attach::{Holder, Place},
     guard::{interfaces, note_requests},
     netlink,
     object::Loader,
     pins::Hook,
+    place::{Holder, Place},
     stack, tc,
 };
 

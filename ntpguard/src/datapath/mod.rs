@@ -3,8 +3,8 @@
 //! - [`object`] is the compiled kernel half and how it is loaded; [`trial`] runs it on single frames;
 //! - [`pins`] is the directory that keeps programs, maps and links alive when no process does;
 //! - [`tables`] reads and writes the maps, `sieve` makes the bits that go before them;
-//! - [`interface`] finds the interfaces, [`attach`] puts programs where packets arrive, [`tc`] on
-//!   either side of the network stack;
+//! - [`interface`] finds the interfaces, [`attach`] says where programs that judge can be, `place`
+//!   puts them there, [`tc`] on either side of the network stack;
 //! - [`chain`] makes the object for programs that others attach;
 //! - [`guard`] does all of it in an order that leaves a working guard wherever it is stopped;
 //! - [`events`] tells of interfaces that come and go, and [`mend`] follows them;
@@ -26,6 +26,7 @@ pub mod mend;
 mod netlink;
 pub mod object;
 pub mod pins;
+mod place;
 mod programs;
 mod sieve;
 mod stack;

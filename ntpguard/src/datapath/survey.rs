@@ -6,10 +6,9 @@ use nix::libc::{EBUSY, ENOTEMPTY};
 use ntpguard_common::tables::Info;
 
 use super::{
-    Error, How, Mode, PinDir, Tables, Tc,
-    attach::Holder,
-    bpffs, chain, guard, netlink,
+    Error, How, Mode, PinDir, Tables, Tc, bpffs, chain, guard, netlink,
     pins::{self, Hook},
+    place::Holder,
     tc,
 };
 

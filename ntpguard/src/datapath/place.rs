@@ -1,0 +1,350 @@
+//! One interface and what is on it: finding out, taking its place over, and putting the program there.
+
+use std::{io, path::PathBuf};
+
+use aya::programs::loaded_programs;
+use nix::libc::{EBUSY, EEXIST, EINVAL, ENODEV, ENOMEM, ENOSPC, EOPNOTSUPP, EPERM, ERANGE};
+use rtnetlink::packet_route::link::LinkMessage;
+
+use super::{
+    AttachMode, Attached, Error, How, Interface, PinDir,
+    attach::Xdp,
+    filter,
+    link::Link,
+    netlink::{self, Occupant},
+    pins::{self, Hook},
+    programs::{Kind, Programs},
+    tc,
+};
+
+/// What guards an interface, or did.
+#[derive(Debug)]
+pub(super) enum Holder {
+    /// Nothing of ours.
+    Nobody,
+    /// A link on an XDP hook.
+    Xdp(Link, Xdp),
+    /// A link or a filter on the tc hook.
+    Tc,
+    /// A pinned link whose interface is gone; another may have its index now.
+    Dead,
+    /// This pinned link, of an interface of another network namespace.
+    Elsewhere(PathBuf),
+}
+
+impl Holder {
+    /// Finds what of ours guards the interface of this index, of which the kernel says `message`
+    /// where there is one.
+    pub(super) fn of(
+        pins: &PinDir,
+        index: u32,
+        message: Option<&LinkMessage>,
+    ) -> Result<Self, Error> {
+        let path = pins.link(Hook::Ingress, index);
+        let failed = |source| Error::system(format!("open link {}", path.display()), source);
+        let Some(link) = Link::open(&path).map_err(failed)? else {
+            let filter = filter::find(Hook::Ingress, index)?;
+            return Ok(filter.map_or(Self::Nobody, |_| Self::Tc));
+        };
+        let info = link.info().map_err(failed)?;
+        if info.interface == 0 {
+            return Ok(Self::Dead);
+        }
+        // Of another network namespace, the interface can have any index.
+        let message = message.filter(|_| info.interface == index);
+        let found = if info.is_tcx() {
+            let name = message.and_then(netlink::name).unwrap_or_default();
+            let mut there = tc::links_on(Hook::Ingress, name).into_iter();
+            there
+                .any(|program| program.id() == info.program_id)
+                .then_some(Self::Tc)
+        } else {
+            let occupant = message.and_then(netlink::occupant);
+            let ours = occupant.filter(|occupant| occupant.program_id == info.program_id);
+            ours.and_then(|occupant| occupant.hook)
+                .map(|hook| Self::Xdp(link, hook))
+        };
+        Ok(found.unwrap_or(Self::Elsewhere(path)))
+    }
+
+    /// Where the program runs, if one of ours does.
+    pub(super) const fn how(&self) -> Option<How> {
+        match self {
+            Self::Xdp(_, hook) => Some(hook.how()),
+            Self::Tc => Some(How::Tc),
+            Self::Nobody | Self::Dead | Self::Elsewhere(_) => None,
+        }
+    }
+}
+
+/// An interface found fit to be guarded.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) interface: Interface,
+    holder: Holder,
+    /// The program on an XDP hook that is not ours.
+    occupant: Option<Occupant>,
+}
+
+impl Place {
+    /// Looks at an interface before anything is changed: whether it is guarded already, free, or
+    /// cannot be guarded.
+    pub(super) fn look(
+        pins: &PinDir,
+        interface: &Interface,
+        mode: AttachMode,
+    ) -> Result<Self, Error> {
+        let message = ask(interface)?;
+        let holder = Holder::of(pins, interface.index, Some(&message))?;
+        if let Some(how) = holder.how().filter(|how| !mode.takes(*how)) {
+            return Err(Error::OtherKind {
+                interface: interface.name.clone(),
+                how,
+            });
+        }
+        if let Holder::Elsewhere(path) = holder {
+            return Err(Error::Elsewhere(path));
+        }
+        let is_ours = matches!(holder, Holder::Xdp(..));
+        let occupant = netlink::occupant(&message).filter(|_| !is_ours);
+        let takes_others = mode.takes(How::Tc) || mode.takes(How::External);
+        if holder.how().is_none() && occupant.is_some() && !takes_others {
+            return Err(taken(interface, occupant));
+        }
+        Ok(Self {
+            interface: interface.clone(),
+            holder,
+            occupant,
+        })
+    }
+
+    /// Whether the interface is guarded already.
+    pub(super) const fn is_guarded(&self) -> bool {
+        self.holder.how().is_some()
+    }
+
+    /// Puts the program on the interface, in place of the one that guards it if one does, and
+    /// pins the link. Says which program it was, if it is not somebody else's to attach one.
+    pub(super) fn occupy(
+        self,
+        programs: &mut Programs,
+        pins: &PinDir,
+        mode: AttachMode,
+    ) -> Result<(Attached, Option<Kind>), Error> {
+        if mode == AttachMode::External {
+            return Ok((attached(self.interface, How::External, &[]), None));
+        }
+        let (attached, kind) = match self.holder {
+            Holder::Xdp(link, hook) => adopt(programs, self.interface, &link, hook)?,
+            Holder::Tc => {
+                tc::occupy(programs, Hook::Ingress, &self.interface, pins)?;
+                (adopted(self.interface, How::Tc), Kind::TcIngress)
+            }
+            _ => attach(programs, self.interface, pins, mode, self.occupant)?,
+        };
+        Ok((attached, Some(kind)))
+    }
+}
+
+/// What the kernel knows of an interface.
+fn ask(interface: &Interface) -> Result<LinkMessage, Error> {
+    netlink::ask(interface.index)?.ok_or_else(|| Error::NoInterface(interface.name.clone()))
+}
+
+/// Swaps the program on a link, which stays on its hook.
+fn adopt(
+    programs: &mut Programs,
+    interface: Interface,
+    link: &Link,
+    hook: Xdp,
+) -> Result<(Attached, Kind), Error> {
+    let mut tried = Vec::new();
+    for kind in Kind::XDP {
+        if !programs.has(kind) {
+            continue;
+        }
+        match link.swap(programs.fd(kind)?) {
+            Ok(()) => return Ok((adopted(interface, hook.how()), kind)),
+            Err(error) => tried.push(attempt(hook, kind, &error)),
+        }
+    }
+    Err(Error::CannotAttach {
+        interface: interface.name,
+        tried,
+    })
+}
+
+fn adopted(interface: Interface, how: How) -> Attached {
+    let why_not_better = (how != How::Native).then(|| {
+        "it was attached so before; `ntpguard unload` and a new start would try native".to_owned()
+    });
+    Attached {
+        interface,
+        how,
+        why_not_better,
+        adopted: true,
+        egress: None,
+    }
+}
+
+/// Attaches to an interface that has no program of ours, in the best way that works.
+fn attach(
+    programs: &mut Programs,
+    interface: Interface,
+    pins: &PinDir,
+    mode: AttachMode,
+    occupant: Option<Occupant>,
+) -> Result<(Attached, Kind), Error> {
+    let mut tried = Vec::new();
+    let mut is_taken = occupant.is_some();
+    tried.extend(occupant.map(|occupant| {
+        let program = described(Some(occupant));
+        format!("native and generic: the interface has another XDP program, {program}")
+    }));
+    for how in mode.ways() {
+        let hook = match how {
+            How::Native => Xdp::Native,
+            How::Generic => Xdp::Generic,
+            How::Tc => return attach_tc(programs, interface, pins, tried),
+            How::External => continue,
+        };
+        if is_taken {
+            continue;
+        }
+        match attach_xdp(programs, &interface, pins, hook, &mut tried) {
+            Ok(Some(kind)) => return Ok((attached(interface, *how, &tried), kind)),
+            Ok(None) => {}
+            // Somebody came between the look and this.
+            Err(error @ Error::AnotherProgram { .. }) if mode.takes(How::Tc) => {
+                is_taken = true;
+                tried.push(error.to_string());
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Err(Error::CannotAttach {
+        interface: interface.name,
+        tried,
+    })
+}
+
+/// Attaches to one XDP hook and pins the link; `None` where the kernel or the driver takes neither
+/// program there, with the reasons in `tried`.
+fn attach_xdp(
+    programs: &mut Programs,
+    interface: &Interface,
+    pins: &PinDir,
+    hook: Xdp,
+    tried: &mut Vec<String>,
+) -> Result<Option<Kind>, Error> {
+    for kind in Kind::XDP {
+        if !programs.has(kind) {
+            continue;
+        }
+        let error = match Link::attach_xdp(programs.fd(kind)?, interface.index, hook) {
+            Ok(link) => {
+                pins::pin_link(&link, &pins.link(Hook::Ingress, interface.index))?;
+                return Ok(Some(kind));
+            }
+            Err(error) => error,
+        };
+        match error.raw_os_error() {
+            Some(EPERM) => {
+                let doing = format!("attach to {}", interface.name);
+                return Err(Error::system(doing, error));
+            }
+            Some(EBUSY | EEXIST) => {
+                let occupant = netlink::occupant(&ask(interface)?);
+                return Err(taken(interface, occupant));
+            }
+            Some(ENODEV) => return Err(Error::NoInterface(interface.name.clone())),
+            _ => tried.push(attempt(hook, kind, &error)),
+        }
+    }
+    Ok(None)
+}
+
+fn attach_tc(
+    programs: &mut Programs,
+    interface: Interface,
+    pins: &PinDir,
+    mut tried: Vec<String>,
+) -> Result<(Attached, Kind), Error> {
+    match tc::occupy(programs, Hook::Ingress, &interface, pins) {
+        Ok(_) => Ok((attached(interface, How::Tc, &tried), Kind::TcIngress)),
+        Err(error) if tried.is_empty() => Err(error),
+        Err(error) => {
+            tried.push(format!("tc: {error}"));
+            Err(Error::CannotAttach {
+                interface: interface.name,
+                tried,
+            })
+        }
+    }
+}
+
+fn attached(interface: Interface, how: How, tried: &[String]) -> Attached {
+    let why_not_better = (how != How::Native).then(|| {
+        if tried.is_empty() {
+            "it was asked for".to_owned()
+        } else {
+            tried.join("; ")
+        }
+    });
+    Attached {
+        interface,
+        how,
+        why_not_better,
+        adopted: false,
+        egress: None,
+    }
+}
+
+fn taken(interface: &Interface, occupant: Option<Occupant>) -> Error {
+    Error::AnotherProgram {
+        interface: interface.name.clone(),
+        program: described(occupant),
+    }
+}
+
+/// The program on an XDP hook, for people.
+fn described(occupant: Option<Occupant>) -> String {
+    let id = occupant.map_or(0, |occupant| occupant.program_id);
+    if id == 0 {
+        return "attached by somebody else".to_owned();
+    }
+    let found = loaded_programs()
+        .flatten()
+        .find(|program| program.id() == id);
+    let name = found
+        .as_ref()
+        .and_then(|program| program.name_as_str())
+        .unwrap_or("of no name");
+    format!("{name} (id {id})")
+}
+
+/// One way that did not work, and why.
+fn attempt(hook: Xdp, kind: Kind, error: &io::Error) -> String {
+    let build = match kind {
+        Kind::Linear => ", one buffer a frame",
+        _ => "",
+    };
+    let name = hook.how().name();
+    format!("{name}{build}: {}", explain(hook, error))
+}
+
+/// What drivers mean by their error numbers.
+fn explain(hook: Xdp, error: &io::Error) -> String {
+    let meaning = match (error.raw_os_error(), hook) {
+        (Some(EOPNOTSUPP), Xdp::Native) => {
+            "the driver has no native XDP, or not with the offloads that are on"
+        }
+        (Some(EOPNOTSUPP), Xdp::Generic) => "the kernel has no generic XDP for this interface",
+        (Some(ERANGE | EINVAL), _) => "the driver refuses it, most often for the MTU: lower it",
+        (Some(ENOMEM | ENOSPC), _) => {
+            "the device has no queues to spare for XDP: `ethtool -L` gives it more, or uses fewer"
+        }
+        _ => return error.to_string(),
+    };
+    format!("{meaning} ({error})")
+}
