@@ -23,7 +23,7 @@ pub(crate) struct Machine {
     pub(crate) processor: String,
     /// How many CPUs there are.
     pub(crate) cpus: i64,
-    /// The kernel's release.
+    /// The kernel's version, without what its builder adds.
     pub(crate) kernel: String,
     /// Its load over the last minute, before anything was measured.
     pub(crate) load: String,
@@ -50,7 +50,12 @@ impl Machine {
         Ok(Self {
             processor: processor.to_owned(),
             cpus: measure::cpus(),
-            kernel: read("/proc/sys/kernel/osrelease")?.trim().to_owned(),
+            kernel: read("/proc/sys/kernel/osrelease")?
+                .trim()
+                .split('-')
+                .next()
+                .unwrap_or_default()
+                .to_owned(),
             load: load.split(' ').next().unwrap_or_default().to_owned(),
             command: line.join(" "),
             began: std::time::SystemTime::now()
