@@ -52,8 +52,12 @@ fn behind_another() -> Result<Chained> {
     let file = object.0.to_str().context("a path that is no text")?;
     let maps = pins.0.join("maps");
     let maps = maps.to_str().context("a path that is no text")?;
-    let load = ["load", "-m", "skb", "-n", "ingress", "-p", maps, "lo", file];
-    run_program("xdp-loader", &load)?;
+    let load = |program| {
+        let line = ["load", "-m", "skb", "-n", program, "-p", maps, "lo", file];
+        run_program("xdp-loader", &line)
+    };
+    // Before Linux 5.18 there are no programs for frames in several buffers.
+    load("ingress").or_else(|_| load("ingress_linear"))?;
     ensure!(guard.is_guarding(), "it does not guard:\n{}", status()?);
     works(&guard).with_context(|| status().unwrap_or_default())?;
 

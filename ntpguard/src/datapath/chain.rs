@@ -17,8 +17,8 @@ use super::{
     object::{OBJECT, long_constants},
 };
 
-/// Functions that the compiler calls.
-const MEMORY: [&[u8]; 4] = [b"memcmp", b"memcpy", b"memmove", b"memset"];
+/// The section of functions that programs call.
+const FUNCTIONS: &[u8] = b".text";
 
 /// The object with these settings in its constants, every map to be pinned by its name, and nothing
 /// for debuggers.
@@ -37,10 +37,12 @@ pub fn chainable(settings: Settings) -> Result<Vec<u8>, Error> {
             *data = types.ok_or_else(|| failed(".BTF".to_owned()))?.into();
         }
     }
-    // The verifier looks at a global function by itself, and refuses these, which return pointers.
-    // libbpf makes static what is hidden (`mark_btf_static`).
+    // The verifier looks at a global function by itself: it refuses those that return pointers, as
+    // the compiler's `memset`, and on Linux 5.10 those of a replacing program that take the frame. libbpf
+    // makes static what is hidden (`mark_btf_static`).
     for symbol in &mut builder.symbols {
-        if MEMORY.contains(&symbol.name.as_slice()) {
+        let section = symbol.section.map(|id| builder.sections.get(id));
+        if section.is_some_and(|section| section.name.as_slice() == FUNCTIONS) {
             symbol.st_other = STV_HIDDEN;
         }
     }

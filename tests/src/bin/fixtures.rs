@@ -1,5 +1,6 @@
-//! Runs the judge's fixtures, and made-up packets, through the kernel program. For kernels other
-//! than the one of this machine; on this one, `tests/fixtures.rs` does the same.
+//! Runs the judge's fixtures, and made-up packets, through the kernel programs, and attaches them to
+//! the tc hooks. For kernels other than the one of this machine; on this one, `tests/fixtures.rs` does
+//! the same.
 
 use std::{
     process::ExitCode,
@@ -7,9 +8,9 @@ use std::{
 };
 
 use clap::Parser;
-use ntpguard_tests::fixtures;
+use ntpguard_tests::{chained, fixtures, tc_hooks};
 
-/// Run the judge's fixtures through the kernel program. Needs root.
+/// Run the judge's fixtures through the kernel programs, and attach these. Needs root.
 #[derive(Parser)]
 struct Options {
     /// How many made-up packets to judge as well
@@ -41,7 +42,21 @@ fn main() -> anyhow::Result<ExitCode> {
         ),
         Err(error) => println!("fuzz: seed {seed}: {error:#}"),
     }
-    let good = outcome.failed.is_empty() && outcome.passed > 0 && fuzzed.is_ok();
+    let attached = tc_hooks::run();
+    match &attached {
+        Ok(tc) => println!(
+            "tc hooks: attached by {}, alone and beside others",
+            tc.name()
+        ),
+        Err(error) => println!("tc hooks: {error:#}"),
+    }
+    let chained = chained::run();
+    match &chained {
+        Ok(chained) => println!("xdp-loader: {chained:?}"),
+        Err(error) => println!("xdp-loader: {error:#}"),
+    }
+    let good = outcome.failed.is_empty() && outcome.passed > 0;
+    let good = good && fuzzed.is_ok() && attached.is_ok() && chained.is_ok();
     Ok(if good {
         ExitCode::SUCCESS
     } else {

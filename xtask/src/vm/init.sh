@@ -1,8 +1,12 @@
 #!/bin/sh
 # The first and only process of the virtual machine. What it prints last, the host waits for.
+mount -t devtmpfs dev /dev
 mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t bpf bpf /sys/fs/bpf
+for module in /modules/*.ko; do
+    /bin/insmod "$module"
+done
 read -r _ _ release _ </proc/version
 echo "ntpguard-vm: Linux $release"
 if /bin/fixtures; then

@@ -1,5 +1,5 @@
-//! The file system of the virtual machine: the fixtures, a shell to start them, and the libraries
-//! of both, all from this machine.
+//! The file system of the virtual machine: the fixtures and what they call, a shell to start them, and
+//! the libraries of all, from this machine; and the modules of the machine's kernel.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,22 +14,28 @@ use cpio::newc::{self, Builder};
 use crate::{command, ldd};
 
 const INIT: &str = include_str!("init.sh");
-/// What the first process calls, beside the fixtures.
-const PROGRAMS: [&str; 2] = ["sh", "mount"];
+/// What the first process and the fixtures call.
+const PROGRAMS: [&str; 6] = ["insmod", "ip", "mount", "sh", "tc", "xdp-loader"];
+/// The program of xdp-tools that is chained before the guard's.
+const OTHERS: &str = "/usr/lib/x86_64-linux-gnu/bpf/xdpfilt_alw_udp.o";
 /// What it mounts on, and where the kernel puts the console.
-const DIRECTORIES: [&str; 4] = ["dev", "proc", "sys", "tmp"];
+const DIRECTORIES: [&str; 5] = ["dev", "proc", "run", "sys", "tmp"];
 const DIRECTORY: u32 = 0o040_755;
 const PROGRAM: u32 = 0o100_755;
 
 /// Writes the archive that the kernel unpacks at boot. It is not compressed: packing and
 /// unpacking would take longer than reading it.
-pub(super) fn write(image: &Path, fixtures: &Path) -> Result<()> {
+pub(super) fn write(image: &Path, fixtures: &Path, modules: &[PathBuf]) -> Result<()> {
     let mut files = BTreeMap::new();
     add_program(&mut files, "bin/fixtures", fixtures)?;
     for name in PROGRAMS {
         let file = command::find(name).with_context(|| format!("this machine has no `{name}`"))?;
         add_program(&mut files, &format!("bin/{name}"), &file)?;
     }
+    for (number, module) in modules.iter().enumerate() {
+        files.insert(format!("modules/{number}.ko"), module.clone());
+    }
+    files.insert(OTHERS.trim_start_matches('/').to_owned(), OTHERS.into());
     let mut contents = BTreeMap::from([("init".to_owned(), INIT.as_bytes().to_vec())]);
     for (name, file) in files {
         let content =
@@ -99,7 +105,10 @@ mod tests {
     fn every_directory_comes_before_what_is_in_it() {
         let contents = ["lib/x86/libc.so", "init"].map(|name| (name.to_owned(), Vec::new()));
         let directories: Vec<_> = directories(&contents.into()).into_iter().collect();
-        assert_eq!(directories, ["dev", "lib", "lib/x86", "proc", "sys", "tmp"]);
+        assert_eq!(
+            directories,
+            ["dev", "lib", "lib/x86", "proc", "run", "sys", "tmp"]
+        );
     }
 
     #[test]
@@ -129,7 +138,7 @@ mod tests {
         assert_eq!(entries[0], ("bin".to_owned(), DIRECTORY, Vec::new()));
         assert!(entries.contains(&("bin/sh".to_owned(), PROGRAM, b"#!".to_vec())));
         assert!(entries.contains(&("init".to_owned(), PROGRAM, Vec::new())));
-        assert_eq!(entries.len(), 5 + 2);
+        assert_eq!(entries.len(), 6 + 2);
     }
 
     #[test]

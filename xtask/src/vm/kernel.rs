@@ -23,18 +23,35 @@ const KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// Another mirror than the machine's, where that is not Debian's or has dropped a release.
 const MIRROR: &str = "NTPGUARD_DEBIAN_MIRROR";
 
+/// The modules that the tests need, in the order in which they are loaded: the clsact qdisc and
+/// filters that are BPF programs.
+const MODULES: [&str; 2] = ["sch_ingress", "cls_bpf"];
+
+/// A kernel to boot.
+#[derive(Debug)]
+pub(crate) struct Kernel {
+    /// The kernel itself.
+    pub(super) image: PathBuf,
+    /// Modules of it, to be loaded in this order.
+    pub(super) modules: Vec<PathBuf>,
+}
+
 /// The kernels there are.
 pub(crate) fn versions() -> [&'static str; 3] {
     KERNELS.map(|(version, _)| version)
 }
 
 /// The kernel of a version, if it was fetched before.
-pub(crate) fn cached(workspace: &Workspace, version: &str) -> Option<PathBuf> {
-    image_in(&directory(workspace, version))
+pub(crate) fn cached(workspace: &Workspace, version: &str) -> Option<Kernel> {
+    let directory = directory(workspace, version);
+    Some(Kernel {
+        image: image_in(&directory)?,
+        modules: modules_in(&directory)?,
+    })
 }
 
 /// The kernel of a version, fetched if need be.
-pub(crate) fn get(workspace: &Workspace, version: &str) -> Result<PathBuf> {
+pub(crate) fn get(workspace: &Workspace, version: &str) -> Result<Kernel> {
     if let Some(kernel) = cached(workspace, version) {
         return Ok(kernel);
     }
@@ -59,6 +76,21 @@ fn image_in(directory: &Path) -> Option<PathBuf> {
             .is_some_and(|name| name.starts_with("vmlinuz-"))
     };
     files.filter(is_image).max()
+}
+
+/// The modules in a directory, if all are there.
+fn modules_in(directory: &Path) -> Option<Vec<PathBuf>> {
+    let module = |name: &str| {
+        let files = fs::read_dir(directory).ok()?.flatten();
+        let mut paths = files.map(|entry| entry.path());
+        // Newer kernels' are compressed: .ko.xz.
+        paths.find(|path| {
+            let file = path.file_name().and_then(OsStr::to_str);
+            file.and_then(|file| file.strip_prefix(name))
+                .is_some_and(|rest| rest.starts_with(".ko"))
+        })
+    };
+    MODULES.iter().map(|name| module(name)).collect()
 }
 
 fn fetch(version: &str, directory: &Path) -> Result<()> {
@@ -105,6 +137,17 @@ fn fetch(version: &str, directory: &Path) -> Result<()> {
     apt::unpack(downloaded, &work.join("unpacked"))?;
     let image =
         image_in(&work.join("unpacked/boot")).with_context(|| format!("no kernel in {package}"))?;
+    let release = fs::read_dir(work.join("unpacked/lib/modules"))?
+        .next()
+        .with_context(|| format!("no modules in {package}"))??;
+    let modules = modules_in(&release.path().join("kernel/net/sched"))
+        .with_context(|| format!("{package} lacks one of {}", MODULES.join(", ")))?;
+    for module in modules {
+        fs::rename(
+            &module,
+            directory.join(module.file_name().unwrap_or_default()),
+        )?;
+    }
     // Last, and at once: what is in place is whole.
     fs::rename(
         &image,

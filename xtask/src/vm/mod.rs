@@ -51,7 +51,7 @@ pub(crate) fn boot(workspace: &Workspace, version: &str, keep: bool) -> Result<(
     let directory = workspace.target().join("vm");
     fs::create_dir_all(&directory)?;
     let image = directory.join(format!("{version}.cpio"));
-    initramfs::write(&image, &fixtures)
+    initramfs::write(&image, &fixtures, &kernel.modules)
         .with_context(|| format!("{} cannot be made", image.display()))?;
 
     let mut qemu = command::program("qemu-system-x86_64");
@@ -72,10 +72,13 @@ pub(crate) fn boot(workspace: &Workspace, version: &str, keep: bool) -> Result<(
         "-append",
         "console=ttyS0 quiet panic=-1 oops=panic",
     ]);
-    qemu.arg("-kernel").arg(&kernel).arg("-initrd").arg(&image);
+    qemu.arg("-kernel")
+        .arg(&kernel.image)
+        .arg("-initrd")
+        .arg(&image);
     println!(
         "booting {}",
-        kernel.file_name().unwrap_or_default().display()
+        kernel.image.file_name().unwrap_or_default().display()
     );
     let outcome = console::watch(&mut qemu, LIMIT);
     if keep {
