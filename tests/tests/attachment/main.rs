@@ -228,11 +228,15 @@ fn ensure_attached(guard: &Guard, port: &Port, how: &str) -> Result<Value> {
 /// The link pinned for what arrives at an interface.
 fn ingress_link(home: &Home, port: &Port) -> Result<Value> {
     let pin = home.pin_dir().join(format!("links/{}-ingress", port.index));
-    let pins = Value::from(vec![pin.display().to_string()]);
+    let pin = Value::from(pin.display().to_string());
     let links = links_of(home)?;
-    let link = links.iter().find(|link| link["pinned"] == pins);
+    // Once for each mount of the file system that the pin is on.
+    let is_there = |pins: &Vec<Value>| !pins.is_empty() && pins.iter().all(|other| *other == pin);
+    let link = links
+        .iter()
+        .find(|link| link["pinned"].as_array().is_some_and(is_there));
     Ok(link
-        .with_context(|| format!("no link pinned at {pins} in {links:?}"))?
+        .with_context(|| format!("no link pinned at {pin} alone in {links:?}"))?
         .clone())
 }
 
