@@ -296,4 +296,4 @@ fn has_ended<C: Clocks>(end: u32, clocks: &C) -> bool {
 }
 
 /// In a second.
-const NANOSECONDS: u64 = 1_000_000_000;
+pub(crate) const NANOSECONDS: u64 = 1_000_000_000;

@@ -6,7 +6,7 @@
 //! by every kernel; two CPUs that charge one bucket at the same time may charge it once, so that at
 //! worst a client gets as many packets more as there are CPUs.
 
-use crate::judge::Clocks;
+use crate::judge::{Clocks, NANOSECONDS};
 
 /// Buckets for clients. An address has always the same, and may share it with others.
 pub const CLIENT_BUCKETS: u32 = 65_536;
@@ -20,9 +20,6 @@ const TOTAL: u32 = 0;
 /// One packet in so many is let through beyond the rate: who forges a client's address can make it
 /// wait, and not shut it out. As chrony's `ratelimit` does with its `leak` of 2.
 pub const LET_THROUGH: u64 = 4;
-
-/// In a second.
-const NANOSECONDS: u64 = 1_000_000_000;
 
 /// How often something may happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -13,7 +13,7 @@ use aya::{
 
 use ntpguard_common::requests::Sent;
 
-use super::{Error, Hook, pins};
+use super::{Error, Hook, pins, tables};
 
 /// The programs of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,16 +147,13 @@ impl Programs {
 
     /// Removes every entry of a map of requests that nobody else has.
     pub(super) fn clear<K: Pod>(&mut self, name: &'static str) -> Result<(), Error> {
-        let failed = |source| Error::map(name, "clear", source);
         let map = self
             .object
             .map_mut(name)
             .ok_or_else(|| Error::Missing(format!("map {name}")))?;
-        let mut map = HashMap::<_, K, Sent>::try_from(map).map_err(failed)?;
-        let keys: Vec<K> = map.keys().collect::<Result<_, _>>().map_err(failed)?;
-        keys.iter()
-            .try_for_each(|key| map.remove(key))
-            .map_err(failed)
+        let mut map = HashMap::<_, K, Sent>::try_from(map)
+            .map_err(|source| Error::map(name, "clear", source))?;
+        tables::clear(&mut map, name)
     }
 }
 

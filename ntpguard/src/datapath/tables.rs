@@ -1,6 +1,7 @@
 //! The kernel's tables, read and written from here.
 
 use std::{
+    borrow::BorrowMut,
     collections::{BTreeMap, BTreeSet},
     io,
     net::IpAddr,
@@ -300,9 +301,9 @@ impl Tables {
     }
 }
 
-/// Removes all entries.
-fn clear<K: Pod, V: Pod>(
-    map: &mut HashMap<MapData, K, V>,
+/// Removes all entries of a map that nobody else has.
+pub(super) fn clear<T: BorrowMut<MapData>, K: Pod, V: Pod>(
+    map: &mut HashMap<T, K, V>,
     name: &'static str,
 ) -> Result<(), Error> {
     let failed = |source| Error::map(name, "clear", source);

@@ -121,3 +121,11 @@ pub(super) fn host_text(host: &Host) -> String {
         Host::Name(name) => name.clone(),
     }
 }
+
+/// Has a dialect read a file of these bytes, which may be no text.
+pub(super) fn read_bytes(dialect: &dyn Dialect, name: &str, bytes: &[u8]) -> Reading {
+    let root = tempfile::tempdir().expect("a directory");
+    let path = root.path().join(name);
+    fs::write(&path, bytes).expect("written");
+    dialect.read(&path)
+}

@@ -1,30 +1,9 @@
 //! What stays in the kernel when a guard ends.
 
 use anyhow::{Result, ensure};
-use ntpguard_tests::{
-    guard,
-    switch::{Host, Switch},
-};
+use ntpguard_tests::guard;
 
-use super::{Target, Wire, config, ensure_attached, ensure_gone, links_of, xdp_on};
-
-struct Scene {
-    _switch: Switch,
-    host: Host,
-    target: Target,
-    wire: Wire,
-}
-
-fn scene() -> Result<Scene> {
-    let switch = Switch::new()?;
-    let (host, other) = (switch.host("host", 1)?, switch.host("other", 2)?);
-    Ok(Scene {
-        _switch: switch,
-        target: Target::of(&host)?,
-        wire: Wire::new(&other.port, &host.port)?,
-        host,
-    })
-}
+use super::{config, ensure_attached, ensure_gone, links_of, scene, xdp_on};
 
 #[test]
 fn a_guard_that_is_stopped_leaves_nothing() -> Result<()> {

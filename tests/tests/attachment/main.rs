@@ -17,7 +17,7 @@ use ntpguard_tests::{
         raw::RawSocket,
         sink::Sink,
     },
-    switch::Host,
+    switch::{Host, Switch},
     tun::Tun,
     wait::eventually,
 };
@@ -42,6 +42,27 @@ const STRANGERS: [&str; 2] = ["203.0.113.9", "2001:db8:bad::9"];
 
 /// In the guard's file.
 const LISTED: [&str; 2] = ["198.51.100.1", "2001:db8:600d::1"];
+
+/// A host to be guarded, and one that sends to it.
+struct Scene {
+    _switch: Switch,
+    host: Host,
+    other: Host,
+    target: Target,
+    wire: Wire,
+}
+
+fn scene() -> Result<Scene> {
+    let switch = Switch::new()?;
+    let (host, other) = (switch.host("host", 1)?, switch.host("other", 2)?);
+    Ok(Scene {
+        target: Target::of(&host)?,
+        wire: Wire::new(&other.port, &host.port)?,
+        _switch: switch,
+        host,
+        other,
+    })
+}
 
 /// The file of every guard here.
 fn config() -> Result<ConfigFile> {

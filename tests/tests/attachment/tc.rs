@@ -8,36 +8,14 @@ use ntpguard_tests::{
     link::{Options, Port, Veth},
     namespace::Namespace,
     packets::{frame, ntp::Message},
-    switch::{Host, Switch},
     wait::eventually,
 };
 use serde_json::Value;
 
 use super::{
-    LISTED, SOON, STRANGERS, Target, Way as _, Wire, config, ensure_attached, ensure_gone, guard,
-    ingress_link, xdp_on,
+    LISTED, SOON, STRANGERS, Scene, Target, Way as _, Wire, config, ensure_attached, ensure_gone,
+    guard, ingress_link, scene, xdp_on,
 };
-
-/// A host to be guarded, and one that sends to it.
-struct Scene {
-    _switch: Switch,
-    host: Host,
-    other: Host,
-    target: Target,
-    wire: Wire,
-}
-
-fn scene() -> Result<Scene> {
-    let switch = Switch::new()?;
-    let (host, other) = (switch.host("host", 1)?, switch.host("other", 2)?);
-    Ok(Scene {
-        target: Target::of(&host)?,
-        wire: Wire::new(&other.port, &host.port)?,
-        _switch: switch,
-        host,
-        other,
-    })
-}
 
 /// Somebody else's program that is attached without a link: a guard's of another host.
 fn attach_theirs(scene: &Scene, kind: &str) -> Result<Theirs> {

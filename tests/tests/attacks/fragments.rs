@@ -4,16 +4,10 @@ use anyhow::Result;
 use ntpguard_common::reason::Reason;
 use ntpguard_tests::packets::{frame, ntp::Message};
 
+use super::ipv6::{DESTINATION_OPTIONS, FRAGMENT, V6_LEN, V6_NEXT, V6_PAYLOAD_LEN};
 use super::scene::{
     Arrives, Attack, CLIENTS, FROM_NTP, SERVERS, STRANGERS, Scene, TO_NTP, all_for,
 };
-
-/// Where an IPv6 header tells what follows it, how long that is, and where it ends.
-const V6_NEXT: usize = 6;
-const V6_PAYLOAD_LEN: usize = 4;
-const V6_LEN: usize = 40;
-const FRAGMENT: u8 = 44;
-const DESTINATION_OPTIONS: u8 = 60;
 
 /// Forged fragments displace those of a granted server's reply, so its pieces are dropped as well:
 /// without the first the others come to nothing.

@@ -8,16 +8,10 @@ use ntpguard_common::{
 };
 use ntpguard_tests::packets::ntp::Message;
 
+use super::ipv6::{DESTINATION_OPTIONS, FRAGMENT, V6_LEN, V6_NEXT, V6_PAYLOAD_LEN};
 use super::scene::{Arrives, Attack, CLIENTS, FROM_NTP, STRANGERS, Scene, TO_NTP};
 
 const EACH: usize = 20;
-
-/// Where an IPv6 header tells what follows it, how long that is, and where it ends.
-const V6_NEXT: usize = 6;
-const V6_PAYLOAD_LEN: usize = 4;
-const V6_LEN: usize = 40;
-const FRAGMENT: u8 = 44;
-const DESTINATION_OPTIONS: u8 = 60;
 
 /// Linux takes off any number of priority tags, those of VLAN 0.
 #[test]

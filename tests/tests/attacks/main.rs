@@ -4,6 +4,7 @@
 mod amplification;
 mod fragments;
 mod headers;
+mod ipv6;
 mod lengths;
 mod loops;
 mod reflection;

@@ -24,14 +24,18 @@ fn ensure_found(guard: &Guard, daemon: &str) -> Result<()> {
     })
 }
 
-#[test]
-fn chronyd_is_found_and_stays_synchronised() -> Result<()> {
-    let network = Network::new()?;
-    let mut chronyd = Chronyd::start(
+fn chronyd(network: &Network) -> Result<Chronyd> {
+    Chronyd::start(
         &network.client.namespace,
         CHRONY,
         Some(network.dns.address()),
-    )?;
+    )
+}
+
+#[test]
+fn chronyd_is_found_and_stays_synchronised() -> Result<()> {
+    let network = Network::new()?;
+    let mut chronyd = chronyd(&network)?;
     let guard = network.guard().ready()?;
     ensure_found(&guard, "chronyd runs")?;
     chronyd.wait_synchronised(SYNCHRONISED)?;
@@ -43,19 +47,11 @@ fn a_chronyd_that_starts_after_the_guard_is_found_and_so_is_the_one_that_replace
 {
     let network = Network::new()?;
     let guard = network.guard().ready()?;
-    let mut first = Chronyd::start(
-        &network.client.namespace,
-        CHRONY,
-        Some(network.dns.address()),
-    )?;
+    let mut first = chronyd(&network)?;
     first.wait_synchronised(SYNCHRONISED)?;
     drop(first);
     // An upgrade: another process, of another file, while the first one's still counts.
-    let mut second = Chronyd::start(
-        &network.client.namespace,
-        CHRONY,
-        Some(network.dns.address()),
-    )?;
+    let mut second = chronyd(&network)?;
     second.wait_synchronised(SYNCHRONISED)?;
     let pid = format!("pid {}", second.id());
     ensure_found(&guard, &pid)?;

@@ -4,8 +4,8 @@ use proptest::prelude::*;
 
 use super::{
     super::{
-        Channel, Dialect as _, Want,
-        testing::{Tree, host_text},
+        Channel, Want,
+        testing::{Tree, host_text, read_bytes},
     },
     NtpdRs,
 };
@@ -154,10 +154,7 @@ fn text() -> impl Strategy<Value = String> {
 proptest! {
     #[test]
     fn bytes_of_any_kind_are_read(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-        let dir = tempfile::tempdir().expect("a directory");
-        let path = dir.path().join("ntp.toml");
-        std::fs::write(&path, bytes).expect("written");
-        let _reading = NtpdRs.read(&path);
+        let _reading = read_bytes(&NtpdRs, "ntp.toml", &bytes);
     }
 
     #[test]

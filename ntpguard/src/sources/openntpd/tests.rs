@@ -4,8 +4,8 @@ use proptest::prelude::*;
 
 use super::{
     super::{
-        Dialect as _, Want,
-        testing::{Tree, host_text},
+        Want,
+        testing::{Tree, host_text, read_bytes},
     },
     OpenNtpd,
 };
@@ -124,10 +124,7 @@ fn text() -> impl Strategy<Value = String> {
 proptest! {
     #[test]
     fn bytes_of_any_kind_are_read(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-        let dir = tempfile::tempdir().expect("a directory");
-        let path = dir.path().join("ntpd.conf");
-        std::fs::write(&path, bytes).expect("written");
-        let _reading = OpenNtpd.read(&path);
+        let _reading = read_bytes(&OpenNtpd, "ntpd.conf", &bytes);
     }
 
     #[test]

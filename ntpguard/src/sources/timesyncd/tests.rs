@@ -4,8 +4,8 @@ use proptest::prelude::*;
 
 use super::{
     super::{
-        Dialect as _, Want,
-        testing::{Tree, host_text},
+        Want,
+        testing::{Tree, host_text, read_bytes},
     },
     Timesyncd,
 };
@@ -185,10 +185,7 @@ fn text() -> impl Strategy<Value = String> {
 proptest! {
     #[test]
     fn bytes_of_any_kind_are_read(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-        let dir = tempfile::tempdir().expect("a directory");
-        let path = dir.path().join("timesyncd.conf");
-        std::fs::write(&path, bytes).expect("written");
-        let _reading = Timesyncd.read(&path);
+        let _reading = read_bytes(&Timesyncd, "timesyncd.conf", &bytes);
     }
 
     #[test]

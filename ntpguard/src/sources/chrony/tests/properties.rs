@@ -3,7 +3,10 @@
 use proptest::prelude::*;
 
 use super::{
-    super::super::{Dialect, Want, testing::host_text},
+    super::super::{
+        Want,
+        testing::{host_text, read_bytes},
+    },
     Chrony, Tree, read, wants,
 };
 
@@ -41,11 +44,8 @@ fn text() -> impl Strategy<Value = String> {
 proptest! {
     #[test]
     fn bytes_of_any_kind_are_read(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-        let dir = tempfile::tempdir().expect("a directory");
         for name in ["chrony.conf", "x.sources"] {
-            let path = dir.path().join(name);
-            std::fs::write(&path, &bytes).expect("written");
-            let _reading = Chrony.read(&path);
+            let _reading = read_bytes(&Chrony, name, &bytes);
         }
     }
 

@@ -3,7 +3,10 @@
 use proptest::prelude::*;
 
 use super::{
-    super::super::{Dialect, Host, Want, testing::host_text},
+    super::super::{
+        Host, Want,
+        testing::{host_text, read_bytes},
+    },
     CLOSED, QUIET, SERVE, read, tree,
 };
 
@@ -53,10 +56,7 @@ fn text() -> impl Strategy<Value = String> {
 proptest! {
     #[test]
     fn bytes_of_any_kind_are_read(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-        let dir = tempfile::tempdir().expect("a directory");
-        let path = dir.path().join("ntp.conf");
-        std::fs::write(&path, bytes).expect("written");
-        let _reading = SERVE.read(&path);
+        let _reading = read_bytes(&SERVE, "ntp.conf", &bytes);
     }
 
     #[test]
