@@ -11,6 +11,7 @@ extern crate alloc;
 #[cfg(any(test, feature = "fixtures"))]
 pub mod fixtures;
 pub mod frame;
+pub mod glance;
 pub mod judge;
 pub mod ntp;
 pub mod outbound;

@@ -2,6 +2,7 @@
 
 use crate::{
     frame::Frame,
+    glance::is_plainly_foreign,
     judge::{Clocks, Learn, Limits, Sender, Standing, TablesOf, standing},
     ntp::{self, FirstByte, Mode, NO_TIMESTAMP, Timestamp},
     packet::{self, Address, Datagram, Family, Link, Packet},
@@ -58,6 +59,9 @@ where
     C: Clocks,
     T: Ledger,
 {
+    if is_plainly_foreign(frame, limits.link) {
+        return Noted::Nothing;
+    }
     match request(frame, limits.link) {
         Some(datagram) => match datagram.family {
             Family::V4 => note_request::<[u8; 4], F, C, T>(

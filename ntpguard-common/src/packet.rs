@@ -29,18 +29,21 @@ pub const MAX_TAGS: usize = 4;
 /// Most IPv6 extension headers that the walk steps over.
 pub const MAX_EXTENSION_HEADERS: usize = 6;
 
-const ETHERTYPE_IPV4: u16 = 0x0800;
-const ETHERTYPE_IPV6: u16 = 0x86dd;
+pub(crate) const ETHERTYPE_IPV4: u16 = 0x0800;
+pub(crate) const ETHERTYPE_IPV6: u16 = 0x86dd;
 const ETHERTYPE_8021Q: u16 = 0x8100;
 const ETHERTYPE_8021AD: u16 = 0x88a8;
 const TAG_LEN: usize = 4;
 
 const HOP_BY_HOP: u8 = 0;
-const UDP: u8 = 17;
+pub(crate) const UDP: u8 = 17;
 const ROUTING: u8 = 43;
 const FRAGMENT: u8 = 44;
 const AUTHENTICATION: u8 = 51;
 const DESTINATION_OPTIONS: u8 = 60;
+
+/// Version 4, and a header without options.
+pub(crate) const PLAIN_IPV4: u8 = 0x45;
 
 /// The fields of IPv4's flags and fragment offset, in host order.
 const IPV4_MORE_FRAGMENTS: u16 = 0x2000;
@@ -245,7 +248,7 @@ fn walk_network<F: Frame + ?Sized>(frame: &F, ether_type: u16, offset: usize) ->
 }
 
 #[inline(always)]
-const fn is_tag(ether_type: u16) -> bool {
+pub(crate) const fn is_tag(ether_type: u16) -> bool {
     ether_type == ETHERTYPE_8021Q || ether_type == ETHERTYPE_8021AD
 }
 
@@ -263,14 +266,19 @@ fn walk_ipv4<F: Frame + ?Sized>(frame: &F, network: usize) -> Packet {
     if fragment & IPV4_FRAGMENT_OFFSET != 0 {
         return Packet::Foreign;
     }
+    let is_fragment = fragment & IPV4_MORE_FRAGMENTS != 0;
     let vihl = header[offset_of!(Ipv4Hdr, vihl)];
     let total = u16_at(&header, offset_of!(Ipv4Hdr, tot_len));
+    let plain = size_of::<Ipv4Hdr>() as u16;
+    if vihl == PLAIN_IPV4 && total >= plain {
+        let udp = network + usize::from(plain);
+        return walk_udp(frame, Family::V4, network, udp, total - plain, is_fragment);
+    }
     let length = u16::from(vihl & 0x0f) * 4;
-    if vihl >> 4 != 4 || length < size_of::<Ipv4Hdr>() as u16 || total < length {
+    if vihl >> 4 != 4 || length < plain || total < length {
         return Packet::Bad(Reason::Malformed);
     }
     let udp = network + usize::from(length);
-    let is_fragment = fragment & IPV4_MORE_FRAGMENTS != 0;
     walk_udp(frame, Family::V4, network, udp, total - length, is_fragment)
 }
 
@@ -285,11 +293,25 @@ fn walk_ipv6<F: Frame + ?Sized>(frame: &F, network: usize) -> Packet {
     let Some(header) = frame.load::<{ offset_of!(Ipv6Hdr, src_addr) }>(network) else {
         return Packet::Foreign;
     };
-    let mut next = header[offset_of!(Ipv6Hdr, next_hdr)];
-    if next != UDP && !is_extension(next) {
-        return Packet::Foreign;
+    let next = header[offset_of!(Ipv6Hdr, next_hdr)];
+    let rest = u16_at(&header, offset_of!(Ipv6Hdr, payload_len));
+    let offset = network + size_of::<Ipv6Hdr>();
+    if next == UDP {
+        return walk_udp(frame, Family::V6, network, offset, rest, false);
     }
-    let mut rest = u16_at(&header, offset_of!(Ipv6Hdr, payload_len));
+    if is_extension(next) {
+        return walk_extensions(frame, network, next, rest);
+    }
+    Packet::Foreign
+}
+
+#[inline(always)]
+fn walk_extensions<F: Frame + ?Sized>(
+    frame: &F,
+    network: usize,
+    mut next: u8,
+    mut rest: u16,
+) -> Packet {
     // A jumbogram (RFC 2675) is longer than any NTP packet, and BIG TCP makes them of ordinary ones.
     if rest == 0 && next == HOP_BY_HOP {
         return Packet::Foreign;
@@ -335,7 +357,7 @@ fn walk_ipv6<F: Frame + ?Sized>(frame: &F, network: usize) -> Packet {
 
 /// The headers that a host steps over on its way to UDP. ESP is opaque and ends the walk.
 #[inline(always)]
-const fn is_extension(next: u8) -> bool {
+pub(crate) const fn is_extension(next: u8) -> bool {
     matches!(
         next,
         HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | DESTINATION_OPTIONS

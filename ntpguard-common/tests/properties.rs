@@ -5,7 +5,9 @@ use ntpguard_common::{
     fixtures::{
         self, Fixture, ModelTables, NOW, StoppedClocks, untracked, with_options, with_tags,
     },
+    glance::is_plainly_foreign,
     judge::{Verdict, judge},
+    outbound::request,
     packet::{Link, MAX_EXTENSION_HEADERS, MAX_TAGS},
 };
 use proptest::{collection::vec, prelude::*, sample::Index};
@@ -180,6 +182,14 @@ proptest! {
     }
 
     #[test]
+    fn a_glance_passes_over_no_request((frame, link) in mutated(), cut in any::<Index>()) {
+        let frame = &frame[..=cut.index(frame.len())];
+        if is_plainly_foreign(frame, link) {
+            prop_assert_eq!(request(frame, link), None);
+        }
+    }
+
+    #[test]
     fn a_packet_is_judged_alike_with_and_without_a_link_header(frame in untagged()) {
         let (ether_type, packet) = (&frame[12..14], &frame[ETHERNET..]);
         let version = packet.first().map(|byte| byte >> 4);
@@ -202,4 +212,6 @@ fn the_properties_are_about_something() {
     assert!(
         count(|fixture| fixture.link == Link::Ethernet && takes_options(&fixture.frame, 1)) > 100
     );
+    assert!(count(|fixture| is_plainly_foreign(fixture.frame.as_slice(), fixture.link)) > 100);
+    assert!(count(|fixture| request(fixture.frame.as_slice(), fixture.link).is_some()) > 100);
 }

@@ -8,6 +8,7 @@ use aya_ebpf::{
     programs::TcContext,
 };
 use ntpguard_common::{
+    glance::is_plainly_foreign,
     judge::Clocks as _,
     outbound::{Noted, note_request, request},
     packet::{Datagram, Family},
@@ -17,7 +18,7 @@ use ntpguard_common::{
 
 use crate::{
     apart,
-    frame::SkbFrame,
+    frame::{LinearFrame, SkbFrame},
     maps::{self, InMaps, KernelTables},
     settings::{self, KernelClocks},
 };
@@ -27,19 +28,29 @@ const NEXT: i32 = TC_ACT_UNSPEC;
 
 #[classifier]
 fn ntpguard_egress(context: TcContext) -> i32 {
-    let frame = SkbFrame(context);
+    let frame = LinearFrame(context);
+    if is_plainly_foreign(&frame, settings::link()) {
+        return NEXT;
+    }
+    ntpguard_note(frame.0.as_ptr().cast())
+}
+
+/// Notes what may be a request, in a function of its own: see [`apart`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn ntpguard_note(context: *mut __sk_buff) -> i32 {
+    let frame = SkbFrame(TcContext::new(context));
     let Some(datagram) = request(&frame, settings::link()) else {
         return NEXT;
     };
     let (place, ports) = apart::pack(&datagram);
-    let context = frame.0.as_ptr().cast();
     match datagram.family {
         Family::V4 => ntpguard_note4(context, place, ports),
         Family::V6 => ntpguard_note6(context, place, ports),
     }
 }
 
-/// Notes a request over IPv4, in a function of its own: see [`apart`].
+/// Notes a request over IPv4.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn ntpguard_note4(context: *mut __sk_buff, place: u64, ports: u64) -> i32 {

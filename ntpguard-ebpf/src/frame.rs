@@ -34,6 +34,21 @@ impl Frame for XdpFrame {
     }
 }
 
+/// The linear part of a frame of the network stack: what is outside it is not there.
+pub(crate) struct LinearFrame(pub(crate) TcContext);
+
+impl Frame for LinearFrame {
+    #[inline(always)]
+    fn load<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+        linear(self.0.data(), self.0.data_end(), offset)
+    }
+
+    #[inline(always)]
+    fn field<const N: usize>(&self, offset: usize) -> [u8; N] {
+        self.load(offset).unwrap_or([0; N])
+    }
+}
+
 /// A frame of the network stack, of which any part may be outside the linear one.
 pub(crate) struct SkbFrame(pub(crate) TcContext);
 
