@@ -1,10 +1,19 @@
 //! Builds the eBPF object that the binary embeds.
 
-use std::{env, fs, path::PathBuf};
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context as _, Result, ensure};
 use aya_build::{Package, Toolchain, build_ebpf};
+use object::{
+    build::elf::{Builder, SectionData},
+    elf::SHT_STRTAB,
+};
 
+/// What is built: the guard's object, and that of its bench.
+const OBJECTS: [&str; 2] = ["ntpguard-bpf", "ntpguard-bench-bpf"];
 /// What `cargo xtask setup` leaves behind, relative to the workspace.
 const LINKER: &str = ".toolchain/bin/bpf-linker";
 /// Names the rustup toolchain that the linker was built for, which has core's sources.
@@ -57,7 +66,37 @@ fn main() -> Result<()> {
         Toolchain::Custom(&toolchain),
     )
     .context("the eBPF object did not build; `cargo xtask setup` mends a toolchain that changed")?;
+    let objects = PathBuf::from(env::var("OUT_DIR")?);
+    for name in OBJECTS {
+        let path = objects.join(name);
+        strip(&path).with_context(|| format!("cannot strip {}", path.display()))?;
+    }
     // Build scripts of dependents get this as DEP_NTPGUARD_EBPF_OBJECTS.
-    println!("cargo::metadata=objects={}", env::var("OUT_DIR")?);
+    println!("cargo::metadata=objects={}", objects.display());
     Ok(())
+}
+
+/// Takes out what is for debuggers. The linker has made BTF of it, and the rest would be read, and
+/// relocated, at every start: it is four fifths of the object.
+fn strip(path: &Path) -> Result<()> {
+    let object = fs::read(path)?;
+    let mut builder = Builder::read(object.as_slice())?;
+    for section in &mut builder.sections {
+        let name = section.name.as_slice();
+        section.delete = name.starts_with(b".debug") || name.starts_with(b".rel.debug");
+    }
+    name_sections_apart(&mut builder);
+    builder.delete_orphans();
+    let mut stripped = Vec::new();
+    builder.write(&mut stripped)?;
+    Ok(fs::write(path, stripped)?)
+}
+
+/// Gives the names of sections a section of their own: the linker has them among those of symbols.
+fn name_sections_apart(builder: &mut Builder<'_>) {
+    let names = builder.sections.add();
+    names.name = (&b".shstrtab"[..]).into();
+    names.sh_type = SHT_STRTAB;
+    names.sh_addralign = 1;
+    names.data = SectionData::SectionString;
 }

@@ -8,7 +8,7 @@ use aya::{
 use ntpguard_common::{rates::Rates, tables::names};
 use object::{
     build::elf::{Builder, SectionData},
-    elf::{SHT_REL, SHT_STRTAB, STV_HIDDEN},
+    elf::{SHT_REL, STV_HIDDEN},
 };
 
 use super::{
@@ -20,19 +20,16 @@ use super::{
 /// The section of functions that programs call.
 const FUNCTIONS: &[u8] = b".text";
 
-/// The object with these settings in its constants, every map to be pinned by its name, and nothing
-/// for debuggers.
+/// The object with these settings in its constants, and every map to be pinned by its name.
 pub fn chainable(settings: Settings) -> Result<Vec<u8>, Error> {
     let failed = |what: String| Error::Missing(format!("{what} as libxdp needs it"));
     let elf = |error: object::build::Error| failed(error.to_string());
     let mut builder = Builder::read(OBJECT).map_err(elf)?;
     for section in &mut builder.sections {
-        let name = section.name.to_vec();
+        let name = section.name.as_slice();
         // What relocates BTF says where things were in it; libbpf finds them by their names.
-        let about_types = section.sh_type == SHT_REL && name.starts_with(b".rel.BTF");
-        section.delete =
-            about_types || name.starts_with(b".debug") || name.starts_with(b".rel.debug");
-        if let (b".BTF", SectionData::Data(data)) = (&name[..], &mut section.data) {
+        section.delete = section.sh_type == SHT_REL && name.starts_with(b".rel.BTF");
+        if let (b".BTF", SectionData::Data(data)) = (name, &mut section.data) {
             let types = btf::with_pinned_maps(data);
             *data = types.ok_or_else(|| failed(".BTF".to_owned()))?.into();
         }
@@ -55,20 +52,10 @@ pub fn chainable(settings: Settings) -> Result<Vec<u8>, Error> {
     for (name, value) in short.into_iter().chain(long_constants(&rates)) {
         set(&mut builder, name, &value).ok_or_else(|| failed(format!("constant {name}")))?;
     }
-    name_sections_apart(&mut builder);
     builder.delete_orphans();
     let mut object = Vec::new();
     builder.write(&mut object).map_err(elf)?;
     Ok(object)
-}
-
-/// Gives the names of sections a section of their own: the linker has them among those of symbols.
-fn name_sections_apart(builder: &mut Builder<'_>) {
-    let names = builder.sections.add();
-    names.name = (&b".shstrtab"[..]).into();
-    names.sh_type = SHT_STRTAB;
-    names.sh_addralign = 1;
-    names.data = SectionData::SectionString;
 }
 
 /// Writes a constant.

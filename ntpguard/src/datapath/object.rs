@@ -180,6 +180,8 @@ impl<'a> Loader<'a> {
     pub(super) fn new(rates: &'a Rates) -> Self {
         lift_memory_limit();
         let mut loader = EbpfLoader::new();
+        // Nothing here is relocated by them, and what comes after has their place.
+        loader.btf(None);
         for (name, value) in [
             ("CLIENT_INTERVAL", &rates.client.interval),
             ("CLIENT_WINDOW", &rates.client.window),
