@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    io::ErrorKind,
     process::ExitCode,
     time::{Duration, Instant},
 };
@@ -10,7 +11,7 @@ use anyhow::Result;
 use ntpguard::{
     clock::BootSeconds,
     daemon::{
-        control,
+        control::{self, ControlError},
         protocol::{Reply, Request},
     },
     datapath,
@@ -32,9 +33,16 @@ pub(crate) async fn run(guard: &GuardArgs, args: &StatusArgs) -> Result<ExitCode
     let start = Instant::now();
     let patience = Duration::from_secs(args.wait.unwrap_or(0));
     loop {
-        let status = look(guard).await?;
+        let is_last = start.elapsed() >= patience;
+        let status = match look(guard).await {
+            Err(error) if !is_last && is_hanging_up(&error) => {
+                tokio::time::sleep(LOOK_EVERY).await;
+                continue;
+            }
+            looked => looked?,
+        };
         let ready = status.guarding && status.settled;
-        if ready || start.elapsed() >= patience {
+        if ready || is_last {
             show(&status, args.json)?;
             let waited_in_vain = args.wait.is_some() && !ready;
             return Ok(if waited_in_vain {
@@ -45,6 +53,17 @@ pub(crate) async fn run(guard: &GuardArgs, args: &StatusArgs) -> Result<ExitCode
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
+}
+
+/// Whether the daemon ended while it was asked, as one does that another is to replace.
+fn is_hanging_up(error: &anyhow::Error) -> bool {
+    matches!(
+        error.downcast_ref(),
+        Some(ControlError::Ask { source, .. }) if matches!(
+            source.kind(),
+            ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::UnexpectedEof
+        )
+    )
 }
 
 /// Asks the daemon; where there is none, looks at what is pinned. It changes nothing, so it needs
@@ -206,4 +225,21 @@ fn name_line(name: &Name) -> String {
         ));
     }
     lines.join("\n          ")
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::UnixListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn whoever_waits_asks_again_where_a_daemon_hangs_up() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = control::socket_path(directory.path());
+        let daemon = UnixListener::bind(&path).unwrap();
+        let hang_up = async { drop(daemon.accept().await.unwrap()) };
+        let (answer, ()) = tokio::join!(control::ask(&path, &Request::Status), hang_up);
+        assert!(is_hanging_up(&answer.unwrap_err().into()));
+    }
 }
