@@ -8,6 +8,7 @@
 #[cfg(any(test, feature = "fixtures"))]
 extern crate alloc;
 
+pub mod events;
 #[cfg(any(test, feature = "fixtures"))]
 pub mod fixtures;
 pub mod frame;

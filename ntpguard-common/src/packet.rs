@@ -33,7 +33,7 @@ pub(crate) const ETHERTYPE_IPV4: u16 = 0x0800;
 pub(crate) const ETHERTYPE_IPV6: u16 = 0x86dd;
 const ETHERTYPE_8021Q: u16 = 0x8100;
 const ETHERTYPE_8021AD: u16 = 0x88a8;
-const TAG_LEN: usize = 4;
+pub(crate) const TAG_LEN: usize = 4;
 
 const HOP_BY_HOP: u8 = 0;
 pub(crate) const UDP: u8 = 17;
@@ -325,20 +325,15 @@ fn walk_extensions<F: Frame + ?Sized>(
         let Some([following, length, high, low]) = frame.load(offset) else {
             return Packet::Bad(Reason::HeaderChain);
         };
-        let header: u16 = match next {
-            FRAGMENT => {
-                let field = u16::from_be_bytes([high, low]);
-                if field & IPV6_FRAGMENT_OFFSET != 0 {
-                    return Packet::Foreign;
-                }
-                // An atomic fragment, with nothing to follow, is a whole packet (RFC 6946).
-                is_fragment |= field & IPV6_MORE_FRAGMENTS != 0;
-                8
+        if next == FRAGMENT {
+            let field = u16::from_be_bytes([high, low]);
+            if field & IPV6_FRAGMENT_OFFSET != 0 {
+                return Packet::Foreign;
             }
-            // Counted in 4-byte units, all but two of them (RFC 4302 section 2.2).
-            AUTHENTICATION => (u16::from(length) + 2) * 4,
-            _ => (u16::from(length) + 1) * 8,
-        };
+            // An atomic fragment, with nothing to follow, is a whole packet (RFC 6946).
+            is_fragment |= field & IPV6_MORE_FRAGMENTS != 0;
+        }
+        let header = extension_len(next, length);
         let Some(left) = rest.checked_sub(header) else {
             return Packet::Bad(Reason::HeaderChain);
         };
@@ -362,6 +357,17 @@ pub(crate) const fn is_extension(next: u8) -> bool {
         next,
         HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | DESTINATION_OPTIONS
     )
+}
+
+/// Bytes of an extension header whose own length field says `length`.
+#[inline(always)]
+pub(crate) const fn extension_len(next: u8, length: u8) -> u16 {
+    match next {
+        FRAGMENT => 8,
+        // Counted in 4-byte units, all but two of them (RFC 4302 section 2.2).
+        AUTHENTICATION => (length as u16 + 2) * 4,
+        _ => (length as u16 + 1) * 8,
+    }
 }
 
 /// `rest` is what the IP header says follows it, from the UDP header on.

@@ -31,6 +31,15 @@ macro_rules! reasons {
                 }
             }
 
+            /// The reason of this number, if there is one.
+            pub const fn from_number(number: u32) -> Option<Self> {
+                match number {
+                    $($admit_number => Some(Self::$admit),)+
+                    $($drop_number => Some(Self::$drop),)+
+                    _ => None,
+                }
+            }
+
             /// One sentence on what the reason means.
             pub const fn explanation(self) -> &'static str {
                 match self {
@@ -74,6 +83,14 @@ macro_rules! reasons {
                 match reason {
                     $(Reason::$admit => self.$admit_field,)+
                     $(Reason::$drop => self.$drop_field,)+
+                }
+            }
+
+            /// Sets the count of `reason`.
+            pub const fn set(&mut self, reason: Reason, packets: u64) {
+                match reason {
+                    $(Reason::$admit => self.$admit_field = packets,)+
+                    $(Reason::$drop => self.$drop_field = packets,)+
                 }
             }
 
@@ -154,6 +171,7 @@ mod tests {
     fn reasons_are_numbered_without_gaps() {
         for (number, reason) in Reason::ALL.iter().enumerate() {
             assert_eq!(*reason as usize, number);
+            assert_eq!(Reason::from_number(number as u32), Some(*reason));
         }
     }
 

@@ -48,6 +48,8 @@ pub mod names {
     pub const RATES: &str = "RATES";
     /// 0 enforced, 1 monitored → [`Counters`](crate::reason::Counters), per CPU.
     pub const COUNTERS: &str = "COUNTERS";
+    /// Ring buffer of [`Event`](crate::events::Event)s, with one reader.
+    pub const EVENTS: &str = "EVENTS";
     /// 0 → [`Info`](super::Info).
     pub const INFO: &str = "INFO";
     /// All of them.
@@ -71,6 +73,7 @@ pub mod names {
         UNGRANTED,
         RATES,
         COUNTERS,
+        EVENTS,
         INFO,
     ];
 }

@@ -1,5 +1,7 @@
 //! What arrives is judged.
 
+use core::hint::black_box;
+
 use aya_ebpf::{
     EbpfContext as _,
     bindings::{__sk_buff, xdp_md},
@@ -14,6 +16,7 @@ use ntpguard_common::{
 
 use crate::{
     apart,
+    events::{ntpguard_tc_tell, ntpguard_tell},
     frame::{ArrivedFrame, SkbFrame, XdpFrame},
     maps::{InMaps, KernelTables},
     recorder::{self, Actions},
@@ -44,31 +47,39 @@ trait Arrived: Frame {
     /// The words there for what becomes of it.
     const ACTIONS: Actions;
 
-    /// Judges a datagram in the function apart of its family: see [`apart`].
+    /// Judges a datagram in the function apart of its family, and gives the number of the reason: see
+    /// [`apart`].
     fn decide(&self, family: Family, place: u64, ports: u64, part: u64) -> u32;
+
+    /// Tells that the frame was judged for the reason of this number, in a function apart too.
+    fn tell(&self, reason: u32);
 }
 
 /// As [`ntpguard_common::judge::judge`], with the recorder in the place of the verdict.
 #[inline(always)]
 fn judge<A: Arrived>(frame: &A) -> u32 {
     let link = settings::link();
-    let datagram = match walk(frame, link) {
+    let reason = match walk(frame, link) {
         Packet::Foreign => return A::ACTIONS.pass,
-        Packet::Bad(reason) => return recorder::record(reason, A::ACTIONS),
-        Packet::Datagram(datagram) => datagram,
+        Packet::Bad(reason) => reason as u32,
+        Packet::Datagram(datagram) => match screen(frame, &datagram, link, &KernelTables) {
+            Ok(part) => {
+                let (place, ports) = apart::pack(&datagram);
+                let part = apart::pack_part(part);
+                // The compiler knows how large the number can be. The verifier does not, and wants
+                // to see it bounded before it is a place.
+                black_box(frame.decide(datagram.family, place, ports, part))
+            }
+            Err(reason) => reason as u32,
+        },
     };
-    match screen(frame, &datagram, link, &KernelTables) {
-        Ok(part) => {
-            let (place, ports) = apart::pack(&datagram);
-            frame.decide(datagram.family, place, ports, apart::pack_part(part))
-        }
-        Err(reason) => recorder::record(reason, A::ACTIONS),
-    }
+    // Here and not in the functions apart, whose stack comes on top of that of whatever they call.
+    recorder::record(reason, A::ACTIONS, || frame.tell(reason))
 }
 
 /// The second half of [`judge`], for a datagram from an address of which something may be known.
 #[inline(always)]
-fn decide_apart<A: InMaps, F: Arrived>(frame: &F, datagram: &Datagram, part: u64) -> u32 {
+fn decide_apart<A: InMaps, F: Frame>(frame: &F, datagram: &Datagram, part: u64) -> u32 {
     let reason = decide::<A, _, _, _>(
         frame,
         datagram,
@@ -78,7 +89,7 @@ fn decide_apart<A: InMaps, F: Arrived>(frame: &F, datagram: &Datagram, part: u64
         &KernelTables,
     );
     recorder::record_reply::<A, _>(frame, datagram, reason);
-    recorder::record(reason, F::ACTIONS)
+    reason as u32
 }
 
 impl Arrived for XdpFrame {
@@ -91,6 +102,11 @@ impl Arrived for XdpFrame {
             Family::V4 => ntpguard_decide4(context, place, ports, part),
             Family::V6 => ntpguard_decide6(context, place, ports, part),
         }
+    }
+
+    #[inline(always)]
+    fn tell(&self, reason: u32) {
+        ntpguard_tell(self.0.as_ptr().cast(), reason.into());
     }
 }
 
@@ -118,6 +134,11 @@ impl Arrived for ArrivedFrame {
             Family::V4 => ntpguard_tc_decide4(context, place, ports, part),
             Family::V6 => ntpguard_tc_decide6(context, place, ports, part),
         }
+    }
+
+    #[inline(always)]
+    fn tell(&self, reason: u32) {
+        ntpguard_tc_tell(self.0.0.as_ptr().cast(), reason.into());
     }
 }
 

@@ -6,6 +6,7 @@
 mod apart;
 mod chain;
 mod egress;
+mod events;
 mod frame;
 mod ingress;
 mod maps;

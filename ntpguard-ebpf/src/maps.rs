@@ -2,10 +2,11 @@
 
 use aya_ebpf::{
     bindings::{BPF_ANY, BPF_F_NO_PREALLOC, BPF_NOEXIST},
-    btf_maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, lpm_trie::Key},
+    btf_maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf, lpm_trie::Key},
     macros::btf_map,
 };
 use ntpguard_common::{
+    events::EVENTS_SIZE,
     judge::{Clocks, Sender, TablesOf},
     outbound::LedgerOf,
     packet::Address,
@@ -64,6 +65,9 @@ static UNGRANTED: LruHashMap<Stray, Strayed, STRAYS_KNOWN> = LruHashMap::new();
 static RATES: Array<Bucket, BUCKETS> = Array::new();
 #[btf_map]
 pub(crate) static COUNTERS: PerCpuArray<Counters, 2> = PerCpuArray::new();
+/// Of [`Event`](ntpguard_common::events::Event)s: libbpf refuses a ring buffer of a type that has a size.
+#[btf_map]
+pub(crate) static EVENTS: RingBuf<(), EVENTS_SIZE> = RingBuf::new();
 #[btf_map]
 pub(crate) static INFO: Array<Info, 1> = Array::new();
 

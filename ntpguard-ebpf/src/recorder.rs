@@ -15,6 +15,7 @@ use ntpguard_common::{
 };
 
 use crate::{
+    events,
     maps::{self, COUNTERS},
     settings::{self, KernelClocks},
 };
@@ -38,14 +39,19 @@ impl Actions {
     };
 }
 
-/// Counts `reason` and returns what is to be done with the packet.
+/// Counts a [`Reason`] by its number, has some packets told by `tell`, and returns what is to be done
+/// with this one.
 #[inline(always)]
-pub(crate) fn record(reason: Reason, actions: Actions) -> u32 {
+pub(crate) fn record(reason: u32, actions: Actions, tell: impl FnOnce()) -> u32 {
     count(reason);
     if settings::explains() {
-        return EXPLAIN_BASE + reason as u32;
+        return EXPLAIN_BASE + reason;
     }
-    if reason.admits() || settings::monitors() {
+    if events::is_due(reason) {
+        tell();
+    }
+    let admits = Reason::from_number(reason).is_some_and(Reason::admits);
+    if admits || settings::monitors() {
         actions.pass
     } else {
         actions.drop
@@ -53,7 +59,7 @@ pub(crate) fn record(reason: Reason, actions: Actions) -> u32 {
 }
 
 #[inline(always)]
-fn count(reason: Reason) {
+fn count(reason: u32) {
     let Some(counters) = COUNTERS.get_ptr_mut(u32::from(settings::monitors())) else {
         return;
     };

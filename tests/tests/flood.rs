@@ -263,7 +263,7 @@ fn tables(home: &Home) -> Result<BTreeMap<&'static str, (u64, Option<usize>)>> {
 fn entries(path: &Path, kind: &str) -> Result<Option<usize>> {
     match kind {
         "hash" | "lru_hash" | "lpm_trie" => Ok(Some(bpftool::map_dump(path)?.len())),
-        "array" | "percpu_array" => Ok(None),
+        "array" | "percpu_array" | "ringbuf" => Ok(None),
         other => bail!("{}: a map of kind {other}", path.display()),
     }
 }

@@ -27,13 +27,15 @@ use super::{
     stops::{self, Stop},
 };
 
-/// The maps that each set of tables has for itself: what is granted, and what tells of it.
-const OWN: [&str; 6] = [
+/// The maps that each set of tables has for itself: what is granted and what tells of it, and events,
+/// whose reader has the new ones.
+const OWN: [&str; 7] = [
     names::ALLOW_V4,
     names::ALLOW_V6,
     names::ALLOW_NET_V4,
     names::ALLOW_NET_V6,
     names::GRANT_BITS,
+    names::EVENTS,
     names::INFO,
 ];
 

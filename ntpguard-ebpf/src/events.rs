@@ -1,0 +1,88 @@
+//! Sampled verdicts for whoever reads `EVENTS`.
+//!
+//! Deciding that a packet is not told costs two loads and a comparison, and writes nothing: that is
+//! all that most packets of a flood meet of this. An event is made in a function apart.
+
+use core::{cell::UnsafeCell, ptr};
+
+use aya_ebpf::{
+    bindings::{__sk_buff, xdp_md},
+    programs::{TcContext, XdpContext},
+};
+use ntpguard_common::{
+    events::{Event, INTERVAL, describe},
+    frame::Frame,
+    judge::Clocks as _,
+    reason::Counters,
+};
+
+use crate::{
+    frame::{ArrivedFrame, SkbFrame, XdpFrame},
+    maps::EVENTS,
+    settings::{self, KernelClocks},
+};
+
+/// When each reason may be told again, in the time of ticks.
+struct Gates(UnsafeCell<[u64; Counters::SLOTS]>);
+
+// SAFETY: words of eight bytes are read and written whole. Of two CPUs that pass a gate at the same
+// time both tell, which is one event more.
+unsafe impl Sync for Gates {}
+
+/// Of all CPUs, or machines that have many would tell as many times more.
+static GATES: Gates = Gates(UnsafeCell::new([0; Counters::SLOTS]));
+
+/// Whether a packet of this reason is to be told. Then the next one is not, for a while.
+#[inline(always)]
+pub(crate) fn is_due(reason: u32) -> bool {
+    let now = KernelClocks.tick();
+    let slot = reason as usize % Counters::SLOTS;
+    // SAFETY: `slot` is below the length of the array, which lives as long as the program.
+    let gate = unsafe { GATES.0.get().cast::<u64>().add(slot) };
+    // SAFETY: see above. Volatile, since others write it.
+    if now < unsafe { ptr::read_volatile(gate) } {
+        return false;
+    }
+    // SAFETY: see above.
+    unsafe { ptr::write_volatile(gate, now + INTERVAL) };
+    true
+}
+
+/// Tells of a packet. Where the buffer is full, `COUNTERS` alone has it.
+#[inline(always)]
+fn tell<F: Frame>(frame: &F, reason: u64, interface: u32) -> u32 {
+    let Some(mut entry) = EVENTS.reserve_untyped::<Event>(0) else {
+        return 0;
+    };
+    // Written where it stays: the stack has little room for it.
+    let event = entry.write(Event {
+        time: KernelClocks.tick(),
+        reason: reason as u32,
+        interface,
+        mode: settings::monitors().into(),
+        ..Event::default()
+    });
+    describe(frame, settings::link(), event);
+    entry.submit(0);
+    1
+}
+
+/// Tells of a packet on the XDP hook, and says whether there was room for it. A global function
+/// has to return a number: see [`crate::apart`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn ntpguard_tell(context: *mut xdp_md, reason: u64) -> u32 {
+    // SAFETY: the context is the kernel's.
+    let interface = unsafe { (*context).ingress_ifindex };
+    tell(&XdpFrame(XdpContext::new(context)), reason, interface)
+}
+
+/// The same on the tc hook.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn ntpguard_tc_tell(context: *mut __sk_buff, reason: u64) -> u32 {
+    // SAFETY: the context is the kernel's.
+    let interface = unsafe { (*context).ifindex };
+    let frame = ArrivedFrame(SkbFrame(TcContext::new(context)));
+    tell(&frame, reason, interface)
+}
