@@ -1,5 +1,7 @@
 //! Boot time, the only clock this program trusts: it runs where the wall clock may be wrong.
 
+use std::time::{Duration, SystemTime};
+
 use nix::time::{ClockId, clock_getres, clock_gettime};
 
 /// Seconds since boot, suspended time included (`CLOCK_BOOTTIME`), as the kernel tables have it.
@@ -59,6 +61,14 @@ pub fn boot_nanoseconds() -> u64 {
 /// Nanoseconds since boot without suspended time, by which requests live.
 pub fn monotonic_nanoseconds() -> u64 {
     nanoseconds(ClockId::CLOCK_MONOTONIC)
+}
+
+/// The wall clock's time of a moment of monotonic time, in nanoseconds: for display, as the wall clock
+/// is now.
+pub fn wall_time(monotonic: u64) -> SystemTime {
+    let ago = monotonic_nanoseconds().saturating_sub(monotonic);
+    let now = SystemTime::now();
+    now.checked_sub(Duration::from_nanos(ago)).unwrap_or(now)
 }
 
 fn nanoseconds(clock: ClockId) -> u64 {

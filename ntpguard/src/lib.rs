@@ -8,6 +8,7 @@
 //! - [`allowlist`] makes one set of grants of everything that vouches for an address;
 //! - [`senders`] finds the processes whose requests are trusted;
 //! - [`datapath`] loads the kernel programs, attaches them, and writes the tables;
+//! - [`telemetry`] reads what they tell of single packets;
 //! - [`daemon`] ties these together while the guard runs.
 
 pub mod allowlist;
@@ -22,3 +23,4 @@ pub mod report;
 pub mod resolve;
 pub mod senders;
 pub mod sources;
+pub mod telemetry;

@@ -228,6 +228,17 @@ impl Guard {
         cli(&self.namespace, &self.home, arguments)
     }
 
+    /// Starts another command of the product, for this guard, and lets it run.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be started.
+    pub fn spawn(&self, arguments: &[&str]) -> Result<Process> {
+        let mut command = guard_command(&self.namespace, &self.home)?;
+        command.args(arguments);
+        Process::spawn(command)
+    }
+
     /// As [`Guard::cli`], for commands that print JSON.
     ///
     /// # Errors
@@ -273,6 +284,16 @@ impl Guard {
     /// What it wrote on standard error so far.
     pub fn stderr(&self) -> String {
         self.process.stderr()
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Errors
+    ///
+    /// When it has ended.
+    pub fn signal(&mut self, signal: Signal) -> Result<()> {
+        self.process.ensure_running()?;
+        self.process.signal(signal)
     }
 
     /// Kills it as a crash would, and waits until it is gone.

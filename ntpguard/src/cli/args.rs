@@ -10,6 +10,7 @@ use ntpguard::{
     senders::Trust,
     sources::Source,
 };
+use ntpguard_common::reason::Reason;
 use serde::Deserialize;
 
 /// An XDP guard for NTP: UDP port 123 admits only what this host asked for or agreed to serve.
@@ -61,6 +62,10 @@ pub(crate) enum Command {
     Status(StatusArgs),
     /// Tell which time sources are named, which are in use, and what differs.
     Sources(SourcesArgs),
+    /// Tell of packets as they are judged: some of each reason, and how many there were.
+    Events(EventsArgs),
+    /// Tell who sends most of what is not admitted.
+    Top(TopArgs),
     /// Read and change who is allowed what.
     #[command(subcommand)]
     Allowlist(AllowlistCommand),
@@ -224,6 +229,26 @@ pub(crate) struct SourcesArgs {
     pub(crate) json: bool,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct EventsArgs {
+    /// Print JSON, a document a line.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Only packets of this reason, such as `unlisted`; may be given several times [default: all].
+    #[arg(long = "reason", value_name = "REASON", value_parser = parse_reason)]
+    pub(crate) reasons: Vec<Reason>,
+    /// End after so many.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) count: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TopArgs {
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum AllowlistCommand {
     /// Print who is allowed what, and who vouches for it.
@@ -274,6 +299,14 @@ fn check_role(word: &str) -> Result<String, String> {
     parse_role(word)
         .map(|_| word.to_owned())
         .map_err(|error| error.to_string())
+}
+
+fn parse_reason(word: &str) -> Result<Reason, String> {
+    let named = |reason: &&Reason| reason.name() == word;
+    Reason::ALL.iter().find(named).copied().ok_or_else(|| {
+        let names: Vec<&str> = Reason::ALL.iter().map(|reason| reason.name()).collect();
+        format!("expected one of {}", names.join(", "))
+    })
 }
 
 fn parse_prefix(text: &str) -> Result<IpNet, String> {
@@ -357,6 +390,12 @@ mod tests {
                 .contains("192.0.2.0/24")
         );
         assert!(parse_prefix("pool.ntp.org").is_err());
+    }
+
+    #[test]
+    fn a_reason_is_one_of_those_there_are() {
+        assert_eq!(parse_reason("zero-origin"), Ok(Reason::ZeroOrigin));
+        assert!(parse_reason("Unlisted").unwrap_err().contains("unlisted"));
     }
 
     #[test]

@@ -47,6 +47,14 @@ pub(crate) async fn ask(guard: &GuardArgs, request: &Request) -> Result<Doer> {
     }
 }
 
+/// There is no daemon to ask for what only a daemon knows.
+pub(crate) fn no_daemon<T>(guard: &GuardArgs) -> Result<T> {
+    bail!(
+        "no daemon listens at {}: it is the one that reads the kernel's events; `ntpguard run` starts it",
+        control::socket_path(&guard.state_dir).display()
+    )
+}
+
 /// The daemon could not do it, or answered something else than it was asked.
 pub(crate) fn unexpected<T>(reply: &Reply) -> Result<T> {
     if let Reply::Failed(why) = reply {

@@ -4,11 +4,13 @@ mod allowlist;
 mod args;
 mod ask;
 mod config;
+mod events;
 mod object;
 mod output;
 mod run;
 mod sources;
 mod status;
+mod top;
 mod traffic;
 mod unload;
 
@@ -42,6 +44,8 @@ async fn command(cli: Cli) -> Result<ExitCode> {
         Command::Run(args) => run::run(cli.guard, &args).await,
         Command::Status(args) => status::run(&cli.guard, &args).await,
         Command::Sources(args) => sources::run(&cli.guard, &args).await,
+        Command::Events(args) => events::run(&cli.guard, &args).await,
+        Command::Top(args) => top::run(&cli.guard, &args).await,
         Command::Allowlist(command) => allowlist::run(&cli.guard, command).await,
         Command::Object(args) => object::run(&args),
         Command::Unload => unload::run(&cli.guard),

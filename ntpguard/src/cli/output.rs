@@ -16,11 +16,15 @@ pub(crate) fn json(document: &impl Serialize) -> Result<()> {
 
 /// Prints text; that nobody reads on is no error.
 pub(crate) fn print(text: &str) -> Result<()> {
+    print_on(text).map(drop)
+}
+
+/// Prints text, and says whether anybody may read on.
+pub(crate) fn print_on(text: &str) -> Result<bool> {
     match io::stdout().lock().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(error).context("cannot write to standard output")
-        }
-        _ => Ok(()),
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(error).context("cannot write to standard output"),
     }
 }
 
@@ -44,6 +48,14 @@ where
         .map(|line| line.trim_end().to_owned())
         .collect();
     lines.join("\n") + "\n"
+}
+
+/// Says how many rows of a table are left out where only `shown` are shown.
+pub(crate) fn rest(rows: usize, shown: usize) -> String {
+    match rows.saturating_sub(shown) {
+        0 => String::new(),
+        more => format!("and {} with --json\n", count(more, "more", "more")),
+    }
 }
 
 /// A configuration that is read, and below it a line for each reason.

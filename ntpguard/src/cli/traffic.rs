@@ -5,7 +5,7 @@ use ntpguard::report::{
     traffic::{Server, Ungranted},
 };
 
-use super::output::{self, count, seconds};
+use super::output::{self, seconds};
 
 /// Most rows of a table; `--json` has all.
 const ROWS: usize = 10;
@@ -78,7 +78,7 @@ pub(super) fn tables(traffic: &Traffic) -> String {
             &headings,
             traffic.servers.iter().take(ROWS).map(server),
         ));
-        text.push_str(&rest(traffic.servers.len()));
+        text.push_str(&output::rest(traffic.servers.len(), ROWS));
     }
     if !traffic.ungranted.is_empty() {
         text.push_str("\nAsked, granted by nobody, and so not heard:\n");
@@ -87,16 +87,9 @@ pub(super) fn tables(traffic: &Traffic) -> String {
             &headings,
             traffic.ungranted.iter().take(ROWS).map(ungranted),
         ));
-        text.push_str(&rest(traffic.ungranted.len()));
+        text.push_str(&output::rest(traffic.ungranted.len(), ROWS));
     }
     text
-}
-
-fn rest(rows: usize) -> String {
-    match rows.saturating_sub(ROWS) {
-        0 => String::new(),
-        more => format!("and {} with --json\n", count(more, "more", "more")),
-    }
 }
 
 fn server(server: &Server) -> Vec<String> {

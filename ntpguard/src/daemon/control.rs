@@ -4,9 +4,11 @@ use std::{
     fs, io,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
+use serde::Serialize;
 use thiserror::Error;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
@@ -15,7 +17,11 @@ use tokio::{
     time::sleep,
 };
 
-use crate::daemon::protocol::{MAX_ANSWER, MAX_QUESTION, Reply, Request};
+use super::{
+    protocol::{MAX_ANSWER, MAX_QUESTION, Reply, Request},
+    viewers,
+};
+use crate::telemetry::News;
 
 /// The socket's name below the state directory.
 pub const SOCKET: &str = "control.sock";
@@ -61,6 +67,22 @@ pub enum ControlError {
     },
 }
 
+impl ControlError {
+    pub(super) fn ask(path: &Path, source: io::Error) -> Self {
+        Self::Ask {
+            path: path.to_owned(),
+            source,
+        }
+    }
+
+    pub(super) fn answer(path: &Path, source: serde_json::Error) -> Self {
+        Self::Answer {
+            path: path.to_owned(),
+            source,
+        }
+    }
+}
+
 /// Where the guard whose `--state-dir` is `directory` listens.
 pub fn socket_path(directory: &Path) -> PathBuf {
     directory.join(SOCKET)
@@ -92,7 +114,7 @@ pub fn listen(path: &Path) -> Result<UnixListener, ControlError> {
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
 /// Answers connections for ever, each in a task of its own.
-pub async fn serve(listener: UnixListener, calls: mpsc::Sender<Call>) {
+pub async fn serve(listener: UnixListener, calls: mpsc::Sender<Call>, news: Arc<News>) {
     loop {
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
@@ -102,16 +124,16 @@ pub async fn serve(listener: UnixListener, calls: mpsc::Sender<Call>) {
                 continue;
             }
         };
-        let calls = calls.clone();
+        let (calls, news) = (calls.clone(), Arc::clone(&news));
         tokio::spawn(async move {
-            if let Err(error) = converse(stream, &calls).await {
+            if let Err(error) = converse(stream, &calls, &news).await {
                 tracing::debug!("a control connection ended: {error}");
             }
         });
     }
 }
 
-async fn converse(stream: UnixStream, calls: &mpsc::Sender<Call>) -> io::Result<()> {
+async fn converse(stream: UnixStream, calls: &mpsc::Sender<Call>, news: &News) -> io::Result<()> {
     // The socket's mode keeps others out already; this holds however the file came to be.
     if stream.peer_cred()?.uid() != 0 {
         return Err(io::Error::new(
@@ -135,6 +157,11 @@ async fn converse(stream: UnixStream, calls: &mpsc::Sender<Call>) -> io::Result<
             return send(&mut write, &Reply::Failed(why)).await;
         }
         let answer = match serde_json::from_str(&line) {
+            Ok(Request::Events) => match news.follow() {
+                Ok(events) => return viewers::show(news, events, &mut read, &mut write).await,
+                Err(why) => Reply::Failed(why),
+            },
+            Ok(Request::Top) => news.top().map_or_else(Reply::Failed, Reply::Top),
             Ok(request) => ask_daemon(request, calls).await,
             Err(error) => Reply::Failed(format!("the question makes no sense: {error}")),
         };
@@ -151,35 +178,39 @@ async fn ask_daemon(request: Request, calls: &mpsc::Sender<Call>) -> Reply {
     answered.await.unwrap_or_else(|_| ending())
 }
 
-async fn send(write: &mut OwnedWriteHalf, answer: &Reply) -> io::Result<()> {
-    let mut line = serde_json::to_vec(answer)?;
+/// Says something, in a line.
+pub(super) async fn send(write: &mut OwnedWriteHalf, document: &impl Serialize) -> io::Result<()> {
+    let mut line = serde_json::to_vec(document)?;
     line.push(b'\n');
     write.write_all(&line).await
 }
 
-/// Asks the daemon that listens at `path`; `None` where none does.
-pub async fn ask(path: &Path, request: &Request) -> Result<Option<Reply>, ControlError> {
-    let failed = |source| ControlError::Ask {
-        path: path.to_owned(),
-        source,
-    };
-    let mut stream = match UnixStream::connect(path).await {
-        Ok(stream) => stream,
+/// Connects to the daemon that listens at `path`; `None` where none does.
+pub(super) async fn connect(path: &Path) -> Result<Option<UnixStream>, ControlError> {
+    match UnixStream::connect(path).await {
+        Ok(stream) => Ok(Some(stream)),
         Err(error)
             if matches!(
                 error.kind(),
                 io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
             ) =>
         {
-            return Ok(None);
+            Ok(None)
         }
-        Err(error) => return Err(failed(error)),
+        Err(error) => Err(ControlError::ask(path, error)),
+    }
+}
+
+/// Asks the daemon that listens at `path`; `None` where none does.
+pub async fn ask(path: &Path, request: &Request) -> Result<Option<Reply>, ControlError> {
+    let failed = |source| ControlError::ask(path, source);
+    let Some(stream) = connect(path).await? else {
+        return Ok(None);
     };
-    let mut line = serde_json::to_vec(request).map_err(|error| failed(error.into()))?;
-    line.push(b'\n');
-    stream.write_all(&line).await.map_err(failed)?;
+    let (read, mut write) = stream.into_split();
+    send(&mut write, request).await.map_err(failed)?;
     let mut answer = String::new();
-    let mut read = BufReader::new(stream).take(MAX_ANSWER as u64);
+    let mut read = BufReader::new(read).take(MAX_ANSWER as u64);
     if read.read_line(&mut answer).await.map_err(failed)? == 0 {
         return Err(failed(io::Error::new(
             io::ErrorKind::UnexpectedEof,
@@ -188,10 +219,7 @@ pub async fn ask(path: &Path, request: &Request) -> Result<Option<Reply>, Contro
     }
     serde_json::from_str(&answer)
         .map(Some)
-        .map_err(|source| ControlError::Answer {
-            path: path.to_owned(),
-            source,
-        })
+        .map_err(|source| ControlError::answer(path, source))
 }
 
 #[cfg(test)]
@@ -202,7 +230,7 @@ mod tests {
         let path = socket_path(directory);
         let listener = listen(&path).unwrap();
         let (calls, mut called) = mpsc::channel::<Call>(1);
-        tokio::spawn(serve(listener, calls));
+        tokio::spawn(serve(listener, calls, Arc::new(News::new())));
         tokio::spawn(async move {
             while let Some(call) = called.recv().await {
                 let answer = match call.request {

@@ -286,6 +286,10 @@ impl<'a> Daemon<'a> {
             ))),
             Request::List => self.list(now),
             Request::Yield => Reply::Yielding,
+            // Answered where the question arrives.
+            Request::Top | Request::Events => {
+                Reply::Failed("this is not for the daemon's loop to answer".to_owned())
+            }
             Request::Update => {
                 let before = self.keeper.projected().clone();
                 self.read_sources();

@@ -9,14 +9,21 @@ pub mod protocol;
 mod rounds;
 mod settling;
 mod status;
+pub mod viewers;
 pub mod watch;
 
-use std::{collections::BTreeSet, future::Future, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeSet,
+    future::Future,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use ntpguard_common::judge::Learn;
 use thiserror::Error;
-use tokio::{sync::mpsc, time::timeout};
+use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
 
 use self::{
     control::ControlError,
@@ -30,6 +37,7 @@ use crate::{
     keeper::{Keeper, KeeperError, Origins},
     resolve::Resolver,
     senders::{Found, Senders, forwarding},
+    telemetry::{News, Teller},
 };
 
 /// How long a start waits for a command that holds the lock, or for a daemon to yield.
@@ -145,12 +153,36 @@ pub async fn run(options: Options, shutdown: impl Future<Output = ()>) -> Result
              configuration names can answer it; `--trust` names another cgroup"
         );
     }
-    let serving = tokio::spawn(control::serve(listener, calls));
+    let news = Arc::new(News::new());
+    let telling = tell(&options.pin_dir, &news);
+    let serving = tokio::spawn(control::serve(listener, calls, news));
 
     let mut daemon = Daemon::new(keeper, guard, options.senders.clone(), found);
     let yielded = daemon.live(&resolver, called, shutdown).await;
     serving.abort();
+    // The buffer has one reader, and that is the successor's from now on.
+    if let Some(telling) = telling {
+        telling.abort();
+    }
     daemon.end(&options, yielded, lock)
+}
+
+/// Reads what the kernel tells of single packets, from now on. The guard is as good without.
+fn tell(pin_dir: &Path, news: &Arc<News>) -> Option<JoinHandle<()>> {
+    let teller = match Teller::open(&PinDir::new(pin_dir), Arc::clone(news)) {
+        Ok(teller) => teller,
+        Err(error) => {
+            tracing::error!("{error}: there are no events");
+            news.fail(error.to_string());
+            return None;
+        }
+    };
+    let news = Arc::clone(news);
+    Some(tokio::spawn(async move {
+        let Err(error) = teller.tell().await;
+        tracing::error!("{error}: there are no more events");
+        news.fail(error.to_string());
+    }))
 }
 
 /// Asks for the names that nothing is known of, before anything is dropped for the lack of them: a

@@ -5,7 +5,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     inventory::Inventory,
-    report::{Edited, Listing, Status, Updated},
+    report::{
+        Edited, Listing, Status, Updated,
+        events::{Event, Top},
+    },
 };
 
 /// The most bytes a question may have. Whoever asks at greater length is hung up on.
@@ -30,6 +33,11 @@ pub enum Request {
     Remove(Removal),
     /// Read the sources and resolve the names now.
     Update,
+    /// Who sends most of what is not admitted.
+    Top,
+    /// The packets that are told of, from now on: [`Reply::Following`], and then one
+    /// [`Reply::Event`] or [`Reply::Missed`] after the other until the connection ends.
+    Events,
     /// Leave the guard to a successor: stop, and detach nothing.
     Yield,
 }
@@ -70,6 +78,14 @@ pub enum Reply {
     Edited(Edited),
     /// To [`Request::Update`].
     Updated(Updated),
+    /// To [`Request::Top`].
+    Top(Top),
+    /// To [`Request::Events`]: from now on nothing is missed but what is said to be.
+    Following,
+    /// A packet that was judged.
+    Event(Box<Event>),
+    /// So many events are lost, because they came faster than they were read.
+    Missed(u64),
     /// To [`Request::Yield`]: the daemon is about to end.
     Yielding,
     /// What could not be done, and why.

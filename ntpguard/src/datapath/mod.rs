@@ -7,6 +7,7 @@
 //!   puts them there, [`tc`] on either side of the network stack;
 //! - [`chain`] makes the object for programs that others attach;
 //! - [`guard`] does all of it in an order that leaves a working guard wherever it is stopped;
+//! - [`verdicts`] reads what the programs tell of single packets;
 //! - [`events`] tells of interfaces that come and go, and [`mend`] follows them;
 //! - [`mod@survey`] says what is there, and removes it.
 
@@ -37,6 +38,7 @@ pub mod tc;
 #[cfg(test)]
 mod tests;
 pub mod trial;
+pub mod verdicts;
 
 pub use attach::{AttachMode, Attached, How};
 pub use error::Error;
@@ -50,3 +52,4 @@ pub use survey::{Guarded, Survey, Unloaded, survey, unload};
 pub use tables::{Changes, Incomplete, Tables};
 pub use tc::Tc;
 pub use trial::{Trial, TrialResult};
+pub use verdicts::Verdicts;

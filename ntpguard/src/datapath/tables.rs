@@ -166,13 +166,7 @@ impl Tables {
 
     /// Packets counted since the maps were made, over all CPUs, while `mode` was in force.
     pub fn counters(&self, mode: Mode) -> Result<Counters, Error> {
-        let per_cpu = self
-            .counters
-            .get(&mode.number(), 0)
-            .map_err(|source| Error::map(names::COUNTERS, "read", source))?;
-        let mut sum = Counters::default();
-        per_cpu.iter().for_each(|counters| sum.add(counters));
-        Ok(sum)
+        sum(&self.counters, mode)
     }
 
     /// The outbound requests counted since the maps were made, over all CPUs.
@@ -299,6 +293,16 @@ impl Tables {
             done => done,
         }
     }
+}
+
+/// What all CPUs have counted while `mode` was in force.
+pub(super) fn sum(map: &PerCpuArray<MapData, Counters>, mode: Mode) -> Result<Counters, Error> {
+    let per_cpu = map
+        .get(&mode.number(), 0)
+        .map_err(|source| Error::map(names::COUNTERS, "read", source))?;
+    let mut sum = Counters::default();
+    per_cpu.iter().for_each(|counters| sum.add(counters));
+    Ok(sum)
 }
 
 /// Removes all entries of a map that nobody else has.

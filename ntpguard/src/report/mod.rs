@@ -1,5 +1,6 @@
 //! What the commands tell: the JSON they print, and what the daemon sends them.
 
+pub mod events;
 pub mod traffic;
 
 use std::{collections::BTreeMap, path::PathBuf};

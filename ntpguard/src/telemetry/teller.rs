@@ -1,0 +1,95 @@
+//! The one reader of the sampled verdicts.
+
+use std::{convert::Infallible, net::IpAddr, sync::Arc, time::Duration};
+
+use ipnet::IpNet;
+use ntpguard_common::{
+    events::{self, ADDRESSES, EVENTS_SIZE},
+    reason::Reason,
+};
+use tokio::time::sleep;
+
+use super::{News, tally::Tally};
+use crate::{
+    datapath::{Error, PinDir, Verdicts},
+    report::events::Event,
+};
+
+/// How long it rests after each look. Meanwhile the buffer holds more than the kernel may tell.
+const REST: Duration = Duration::from_millis(20);
+
+/// The most events of one look: all that the buffer has room for.
+const AT_ONCE: usize = EVENTS_SIZE / size_of::<events::Event>();
+
+/// Bits of an IPv6 address that one host can have to itself, as the rate limits take it.
+const V6_SENDER: u8 = 64;
+
+/// Reads the verdicts of one guard.
+#[derive(Debug)]
+pub struct Teller {
+    verdicts: Verdicts,
+    tally: Tally,
+    news: Arc<News>,
+}
+
+impl Teller {
+    /// Begins now: what is in the buffer already is forgotten, since it may be of any age.
+    pub fn open(pins: &PinDir, news: Arc<News>) -> Result<Self, Error> {
+        let mut verdicts = Verdicts::open(pins)?;
+        // In this order: what is told has been counted before.
+        let tally = Tally::new(verdicts.counted()?);
+        verdicts.forget();
+        Ok(Self {
+            verdicts,
+            tally,
+            news,
+        })
+    }
+
+    /// Tells for ever, and ends where the kernel gives no more.
+    pub async fn tell(mut self) -> Result<Infallible, Error> {
+        loop {
+            let told = self.verdicts.next(AT_ONCE).await?;
+            let untold = self.tally.untold(&told, &self.verdicts.counted()?);
+            for (verdict, more) in told.iter().zip(untold) {
+                // A program of another version may know more reasons.
+                if let Some(reason) = Reason::from_number(verdict.reason) {
+                    self.take(verdict, reason, more);
+                }
+            }
+            sleep(REST).await;
+        }
+    }
+
+    fn take(&self, verdict: &events::Event, reason: Reason, more: u64) {
+        if !reason.admits() && verdict.depth >= ADDRESSES {
+            self.news
+                .senders()
+                .count(sender(verdict.source), reason, more + 1, verdict.time);
+        }
+        if self.news.is_followed() {
+            self.news.tell(Event::of(verdict, reason, more));
+        }
+    }
+}
+
+/// Who is taken for one sender.
+fn sender(source: [u8; 16]) -> IpNet {
+    match IpAddr::from(source).to_canonical() {
+        v4 @ IpAddr::V4(_) => v4.into(),
+        v6 @ IpAddr::V6(_) => IpNet::new_assert(v6, V6_SENDER).trunc(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sender_is_an_ipv4_address_or_an_ipv6_network() {
+        let mapped = "::ffff:192.0.2.1".parse::<std::net::Ipv6Addr>().unwrap();
+        assert_eq!(sender(mapped.octets()).to_string(), "192.0.2.1/32");
+        let v6 = "2001:db8::1:2:3:4".parse::<std::net::Ipv6Addr>().unwrap();
+        assert_eq!(sender(v6.octets()).to_string(), "2001:db8::/64");
+    }
+}
