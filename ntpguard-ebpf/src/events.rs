@@ -22,7 +22,7 @@ use crate::{
     settings::{self, KernelClocks},
 };
 
-/// When each reason may be told again, in the time of ticks.
+/// When each reason may be told again, in ticks: the time would have to be worked out for each packet.
 struct Gates(UnsafeCell<[u64; Counters::SLOTS]>);
 
 // SAFETY: words of eight bytes are read and written whole. Of two CPUs that pass a gate at the same
@@ -35,7 +35,7 @@ static GATES: Gates = Gates(UnsafeCell::new([0; Counters::SLOTS]));
 /// Whether a packet of this reason is to be told. Then the next one is not, for a while.
 #[inline(always)]
 pub(crate) fn is_due(reason: u32) -> bool {
-    let now = KernelClocks.tick();
+    let now = settings::ticks();
     let slot = reason as usize % Counters::SLOTS;
     // SAFETY: `slot` is below the length of the array, which lives as long as the program.
     let gate = unsafe { GATES.0.get().cast::<u64>().add(slot) };
@@ -44,7 +44,7 @@ pub(crate) fn is_due(reason: u32) -> bool {
         return false;
     }
     // SAFETY: see above.
-    unsafe { ptr::write_volatile(gate, now + INTERVAL) };
+    unsafe { ptr::write_volatile(gate, now + settings::ticks_in(INTERVAL)) };
     true
 }
 
@@ -59,7 +59,7 @@ fn tell<F: Frame>(frame: &F, reason: u64, interface: u32) -> u32 {
         time: KernelClocks.tick(),
         reason: reason as u32,
         interface,
-        mode: settings::monitors().into(),
+        mode: settings::mode(),
         ..Event::default()
     });
     describe(frame, settings::link(), event);

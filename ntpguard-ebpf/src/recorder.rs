@@ -60,7 +60,7 @@ pub(crate) fn record(reason: u32, actions: Actions, tell: impl FnOnce()) -> u32 
 
 #[inline(always)]
 fn count(reason: u32) {
-    let Some(counters) = COUNTERS.get_ptr_mut(u32::from(settings::monitors())) else {
+    let Some(counters) = COUNTERS.get_ptr_mut(settings::mode()) else {
         return;
     };
     let slot = reason as usize % Counters::SLOTS;

@@ -110,9 +110,15 @@ fn rates() -> Rates {
     }
 }
 
+/// The mode's place in `COUNTERS`.
+#[inline(always)]
+pub(crate) fn mode() -> u32 {
+    MODE.load().into()
+}
+
 #[inline(always)]
 pub(crate) fn monitors() -> bool {
-    MODE.load() != 0
+    mode() != 0
 }
 
 #[inline(always)]
@@ -148,10 +154,21 @@ impl Clocks for KernelClocks {
         if is_given() {
             return given();
         }
-        // SAFETY: as for boot time. The verifier puts a load in the place of this call.
-        let ticks = unsafe { bpf_jiffies64() };
-        ticks.wrapping_sub(FIRST_TICK.load()) * u64::from(TICK.load())
+        ticks().wrapping_sub(FIRST_TICK.load()) * u64::from(TICK.load())
     }
+}
+
+/// The kernel's count of ticks.
+#[inline(always)]
+pub(crate) fn ticks() -> u64 {
+    // SAFETY: the helper takes nothing. The verifier puts a load in the place of its call.
+    unsafe { bpf_jiffies64() }
+}
+
+/// How many ticks are in so many nanoseconds, rounded down.
+#[inline(always)]
+pub(crate) fn ticks_in(nanoseconds: u64) -> u64 {
+    nanoseconds.checked_div(TICK.load().into()).unwrap_or(0)
 }
 
 #[inline(always)]
