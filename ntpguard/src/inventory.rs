@@ -34,6 +34,8 @@ pub struct Inventory {
 pub struct Named {
     /// Its name or address, as it is written.
     pub host: String,
+    /// The port that it is asked at.
+    pub port: u16,
     /// What it may be.
     pub roles: Vec<String>,
     /// Where it is written; absent for a name that only a daemon tells.
@@ -53,6 +55,8 @@ pub struct Used {
     pub daemon: String,
     /// The source's address.
     pub address: IpAddr,
+    /// The port that it is asked at, if the daemon tells.
+    pub port: Option<u16>,
     /// The name that the daemon knows it by.
     pub name: Option<String>,
     /// What it is to the daemon.
@@ -87,6 +91,7 @@ impl Inventory {
         let in_use = book.daemons.in_use().map(|(daemon, used)| Used {
             daemon: daemon.to_owned(),
             address: used.address,
+            port: used.port,
             name: used.name.clone(),
             roles: used
                 .roles
@@ -112,6 +117,7 @@ impl Named {
         let Want::Source {
             host,
             family,
+            port,
             roles,
             place,
         } = want
@@ -133,6 +139,7 @@ impl Named {
         };
         Some(Self {
             host,
+            port: *port,
             roles: roles.iter().map(|role| role.name().to_owned()).collect(),
             place: Some(place.clone()),
             addresses,
@@ -161,6 +168,7 @@ mod tests {
         Want::Source {
             host,
             family: Family::Any,
+            port: 123,
             roles: vec![Role::Server],
             place: Place {
                 file: Path::new("/etc/ntp.conf").into(),
@@ -210,6 +218,7 @@ mod tests {
         book.names.answered(&question, &answer, NOW, 0.0);
         let used = |address: &str| InUse {
             address: address.parse().unwrap(),
+            port: None,
             name: None,
             roles: vec![Role::Server],
             selected: false,

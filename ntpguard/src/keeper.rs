@@ -386,11 +386,10 @@ impl Keeper {
 }
 
 fn granted(projection: &Projection) -> BTreeSet<IpNet> {
-    let addresses = projection
-        .addresses
-        .keys()
-        .map(|address| IpNet::from(*address));
+    let elsewhere = projection.elsewhere.keys().map(SocketAddr::ip);
+    let addresses = projection.addresses.keys().copied().chain(elsewhere);
     addresses
+        .map(IpNet::from)
         .chain(projection.prefixes.keys().copied())
         .collect()
 }

@@ -16,6 +16,7 @@ use crate::{
         daemons::Daemons,
         learned::Learned,
         manual::{Manual, ManualError},
+        ports::Ports,
         projection::Projection,
         readings::Readings,
         row::Row,
@@ -171,9 +172,16 @@ impl Book {
             .map(|row| row.claim(BootSeconds(0)))
             .chain(of_sources.map(|sourced| sourced.claim))
             .chain(self.learned.claims())
-            .chain(self.daemons.claims(&self.names))
+            .chain(self.of_daemons())
             .chain(self.manual.claims().iter().cloned())
             .collect()
+    }
+
+    fn of_daemons(&self) -> Vec<Claim> {
+        let wants = self.wants().map(|(_, want)| want);
+        let named = self.readings.claims(&self.names);
+        let ports = Ports::of(wants, named.map(|sourced| sourced.claim));
+        self.daemons.claims(&self.names, &ports)
     }
 
     /// What the kernel's tables are to hold.
@@ -201,7 +209,7 @@ impl Book {
         let others = self
             .learned
             .lasting_claims()
-            .chain(self.daemons.claims(&self.names))
+            .chain(self.of_daemons())
             .chain(self.manual.claims().iter().cloned());
         let others = others.map(|claim| Row::of(&claim, now));
         let recorded = self.recorded.iter().cloned();

@@ -1,9 +1,12 @@
 //! One reason why an address or prefix may be something to this host.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
-use ntpguard_common::tables::{Origin, Role};
+use ntpguard_common::{
+    ntp,
+    tables::{Origin, Role},
+};
 
 use crate::{clock::BootSeconds, resolve::Held, sources::Place};
 
@@ -14,6 +17,8 @@ pub struct Claim {
     pub prefix: IpNet,
     /// What they may be; `None` denies what a wider prefix grants.
     pub role: Option<Role>,
+    /// The port that a server is asked at.
+    pub port: u16,
     /// Who says so.
     pub origin: Origin,
     /// The name that led to the address.
@@ -32,6 +37,7 @@ impl Claim {
         Self {
             prefix: prefix.trunc(),
             role: None,
+            port: ntp::PORT,
             origin,
             name: None,
             place: None,
@@ -59,6 +65,16 @@ impl Claim {
             place: Some(place.clone()),
             ..self
         }
+    }
+
+    /// The same of a server that is asked at `port`.
+    pub(super) fn on(self, port: u16) -> Self {
+        Self { port, ..self }
+    }
+
+    /// Where the server is asked that it is about.
+    pub(super) fn server(&self) -> SocketAddr {
+        SocketAddr::new(self.prefix.addr(), self.port)
     }
 
     /// The same for each role; none of them is no claim.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use ntpguard_common::tables::{Origin, Role};
 
 use crate::{
-    allowlist::claim::Claim,
+    allowlist::{claim::Claim, ports::Ports},
     clock::BootSeconds,
     live::{Answer, InUse},
     resolve::{Names, Question},
@@ -57,15 +57,16 @@ impl Daemons {
             .map(|name| Question::new(name, Family::Any))
     }
 
-    /// What they vouch for, and the addresses of the names that they have.
-    pub(super) fn claims(&self, names: &Names) -> Vec<Claim> {
+    /// What they vouch for, at those ports, and the addresses of the names that they have.
+    pub(super) fn claims(&self, names: &Names, ports: &Ports) -> Vec<Claim> {
         let in_use = self.in_use().flat_map(|(daemon, source)| {
             let base = Claim {
                 name: source.name.clone(),
                 comment: Some(format!("{daemon} uses it")),
                 ..Claim::new(source.address.into(), Origin::Daemon)
             };
-            base.for_roles(&source.roles)
+            let at = ports.at(source).into_iter();
+            at.flat_map(move |port| base.clone().on(port).for_roles(&source.roles))
         });
         let mut claims: Vec<Claim> = in_use.collect();
         for question in self.questions() {
@@ -86,6 +87,7 @@ mod tests {
         Answer {
             sources: vec![InUse {
                 address: address.parse().unwrap(),
+                port: None,
                 name: None,
                 roles: vec![Role::Server, Role::Peer],
                 selected: false,
@@ -95,7 +97,7 @@ mod tests {
     }
 
     fn granted(daemons: &Daemons) -> Vec<String> {
-        let claims = daemons.claims(&Names::default());
+        let claims = daemons.claims(&Names::default(), &Ports::default());
         claims
             .iter()
             .map(|claim| {

@@ -8,6 +8,7 @@ pub mod claim;
 pub mod daemons;
 pub mod learned;
 pub mod manual;
+mod ports;
 pub mod projection;
 mod readings;
 mod row;

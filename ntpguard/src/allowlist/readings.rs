@@ -139,23 +139,25 @@ impl Source {
             }
             Want::Source {
                 host: Host::Address(address),
+                port,
                 roles,
                 place,
                 ..
             } => {
-                let base = Claim::new((*address).into(), origin).at(place);
+                let base = Claim::new((*address).into(), origin).at(place).on(*port);
                 let granted = base.for_roles(roles);
                 granted.map(|claim| Sourced::plain(id, claim)).collect()
             }
             Want::Source {
                 host: Host::Name(name),
                 family,
+                port,
                 roles,
                 place,
             } => {
                 let question = Question::new(name, *family);
                 let resolved = names.held(&question).flat_map(|(address, held)| {
-                    let base = Claim::resolved(name, address, held).at(place);
+                    let base = Claim::resolved(name, address, held).at(place).on(*port);
                     base.for_roles(roles).map(|claim| Sourced {
                         family: *family,
                         held: Some(*held),

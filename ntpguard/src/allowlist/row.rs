@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 
 use ipnet::IpNet;
-use ntpguard_common::tables::{Origin, Role};
+use ntpguard_common::{
+    ntp,
+    tables::{Origin, Role},
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -30,6 +33,9 @@ pub struct Row {
     /// Which of the name's addresses count.
     #[serde(default, skip_serializing_if = "is_any")]
     pub family: Family,
+    /// The port that a server is asked at.
+    #[serde(default = "ntp_port", skip_serializing_if = "is_ntp_port")]
+    pub port: u16,
     /// The source that led to it, as `--source` takes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
@@ -56,6 +62,7 @@ impl Row {
             origin: claim.origin,
             name: claim.name.clone(),
             family: Family::Any,
+            port: claim.port,
             source: None,
             file: claim.place.as_ref().map(|place| place.file.to_path_buf()),
             line: claim.place.as_ref().map_or(0, |place| place.line),
@@ -82,6 +89,7 @@ impl Row {
             .map(|left| now.plus(left));
         Claim {
             role: self.role,
+            port: self.port,
             name: self.name.clone(),
             place: self.place(),
             ends,
@@ -106,6 +114,7 @@ impl Row {
             Some(host) => Want::Source {
                 host,
                 family: self.family,
+                port: self.port,
                 roles,
                 place,
             },
@@ -141,6 +150,18 @@ fn is_any(family: &Family) -> bool {
 )]
 const fn is_zero(line: &u32) -> bool {
     *line == 0
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes fields by reference"
+)]
+const fn is_ntp_port(port: &u16) -> bool {
+    *port == ntp::PORT
+}
+
+const fn ntp_port() -> u16 {
+    ntp::PORT
 }
 
 mod role_name {

@@ -189,6 +189,7 @@ mod tests {
             origin: Origin::Dns,
             name: name.map(str::to_owned),
             family: Family::V4,
+            port: 123,
             source: Some("ntp.conf:/etc/ntp.conf".into()),
             file: Some("/etc/ntp.conf".into()),
             line: 3,

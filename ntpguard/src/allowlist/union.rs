@@ -1,9 +1,12 @@
 //! The union: what all claims together grant at a moment. No I/O, no clock of its own.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::SocketAddr};
 
 use ipnet::IpNet;
-use ntpguard_common::tables::{BAN, DENY, Grant, Origin, Role};
+use ntpguard_common::{
+    ntp,
+    tables::{BAN, DENY, Grant, Origin, Role},
+};
 
 use crate::{
     allowlist::{
@@ -17,17 +20,38 @@ use crate::{
 ///
 /// The roles of a prefix are those that any claim gives it. A denial stops what wider prefixes
 /// give; one made by hand also stops every other claim on that very prefix. Nested prefixes carry
-/// the roles of what covers them, because the kernel finds the longest match alone.
+/// the roles of what covers them, because the kernel finds the longest match alone. What a server
+/// at another port than 123 is granted stands by itself.
 pub fn project<'a>(claims: impl IntoIterator<Item = &'a Claim>, now: BootSeconds) -> Projection {
     let mut merged: BTreeMap<IpNet, Merged> = BTreeMap::new();
+    let mut elsewhere: BTreeMap<SocketAddr, Merged> = BTreeMap::new();
     for claim in claims {
         // A learned server's replies are admitted by the requests that it was learned from.
         let is_grant = claim.origin != Origin::Learned;
-        if is_grant && claim.ends.is_none_or(|ends| ends > now) {
+        if !is_grant || claim.ends.is_some_and(|ends| ends <= now) {
+            continue;
+        }
+        let is_elsewhere = claim.port != ntp::PORT;
+        // A peer sends from the port that it is asked at to our port 123, too.
+        if !is_elsewhere || claim.role == Some(Role::Peer) {
             merged.entry(claim.prefix).or_default().add(claim);
         }
+        if is_elsewhere {
+            elsewhere.entry(claim.server()).or_default().add(claim);
+        }
     }
-    let mut projection = Projection::default();
+    // Who is cut off by hand is so at every port.
+    for (server, at_port) in &mut elsewhere {
+        let at_all = merged.get(&IpNet::from(server.ip()));
+        at_port.denied_by_hand = at_all.is_some_and(|merged| merged.denied_by_hand);
+    }
+    let elsewhere = elsewhere.into_iter();
+    let mut projection = Projection {
+        elsewhere: elsewhere
+            .map(|(server, merged)| (server, merged.grant()))
+            .collect(),
+        ..Projection::default()
+    };
     // The prefixes that cover the one at hand, widest first: in a map's order a prefix comes
     // after all that cover it.
     let mut covering: Vec<(IpNet, Grant)> = Vec::new();
@@ -155,6 +179,58 @@ mod tests {
     }
 
     #[test]
+    fn a_server_at_another_port_is_one_there_alone() {
+        let at = |prefix, port, origin| claim(prefix, Some(Role::Server), origin).on(port);
+        let claims = [
+            at("192.0.2.1/32", 1123, Origin::Config),
+            at("192.0.2.1/32", 1123, Origin::Daemon),
+            at("192.0.2.2/32", 123, Origin::Config),
+            at("192.0.2.2/32", 4123, Origin::Config),
+            at("2001:db8::1/128", 1123, Origin::Dns),
+            claim("2001:db8::1/128", None, Origin::Manual),
+        ];
+        let projection = project(&claims, NOW);
+        let granted: Vec<_> = projection
+            .addresses
+            .keys()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(granted, ["192.0.2.2", "2001:db8::1"]);
+        let elsewhere: Vec<_> = projection
+            .elsewhere
+            .iter()
+            .map(|(server, grant)| (server.to_string(), grant.roles, grant.origins))
+            .collect();
+        let (server, config) = (Role::Server.bit(), Origin::Config.bit());
+        assert_eq!(
+            elsewhere,
+            [
+                (
+                    "192.0.2.1:1123".to_owned(),
+                    server,
+                    config | Origin::Daemon.bit()
+                ),
+                ("192.0.2.2:4123".to_owned(), server, config),
+                (
+                    "[2001:db8::1]:1123".to_owned(),
+                    DENY | BAN,
+                    Origin::Manual.bit()
+                ),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_peer_at_another_port_is_one_at_ours_too() {
+        let peer = [Role::Peer, Role::Server];
+        let claims = peer.map(|role| claim("192.0.2.1/32", Some(role), Origin::Config).on(1123));
+        let projection = project(&claims, NOW);
+        assert_eq!(roles(&projection, "192.0.2.1/32"), Role::Peer.bit());
+        let there = projection.elsewhere[&"192.0.2.1:1123".parse().unwrap()];
+        assert_eq!(there.roles, Role::Peer.bit() | Role::Server.bit());
+    }
+
+    #[test]
     fn a_nested_prefix_keeps_what_covers_it() {
         let claims = [
             claim("10.0.0.0/8", Some(Role::Client), Origin::Config),
@@ -242,13 +318,9 @@ mod tests {
         let ends = prop::option::of(900_u32..1_100);
         prop::collection::vec(
             (prefix, role, origin, ends).prop_map(|(prefix, role, origin, ends)| Claim {
-                prefix,
                 role,
-                origin,
-                name: None,
-                place: None,
                 ends: ends.map(BootSeconds),
-                comment: None,
+                ..Claim::new(prefix, origin)
             }),
             0..24,
         )

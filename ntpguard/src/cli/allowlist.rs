@@ -92,7 +92,7 @@ fn list_table(listing: &Listing) -> String {
     }
     let rows = listing.rows.iter().map(|row| {
         vec![
-            shown(&row.prefix),
+            shown_at(row),
             row.role.clone(),
             row.origins.join(", "),
             why(row),
@@ -100,6 +100,15 @@ fn list_table(listing: &Listing) -> String {
         ]
     });
     output::table(&["ADDRESS", "ROLE", "ORIGIN", "FROM", "ENDS"], rows)
+}
+
+/// With the port where it is another than NTP's.
+fn shown_at(row: &ListRow) -> String {
+    let prefix = shown(&row.prefix);
+    match row.port {
+        Some(port) => format!("{prefix} port {port}"),
+        None => prefix,
+    }
 }
 
 /// A single address is shown as one.

@@ -13,6 +13,7 @@ use ntpguard::{
     inventory::{Inventory, Named, Used},
     live, sources,
 };
+use ntpguard_common::ntp;
 
 use super::{
     args::{GuardArgs, SourcesArgs},
@@ -107,7 +108,7 @@ fn named_row(named: &Named) -> Vec<String> {
         None => "-",
     };
     vec![
-        named.host.clone(),
+        at_port(named.host.clone(), Some(named.port)),
         from,
         or_dash(addresses.join("\n")),
         or_dash(again.unwrap_or_default()),
@@ -118,12 +119,20 @@ fn named_row(named: &Named) -> Vec<String> {
 fn used_row(used: &Used) -> Vec<String> {
     let selected = if used.selected { ", selected" } else { "" };
     vec![
-        used.address.to_string(),
+        at_port(used.address.to_string(), used.port),
         or_dash(used.name.clone().unwrap_or_default()),
         used.daemon.clone(),
         format!("{}{selected}", used.roles.join(", ")),
         if used.named { "yes" } else { "no" }.to_owned(),
     ]
+}
+
+/// A host, with the port that it is asked at where that is another than NTP's.
+fn at_port(host: String, port: Option<u16>) -> String {
+    match port {
+        None | Some(ntp::PORT) => host,
+        Some(port) => format!("{host} port {port}"),
+    }
 }
 
 fn or_dash(text: String) -> String {
@@ -171,13 +180,13 @@ mod tests {
             }],
             "named": [
                 {
-                    "host": "2.debian.pool.ntp.org", "roles": ["server"],
+                    "host": "2.debian.pool.ntp.org", "port": 123, "roles": ["server"],
                     "place": { "file": "/etc/chrony/chrony.conf", "line": 3, "column": 6 },
                     "addresses": ["192.0.2.1", "192.0.2.2", "2001:db8:1234:5678:9abc:def0:1234:5678",
                                   "192.0.2.4", "192.0.2.5"],
                     "next_in": 130, "in_use": true
                 },
-                { "host": "192.0.2.9", "roles": ["server"], "place": null, "addresses": ["192.0.2.9"],
+                { "host": "192.0.2.9", "port": 1123, "roles": ["server"], "place": null, "addresses": ["192.0.2.9"],
                   "next_in": null, "in_use": false }
             ],
             "daemons": ["chronyd"],
@@ -199,6 +208,7 @@ mod tests {
         );
         for part in [
             "and 1 more",
+            "192.0.2.9 port 1123",
             "differs   192.0.2.9 is named and not in use",
             "differs   198.51.100.1 is in use by chronyd and not named",
         ] {

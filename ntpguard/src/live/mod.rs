@@ -51,6 +51,8 @@ pub struct Answer {
 pub struct InUse {
     /// Its address.
     pub address: IpAddr,
+    /// The port that it is asked at, if the daemon tells.
+    pub port: Option<u16>,
     /// The name that the daemon knows it by.
     pub name: Option<String>,
     /// `server`, and `peer` where the daemon speaks with it as one.
@@ -60,10 +62,19 @@ pub struct InUse {
 }
 
 impl InUse {
-    /// A server.
+    /// The same at a port that the daemon tells.
+    fn on(self, port: u16) -> Self {
+        Self {
+            port: Some(port),
+            ..self
+        }
+    }
+
+    /// A server, at a port that the daemon does not tell.
     fn server(address: IpAddr, name: Option<String>, selected: bool) -> Self {
         Self {
             address,
+            port: None,
             name,
             roles: vec![Role::Server],
             selected,

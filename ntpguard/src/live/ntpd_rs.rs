@@ -60,11 +60,8 @@ pub(super) fn decode(json: &[u8]) -> Result<Answer, AskError> {
         serde_json::from_slice(json).map_err(|error| AskError::Nonsense(error.to_string()))?;
     let sources = state.sources.into_iter().filter_map(|source| {
         let address: SocketAddr = source.address.parse().ok()?;
-        Some(InUse::server(
-            unicast(address.ip())?,
-            Some(source.name),
-            false,
-        ))
+        let server = InUse::server(unicast(address.ip())?, Some(source.name), false);
+        Some(server.on(address.port()))
     });
     Ok(Answer {
         sources: sources.collect(),
@@ -80,7 +77,7 @@ mod tests {
     fn sources_have_addresses_with_ports() {
         let json = br#"{"program":{},"sources":[
             {"offset":0.1,"name":"a.example:123","address":"192.0.2.1:123","id":1},
-            {"name":"b.example","address":"[2001:db8::1]:123"},
+            {"name":"b.example","address":"[2001:db8::1]:1123"},
             {"name":"gps","address":"/run/gps.sock"}],"servers":[]}"#;
         let found = decode(json).unwrap().sources;
         assert_eq!(
@@ -90,12 +87,14 @@ mod tests {
                     "192.0.2.1".parse().unwrap(),
                     Some("a.example:123".into()),
                     false
-                ),
+                )
+                .on(123),
                 InUse::server(
                     "2001:db8::1".parse().unwrap(),
                     Some("b.example".into()),
                     false
-                ),
+                )
+                .on(1123),
             ]
         );
     }

@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use ipnet::IpNet;
 use ntpguard_common::{
+    ntp,
     reason::{Counters, Reason},
     tables::Origin,
 };
@@ -270,6 +271,9 @@ pub struct Listing {
 pub struct ListRow {
     /// Which addresses.
     pub prefix: IpNet,
+    /// The port that a server is asked at; absent where it is 123.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
     /// `server`, `peer`, `broadcast`, `client`, `control`, or `none` for a denial.
     pub role: String,
     /// Who vouches for it.
@@ -285,22 +289,23 @@ pub struct ListRow {
 }
 
 impl Listing {
-    /// Gathers claims into rows: one for each prefix and role, in the order of addresses.
+    /// Gathers claims into rows: one for each prefix, port and role, in the order of addresses.
     pub fn of(claims: &[Claim], now: BootSeconds) -> Self {
-        let mut gathered: BTreeMap<(IpNet, &str), Vec<&Claim>> = BTreeMap::new();
+        let mut gathered: BTreeMap<(IpNet, u16, &str), Vec<&Claim>> = BTreeMap::new();
         for claim in claims {
             gathered
-                .entry((claim.prefix, claim.role_name()))
+                .entry((claim.prefix, claim.port, claim.role_name()))
                 .or_default()
                 .push(claim);
         }
-        let rows = gathered.into_iter().map(|((prefix, role), claims)| {
+        let rows = gathered.into_iter().map(|((prefix, port, role), claims)| {
             let ends = claims
                 .iter()
                 .map(|claim| claim.ends)
                 .collect::<Option<Vec<_>>>();
             ListRow {
                 prefix,
+                port: (port != ntp::PORT).then_some(port),
                 role: role.to_owned(),
                 origins: distinct(Origin::ALL.iter().filter_map(|origin| {
                     let vouches = claims.iter().any(|claim| claim.origin == *origin);

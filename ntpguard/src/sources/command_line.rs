@@ -146,6 +146,7 @@ mod tests {
             tree.wants(&reading),
             [
                 "7/cmdline:3:6 a.example server",
+                "7/cmdline:4:8 b.example port 1123 server",
                 "7/cmdline:5:7 10.0.0.0/8 client"
             ]
         );

@@ -6,7 +6,7 @@ use std::{
 };
 
 use ipnet::IpNet;
-use ntpguard_common::tables::Role;
+use ntpguard_common::{ntp, tables::Role};
 
 use super::{
     Channel, Family, Host, Place, Problem, Reading, Severity, Want,
@@ -165,18 +165,36 @@ impl Draft {
 
     /// Asks for the host that `text` names, or tells why it can be no time source.
     pub(super) fn source(&mut self, text: &str, family: Family, roles: &[Role], place: Place) {
-        match host::source(text, family) {
-            Ok(host) => self.host(host, family, roles, place),
-            Err(error) if error.is_note() => self.note(place, error.to_string()),
-            Err(error) => self.error(place, error.to_string()),
-        }
+        self.source_at(text, ntp::PORT, family, roles, place);
     }
 
-    /// Asks for a host.
-    pub(super) fn host(&mut self, host: Host, family: Family, roles: &[Role], place: Place) {
+    /// The same of a host that is asked at another port.
+    pub(super) fn source_at(
+        &mut self,
+        text: &str,
+        port: u16,
+        family: Family,
+        roles: &[Role],
+        place: Place,
+    ) {
+        let host = match host::source(text, family) {
+            Ok(host) => host,
+            Err(error) if error.is_note() => return self.note(place, error.to_string()),
+            Err(error) => return self.error(place, error.to_string()),
+        };
+        if port != ntp::PORT {
+            self.note(
+                place.clone(),
+                format!(
+                    "its packets come from port {port}, and ntpguard judges port {} only: they pass",
+                    ntp::PORT
+                ),
+            );
+        }
         self.reading.wants.push(Want::Source {
             host,
             family,
+            port,
             roles: roles.to_vec(),
             place,
         });

@@ -106,6 +106,8 @@ pub enum Want {
         host: Host,
         /// Which of its addresses count.
         family: Family,
+        /// The port that it is asked at: 123, but for chrony's `port` and ntpd-rs's `HOST:PORT`.
+        port: u16,
         /// What it may be: `server`, or `peer` (with `server`, as a peer is polled too), or `broadcast`.
         roles: Vec<Role>,
         /// Where it says so.

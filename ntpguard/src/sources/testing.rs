@@ -64,15 +64,20 @@ impl Tree {
             Want::Source {
                 host,
                 family,
+                port,
                 roles,
                 place,
             } => {
+                let port = match port {
+                    123 => String::new(),
+                    port => format!(" port {port}"),
+                };
                 let family = match family {
                     Family::Any => "",
                     Family::V4 => "-4 ",
                     Family::V6 => "-6 ",
                 };
-                (format!("{family}{}", host_text(host)), roles, place)
+                (format!("{family}{}{port}", host_text(host)), roles, place)
             }
             Want::Prefix {
                 prefix,

@@ -25,6 +25,7 @@ fn server(host: &str, place: Place) -> Want {
     Want::Source {
         host,
         family: Family::Any,
+        port: 123,
         roles: vec![Role::Server],
         place,
     }

@@ -5,7 +5,7 @@
 use std::{collections::BTreeMap, net::IpAddr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use ntpguard_common::tables::Role;
+use ntpguard_common::{ntp, tables::Role};
 
 use super::{
     super::{
@@ -16,9 +16,6 @@ use super::{
     source,
     words::{Word, Words},
 };
-
-/// NTP's port.
-const NTP_PORT: u16 = 123;
 
 /// chronyd's table of clients: the longest prefix decides.
 #[derive(Default)]
@@ -97,7 +94,7 @@ impl Access {
     pub(super) fn port(&mut self, draft: &mut Draft, line: &Line, words: &mut Words<'_>) {
         let place = line.at(words.column());
         if let Some(port) = source::port(draft, line, words) {
-            self.other_port = (port != NTP_PORT).then_some((port, place));
+            self.other_port = (port != ntp::PORT).then_some((port, place));
         }
     }
 
@@ -119,8 +116,9 @@ impl Access {
             let message = match port {
                 0 => "port 0 serves nobody, so `allow` grants nothing".to_owned(),
                 port => format!(
-                    "clients are served at port {port}, and ntpguard judges port {NTP_PORT} only, \
-                     so `allow` grants nothing"
+                    "clients are served at port {port}, and ntpguard judges port {} only, \
+                     so `allow` grants nothing",
+                    ntp::PORT
                 ),
             };
             draft.note(place.clone(), message);

@@ -1,6 +1,6 @@
 //! `server`, `pool`, `peer` and `initstepslew`.
 
-use ntpguard_common::tables::Role;
+use ntpguard_common::{ntp, tables::Role};
 
 use super::{
     super::{
@@ -9,9 +9,6 @@ use super::{
     },
     words::Words,
 };
-
-/// NTP's port.
-const NTP_PORT: u16 = 123;
 
 /// Whether a line with this keyword names a source.
 pub(super) fn is_source(keyword: &str) -> bool {
@@ -31,23 +28,13 @@ pub(super) fn source(draft: &mut Draft, keyword: &str, line: &Line, words: &mut 
         return;
     };
     let place = line.at(name.column);
-    if options.port != NTP_PORT {
-        draft.note(
-            place,
-            format!(
-                "left out: ntpguard judges port {NTP_PORT} only, and this source has {}",
-                options.port
-            ),
-        );
-        return;
-    }
     // A peer is polled, too.
     let roles: &[Role] = if keyword == "peer" {
         &[Role::Peer, Role::Server]
     } else {
         &[Role::Server]
     };
-    draft.source(name.text, options.family, roles, place);
+    draft.source_at(name.text, options.port, options.family, roles, place);
 }
 
 /// What the options say that matters here.
@@ -60,7 +47,7 @@ struct Options {
 fn options(draft: &mut Draft, line: &Line, words: &mut Words<'_>) -> Option<Options> {
     let mut options = Options {
         family: Family::Any,
-        port: NTP_PORT,
+        port: ntp::PORT,
     };
     while let Some(option) = words.next() {
         if option.text.eq_ignore_ascii_case("ipv4") {

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, net::IpAddr};
 
-use ntpguard_common::tables::Role;
+use ntpguard_common::{ntp, tables::Role};
 
 use super::{
     super::{
@@ -13,9 +13,6 @@ use super::{
     expect_word,
     lexer::{Expect, Lexer, Word},
 };
-
-/// NTP's port, the only one ntpd sends to.
-const NTP_PORT: u16 = 123;
 
 /// Options that stand alone.
 const FLAGS: &[&str] = &[
@@ -49,12 +46,15 @@ pub(super) fn source(draft: &mut Draft, keyword: &str, line: &Line, words: &mut 
     let options = options(draft, line, words);
     match name_without_port(&word.text) {
         Named::Host(name) => draft.source(name, family, roles, place),
-        Named::HostAndPort(name, port) if options.nts || port == NTP_PORT => {
+        Named::HostAndPort(name, port) if options.nts || port == ntp::PORT => {
             draft.source(name, family, roles, place);
         }
         Named::HostAndPort(_, port) => draft.note(
             place,
-            format!("left out: ntpguard judges port {NTP_PORT} only, and this source has {port}"),
+            format!(
+                "left out: ntpd asks at port {} only, and this source has {port}",
+                ntp::PORT
+            ),
         ),
     }
     for server in options.servers {

@@ -9,7 +9,7 @@ mod tests;
 
 use std::{net::Ipv6Addr, ops::Range, path::Path, sync::Arc};
 
-use ntpguard_common::tables::Role;
+use ntpguard_common::{ntp, tables::Role};
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
@@ -20,9 +20,6 @@ use super::{
     draft::{Draft, Line},
     files::beside,
 };
-
-/// NTP's port.
-const NTP_PORT: u16 = 123;
 
 /// The reader of ntp.toml.
 #[derive(Clone, Copy, Debug, Default)]
@@ -115,7 +112,7 @@ impl Reader<'_> {
             Some("nts" | "nts-pool") => {
                 if let Some(address) = self.text_of(source, "address") {
                     let (name, _) = name_and_port(str_of(address));
-                    self.host(name, address.span());
+                    self.host(name, ntp::PORT, address.span());
                 }
             }
             Some("sock" | "pps" | "csptp") => {}
@@ -128,21 +125,13 @@ impl Reader<'_> {
 
     fn ntp(&mut self, address: &Spanned<DeValue<'_>>) {
         let (name, port) = name_and_port(str_of(address));
-        match port {
-            Some(port) if port != NTP_PORT => {
-                let message = format!(
-                    "left out: ntpguard judges port {NTP_PORT} only, and this source has {port}"
-                );
-                let place = self.place(address.span());
-                self.draft.note(place, message);
-            }
-            _ => self.host(name, address.span()),
-        }
+        self.host(name, port.unwrap_or(ntp::PORT), address.span());
     }
 
-    fn host(&mut self, name: &str, span: Range<usize>) {
+    fn host(&mut self, name: &str, port: u16, span: Range<usize>) {
         let place = self.place(span);
-        self.draft.source(name, Family::Any, &[Role::Server], place);
+        self.draft
+            .source_at(name, port, Family::Any, &[Role::Server], place);
     }
 
     /// The text at `key`, which must be there.

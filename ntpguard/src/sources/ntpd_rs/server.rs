@@ -5,10 +5,10 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use ipnet::IpNet;
-use ntpguard_common::tables::Role;
+use ntpguard_common::{ntp, tables::Role};
 use toml::{Spanned, de::DeValue};
 
-use super::{super::Place, NTP_PORT, Reader, str_of};
+use super::{super::Place, Reader, str_of};
 
 /// Which clients one section serves: those of `allowed` that are not of `denied`.
 struct Section {
@@ -67,11 +67,12 @@ fn read(reader: &mut Reader<'_>, section: &Spanned<DeValue<'_>>) -> Option<Secti
         );
         return None;
     };
-    if address.port() != NTP_PORT {
+    if address.port() != ntp::PORT {
         let message = format!(
-            "clients are served at port {}, and ntpguard judges port {NTP_PORT} only, so this \
+            "clients are served at port {}, and ntpguard judges port {} only, so this \
              grants nothing",
-            address.port()
+            address.port(),
+            ntp::PORT
         );
         reader.draft.note(place, message);
         return None;

@@ -52,9 +52,14 @@ fn addresses_may_have_ports_and_a_key_servers_port_does_not_matter() {
     ] {
         assert_eq!(wants(&source(mode, address)), [expected], "{address}");
     }
-    for address in ["a.example:1123", "[2001:db8::1]:1123", "192.0.2.1:124"] {
+    for (address, expected) in [
+        ("a.example:1123", "a.example port 1123"),
+        ("[2001:db8::1]:1123", "2001:db8::1 port 1123"),
+        ("192.0.2.1:124", "192.0.2.1 port 124"),
+    ] {
         let (wants, problems) = read(&source("server", address));
-        assert_eq!((wants, problems), (vec![], vec!["note 3:11".to_owned()]));
+        assert_eq!(wants, [format!("3:11 {expected} server")]);
+        assert_eq!(problems, ["note 3:11"]);
     }
     let clocks = "source = [{ mode = \"sock\", path = \"/run/x\", precision = 1 },\n\
                   { mode = \"pps\", path = \"/dev/pps0\", precision = 1 }]\n";

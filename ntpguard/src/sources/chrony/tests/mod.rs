@@ -175,9 +175,15 @@ fn a_bad_line_is_placed_and_never_stops_the_good_ones() {
 }
 
 #[test]
+fn a_source_may_be_asked_at_another_port() {
+    let (wants, problems) = read("peer ntp.example ipv6 port 1123 xleave");
+    assert_eq!(wants, ["1:6 -6 ntp.example port 1123 peer+server"]);
+    assert_eq!(problems, ["note 1:6"]);
+}
+
+#[test]
 fn what_is_left_out_on_purpose_is_told() {
     for (line, place) in [
-        ("server ntp.example port 1123", "1:8"),
         ("server 127.0.0.1", "1:8"),
         ("allow trusted.example", "1:7"),
         ("allow ALL", "1:7"),
