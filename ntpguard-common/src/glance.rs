@@ -12,44 +12,61 @@ use network_types::{
 };
 
 use crate::{
+    elsewhere::Elsewhere,
     frame::Frame,
     ntp,
     packet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, Link, PLAIN_IPV4, UDP, is_extension, is_tag},
 };
 
-/// Whether a frame is certainly no datagram to the port of servers. A frame of which not all of
+/// Whether a frame is certainly no datagram to a port at which servers are asked. A frame of which not all of
 /// the headers can be read may be anything.
 #[inline(always)]
-pub fn is_plainly_foreign<F: Frame + ?Sized>(frame: &F, link: Link) -> bool {
+pub fn is_plainly_foreign<F, T>(frame: &F, link: Link, tables: &T) -> bool
+where
+    F: Frame + ?Sized,
+    T: Elsewhere,
+{
     let plain = match link {
-        Link::Ethernet => glance_ethernet(frame),
-        Link::RawIp => glance_raw_ip(frame),
+        Link::Ethernet => glance_ethernet(frame, tables),
+        Link::RawIp => glance_raw_ip(frame, tables),
     };
     plain.unwrap_or(false)
 }
 
 #[inline(always)]
-fn glance_ethernet<F: Frame + ?Sized>(frame: &F) -> Option<bool> {
+fn glance_ethernet<F, T>(frame: &F, tables: &T) -> Option<bool>
+where
+    F: Frame + ?Sized,
+    T: Elsewhere,
+{
     match frame.load_u16(offset_of!(EthHdr, ether_type))? {
-        ETHERTYPE_IPV4 => glance_ipv4(frame, size_of::<EthHdr>()),
-        ETHERTYPE_IPV6 => glance_ipv6(frame, size_of::<EthHdr>()),
+        ETHERTYPE_IPV4 => glance_ipv4(frame, size_of::<EthHdr>(), tables),
+        ETHERTYPE_IPV6 => glance_ipv6(frame, size_of::<EthHdr>(), tables),
         other => Some(!is_tag(other)),
     }
 }
 
 #[inline(always)]
-fn glance_raw_ip<F: Frame + ?Sized>(frame: &F) -> Option<bool> {
+fn glance_raw_ip<F, T>(frame: &F, tables: &T) -> Option<bool>
+where
+    F: Frame + ?Sized,
+    T: Elsewhere,
+{
     // Two bytes for the reason that the walk has.
     let [first, _] = frame.load(0)?;
     match first >> 4 {
-        4 => glance_ipv4(frame, 0),
-        6 => glance_ipv6(frame, 0),
+        4 => glance_ipv4(frame, 0, tables),
+        6 => glance_ipv6(frame, 0, tables),
         _ => Some(true),
     }
 }
 
 #[inline(always)]
-fn glance_ipv4<F: Frame + ?Sized>(frame: &F, network: usize) -> Option<bool> {
+fn glance_ipv4<F, T>(frame: &F, network: usize, tables: &T) -> Option<bool>
+where
+    F: Frame + ?Sized,
+    T: Elsewhere,
+{
     let header = frame.load::<{ size_of::<Ipv4Hdr>() }>(network)?;
     if header[offset_of!(Ipv4Hdr, proto)] != UDP {
         return Some(true);
@@ -57,20 +74,28 @@ fn glance_ipv4<F: Frame + ?Sized>(frame: &F, network: usize) -> Option<bool> {
     if header[offset_of!(Ipv4Hdr, vihl)] != PLAIN_IPV4 {
         return None;
     }
-    is_to_another_port(frame, network + size_of::<Ipv4Hdr>())
+    is_to_another_port(frame, network + size_of::<Ipv4Hdr>(), tables)
 }
 
 #[inline(always)]
-fn glance_ipv6<F: Frame + ?Sized>(frame: &F, network: usize) -> Option<bool> {
+fn glance_ipv6<F, T>(frame: &F, network: usize, tables: &T) -> Option<bool>
+where
+    F: Frame + ?Sized,
+    T: Elsewhere,
+{
     let header = frame.load::<{ offset_of!(Ipv6Hdr, src_addr) }>(network)?;
     match header[offset_of!(Ipv6Hdr, next_hdr)] {
-        UDP => is_to_another_port(frame, network + size_of::<Ipv6Hdr>()),
+        UDP => is_to_another_port(frame, network + size_of::<Ipv6Hdr>(), tables),
         other => Some(!is_extension(other)),
     }
 }
 
 #[inline(always)]
-fn is_to_another_port<F: Frame + ?Sized>(frame: &F, udp: usize) -> Option<bool> {
+fn is_to_another_port<F, T>(frame: &F, udp: usize, tables: &T) -> Option<bool>
+where
+    F: Frame + ?Sized,
+    T: Elsewhere,
+{
     let port = frame.load_u16(udp + offset_of!(UdpHdr, dst))?;
-    Some(port != ntp::PORT)
+    Some(port != ntp::PORT && !tables.may_be_asked_at(port))
 }

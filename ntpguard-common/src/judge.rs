@@ -1,8 +1,9 @@
-//! The rule: which packets on port 123 are admitted.
+//! The rule: which packets of NTP's are admitted.
 
 use crate::{
+    elsewhere::{self, Elsewhere, Endpoint, Far},
     frame::Frame,
-    packet::{self, Address, Datagram, Family, Link, Packet},
+    packet::{Address, Datagram, Family, Link, Packet},
     part::{Part, Proof, part},
     proof,
     rates::Rates,
@@ -71,7 +72,7 @@ pub enum Sender {
 
 /// What the judge asks of the kernel's tables about addresses of one family. Look-ups return
 /// copies.
-pub trait TablesOf<A> {
+pub trait TablesOf<A>: Elsewhere {
     /// Whether anything may be known of an address: a grant, a prefix that holds it, or a request
     /// to it that was noted. Cheaper than to look, and right whenever it says no.
     fn may_know(&self, address: A) -> bool;
@@ -116,7 +117,7 @@ pub const WARM_UP: u64 = 5_000_000_000;
 pub enum Verdict {
     /// Not the guard's business: passed untouched and uncounted.
     Foreign,
-    /// On port 123: admitted or dropped, and counted, for this reason.
+    /// NTP's: admitted or dropped, and counted, for this reason.
     Judged(Reason),
 }
 
@@ -134,8 +135,8 @@ where
     C: Clocks,
     T: Tables,
 {
-    let datagram = match packet::walk(frame, limits.link) {
-        Packet::Foreign => return Verdict::Foreign,
+    let datagram = match elsewhere::find(frame, limits.link, Far::Source, tables) {
+        Packet::Foreign | Packet::OtherPort(..) => return Verdict::Foreign,
         Packet::Bad(reason) => return Verdict::Judged(reason),
         Packet::Datagram(datagram) => datagram,
     };
@@ -161,7 +162,10 @@ where
     F: Frame + ?Sized,
     T: Tables,
 {
-    let part = part(frame, datagram, link)?;
+    let part = part(frame, datagram, link, tables)?;
+    if part.elsewhere {
+        return Ok(part);
+    }
     let may_know = match datagram.family {
         Family::V4 => tables.may_know(<[u8; 4]>::source(frame, datagram)),
         Family::V6 => tables.may_know(<[u8; 16]>::source(frame, datagram)),
@@ -191,10 +195,10 @@ where
     T: TablesOf<A>,
 {
     if part.proof == Proof::Answer && limits.track {
-        return proof::answer::<A, F, C, T>(frame, datagram, part.roles, clocks, limits, tables);
+        return proof::answer::<A, F, C, T>(frame, datagram, part, clocks, limits, tables);
     }
     let from = A::source(frame, datagram);
-    let standing = standing(tables, from, part.roles, clocks);
+    let standing = source_standing(tables, from, datagram.source_port, part, clocks);
     if part.proof == Proof::Association && limits.track {
         return proof::association(frame, datagram, from, standing, limits, tables);
     }
@@ -229,6 +233,50 @@ impl Standing {
             Self::Lacks | Self::Banned => Reason::Role,
             Self::Unlisted => Reason::Unlisted,
         }
+    }
+}
+
+/// What the tables say of a packet's source and the part it plays.
+#[inline(always)]
+pub(crate) fn source_standing<A, C, T>(
+    tables: &T,
+    address: A,
+    port: u16,
+    part: Part,
+    clocks: &C,
+) -> Standing
+where
+    A: Address,
+    C: Clocks,
+    T: TablesOf<A>,
+{
+    if part.elsewhere {
+        standing_elsewhere(tables, &Endpoint::new(address, port), part.roles, clocks)
+    } else {
+        standing(tables, address, part.roles, clocks)
+    }
+}
+
+/// Asks for the grant of a server that is asked at another port than 123. It stands alone: what an
+/// address or prefix is granted holds of port 123.
+#[inline(always)]
+pub(crate) fn standing_elsewhere<C, T>(
+    tables: &T,
+    endpoint: &Endpoint,
+    roles: u32,
+    clocks: &C,
+) -> Standing
+where
+    C: Clocks,
+    T: Elsewhere,
+{
+    let Some(grant) = tables.grant_at(endpoint) else {
+        return Standing::Unlisted;
+    };
+    match held(&grant, roles, clocks) {
+        Held::Yes(reason) => Standing::Holds(reason),
+        Held::Denied if grant.roles & BAN != 0 => Standing::Banned,
+        Held::Denied | Held::No => Standing::Lacks,
     }
 }
 

@@ -1,11 +1,12 @@
 //! What leaves this host: requests are noted, so that their replies can be told from forgeries.
 
 use crate::{
+    elsewhere::{self, Elsewhere, Endpoint, Far},
     frame::Frame,
     glance::is_plainly_foreign,
-    judge::{Clocks, Learn, Limits, Sender, Standing, TablesOf, standing},
+    judge::{Clocks, Learn, Limits, Sender, Standing, TablesOf, standing, standing_elsewhere},
     ntp::{self, FirstByte, Mode, NO_TIMESTAMP, Timestamp},
-    packet::{self, Address, Datagram, Family, Link, Packet},
+    packet::{Address, Datagram, Family, Link, Packet},
     requests::{Request, Sent},
     tables::Role,
 };
@@ -59,10 +60,10 @@ where
     C: Clocks,
     T: Ledger,
 {
-    if is_plainly_foreign(frame, limits.link) {
+    if is_plainly_foreign(frame, limits.link, ledger) {
         return Noted::Nothing;
     }
-    match request(frame, limits.link) {
+    match request(frame, limits.link, ledger) {
         Some(datagram) => match datagram.family {
             Family::V4 => note_request::<[u8; 4], F, C, T>(
                 frame, &datagram, is_trusted, clocks, limits, ledger,
@@ -75,13 +76,20 @@ where
     }
 }
 
-/// Finds a datagram that may be a request.
+/// Finds a datagram that may be a request: to port 123, or to a server that is asked elsewhere.
 #[inline(always)]
-pub fn request<F: Frame + ?Sized>(frame: &F, link: Link) -> Option<Datagram> {
-    match packet::walk(frame, link) {
-        Packet::Datagram(datagram) if datagram.destination_port == ntp::PORT => Some(datagram),
-        _ => None,
-    }
+pub fn request<F, T>(frame: &F, link: Link, tables: &T) -> Option<Datagram>
+where
+    F: Frame + ?Sized,
+    T: Elsewhere,
+{
+    let Packet::Datagram(datagram) = elsewhere::find(frame, link, Far::Destination, tables) else {
+        return None;
+    };
+    let to_server = datagram.destination_port == ntp::PORT
+        || datagram.source_port != ntp::PORT
+        || elsewhere::is_asked(frame, &datagram, Far::Destination, tables);
+    to_server.then_some(datagram)
 }
 
 /// Notes a datagram to the port of servers, if it is a request.
@@ -183,16 +191,19 @@ impl<F: Frame + ?Sized> Outbound<'_, F> {
     {
         let local = A::source(self.frame, self.datagram);
         let server = A::destination(self.frame, self.datagram);
+        let port = self.datagram.destination_port;
         let (sender, noted) = if limits.learn != Learn::Off && is_trusted() {
             (Sender::Trusted, Noted::Trusted)
-        } else if limits.learn == Learn::Any || is_granted(ledger, server, clocks) {
+        } else if limits.learn == Learn::Any || is_granted(ledger, server, port, clocks) {
             (Sender::Other, Noted::Granted)
         } else {
             return Noted::Ungranted(server.mapped());
         };
         let now = clocks.tick();
         self.write::<A, T>(sender, local, server, now, limits, ledger);
-        if sender == Sender::Trusted || limits.learn == Learn::Any {
+        let needs_no_grant = sender == Sender::Trusted || limits.learn == Learn::Any;
+        // A server that is asked elsewhere is granted, and what is learned is about port 123.
+        if needs_no_grant && port == ntp::PORT {
             ledger.learn(server, now);
         } else {
             ledger.asked(server, now);
@@ -243,14 +254,19 @@ impl<F: Frame + ?Sized> Outbound<'_, F> {
     }
 }
 
-/// Whether somebody lets `server` answer us.
+/// Whether somebody lets `server` answer us from `port`.
 #[inline(always)]
-fn is_granted<A, C, T>(tables: &T, server: A, clocks: &C) -> bool
+fn is_granted<A, C, T>(tables: &T, server: A, port: u16, clocks: &C) -> bool
 where
     A: Address,
     C: Clocks,
     T: TablesOf<A>,
 {
     let roles = Role::Server.bit() | Role::Peer.bit();
-    matches!(standing(tables, server, roles, clocks), Standing::Holds(_))
+    let standing = if port == ntp::PORT {
+        standing(tables, server, roles, clocks)
+    } else {
+        standing_elsewhere(tables, &Endpoint::new(server, port), roles, clocks)
+    };
+    matches!(standing, Standing::Holds(_))
 }

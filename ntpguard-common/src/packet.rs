@@ -62,6 +62,9 @@ pub enum Packet {
     Bad(Reason),
     /// A UDP datagram with port 123 at one end or both.
     Datagram(Datagram),
+    /// A UDP datagram between other ports, and what is wrong with it if it is NTP's nevertheless
+    /// (see [`elsewhere`](crate::elsewhere)).
+    OtherPort(Datagram, Option<Reason>),
 }
 
 /// Where a datagram's parts are. Offsets are bytes from the start of the frame.
@@ -395,22 +398,23 @@ fn walk_udp<F: Frame + ?Sized>(
     };
     let source_port = u16_at(&header, offset_of!(UdpHdr, src));
     let destination_port = u16_at(&header, offset_of!(UdpHdr, dst));
-    if source_port != ntp::PORT && destination_port != ntp::PORT {
-        return Packet::Foreign;
-    }
-    if is_fragment {
-        return Packet::Bad(Reason::Fragment);
-    }
-    let length = u16_at(&header, offset_of!(UdpHdr, len));
-    if length != rest {
-        return Packet::Bad(Reason::Length);
-    }
-    Packet::Datagram(Datagram {
+    let datagram = Datagram {
         family,
         network,
         payload: offset + size_of::<UdpHdr>(),
-        payload_len: length - size_of::<UdpHdr>() as u16,
+        payload_len: rest - size_of::<UdpHdr>() as u16,
         source_port,
         destination_port,
-    })
+    };
+    let flaw = if is_fragment {
+        Some(Reason::Fragment)
+    } else if u16_at(&header, offset_of!(UdpHdr, len)) != rest {
+        Some(Reason::Length)
+    } else {
+        None
+    };
+    if source_port != ntp::PORT && destination_port != ntp::PORT {
+        return Packet::OtherPort(datagram, flaw);
+    }
+    flaw.map_or(Packet::Datagram(datagram), Packet::Bad)
 }

@@ -1,6 +1,7 @@
 //! The part that a packet plays, as its mode, version and ports tell.
 
 use crate::{
+    elsewhere::{self, Elsewhere, Far},
     frame::Frame,
     ntp::{self, FirstByte, Mode},
     packet::{Address, Datagram, Family, Link},
@@ -15,6 +16,9 @@ pub struct Part {
     pub roles: u32,
     /// What it takes besides the role.
     pub proof: Proof,
+    /// Whether its source is a server that is asked at another port than 123, to which its grant
+    /// belongs.
+    pub elsewhere: bool,
 }
 
 /// What a packet has to prove besides its source's role.
@@ -34,6 +38,7 @@ impl Part {
         Self {
             roles: role.bit(),
             proof: Proof::None,
+            elsewhere: false,
         }
     }
 
@@ -41,17 +46,23 @@ impl Part {
         Self {
             roles: role.bit(),
             proof,
+            elsewhere: false,
         }
     }
 }
 
 /// Finds the part a datagram plays from its mode, version and ports, or why it can play none.
 #[inline(always)]
-pub(crate) fn part<F: Frame + ?Sized>(
+pub(crate) fn part<F, T>(
     frame: &F,
     datagram: &Datagram,
     link: Link,
-) -> Result<Part, Reason> {
+    tables: &T,
+) -> Result<Part, Reason>
+where
+    F: Frame + ?Sized,
+    T: Elsewhere,
+{
     if datagram.payload_len == 0 {
         return Err(Reason::Length);
     }
@@ -69,14 +80,25 @@ pub(crate) fn part<F: Frame + ?Sized>(
     }
     let to_ntp = datagram.destination_port == ntp::PORT;
     let from_ntp = datagram.source_port == ntp::PORT;
+    // Between other ports it is a server's that is asked elsewhere: as if both were 123.
+    let elsewhere = !to_ntp && !from_ntp;
+    let (to_ntp, from_ntp) = (to_ntp || elsewhere, from_ntp || elsewhere);
     let (part, shortest) = match mode {
         Mode::Server if from_ntp => (Part::with(Role::Server, Proof::Answer), ntp::HEADER_LEN),
+        // The reply to a request that left from our port 123.
+        Mode::Server if elsewhere::is_asked(frame, datagram, Far::Source, tables) => (
+            Part {
+                elsewhere: true,
+                ..Part::with(Role::Server, Proof::Answer)
+            },
+            ntp::HEADER_LEN,
+        ),
         Mode::Client if to_ntp => (Part::of(Role::Client), ntp::HEADER_LEN),
         // chrony and Windows take it for a request, so a client may send it too.
         Mode::SymmetricActive if to_ntp => (
             Part {
                 roles: Role::Peer.bit() | Role::Client.bit(),
-                proof: Proof::None,
+                ..Part::of(Role::Peer)
             },
             ntp::HEADER_LEN,
         ),
@@ -109,7 +131,10 @@ pub(crate) fn part<F: Frame + ?Sized>(
     if usize::from(datagram.payload_len) < shortest || last.is_none() {
         return Err(Reason::Length);
     }
-    Ok(part)
+    Ok(Part {
+        elsewhere: elsewhere || part.elsewhere,
+        ..part
+    })
 }
 
 /// Whether a datagram was sent to many: the NTP group, the limited broadcast address, or a

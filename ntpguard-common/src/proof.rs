@@ -7,9 +7,10 @@ use core::hint::black_box;
 
 use crate::{
     frame::Frame,
-    judge::{Clocks, Learn, Limits, Sender, Standing, TablesOf, standing},
+    judge::{Clocks, Learn, Limits, Sender, Standing, TablesOf, source_standing},
     ntp::{self, NO_TIMESTAMP},
     packet::{Address, Datagram},
+    part::Part,
     reason::Reason,
     requests::{Request, Sent},
 };
@@ -20,7 +21,7 @@ use crate::{
 pub(crate) fn answer<A, F, C, T>(
     frame: &F,
     datagram: &Datagram,
-    roles: u32,
+    part: Part,
     clocks: &C,
     limits: Limits,
     tables: &T,
@@ -48,7 +49,8 @@ where
     let standing = if trusted.is_some() && !tables.has_bans() {
         Standing::Lacks
     } else {
-        standing(tables, A::source(frame, datagram), roles, clocks)
+        let from = A::source(frame, datagram);
+        source_standing(tables, from, datagram.source_port, part, clocks)
     };
     if standing == Standing::Banned {
         return Reason::Role;

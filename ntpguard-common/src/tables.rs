@@ -4,7 +4,7 @@
 //! change only together with [`ABI`].
 
 /// The number of this layout, kept in [`Info::abi`].
-pub const ABI: u32 = 3;
+pub const ABI: u32 = 4;
 
 /// Names of the maps, as they are in the object and under the pin directory.
 pub mod names {
@@ -16,6 +16,10 @@ pub mod names {
     pub const ALLOW_NET_V4: &str = "ALLOW_NET_V4";
     /// IPv6 prefix → [`Grant`](super::Grant), longest match.
     pub const ALLOW_NET_V6: &str = "ALLOW_NET_V6";
+    /// [`Endpoint`](crate::elsewhere::Endpoint) → [`Grant`](super::Grant).
+    pub const ELSEWHERE: &str = "ELSEWHERE";
+    /// A port's [place](crate::elsewhere::port_bit) → a bit for each port in `ELSEWHERE`.
+    pub const PORT_BITS: &str = "PORT_BITS";
     /// 0 → [`Bits`](crate::sieve::Bits).
     pub const GRANT_BITS: &str = "GRANT_BITS";
     /// 0 → [`Marks`](crate::sieve::Marks).
@@ -58,6 +62,8 @@ pub mod names {
         ALLOW_V6,
         ALLOW_NET_V4,
         ALLOW_NET_V6,
+        ELSEWHERE,
+        PORT_BITS,
         GRANT_BITS,
         ASKED_MARKS,
         TRUSTED_V4,
@@ -83,6 +89,9 @@ pub mod names {
 /// A hash map's buckets are made with the map, 16 bytes each: 65,536 keep them at 1 MiB, within
 /// reach of a CPU's cache under a flood of random addresses.
 pub const DEFAULT_TABLE_SIZE: u32 = 65_536;
+
+/// Servers at other ports than 123 that `ELSEWHERE` holds: what four names can lead to.
+pub const ELSEWHERE_SIZE: u32 = 4_096;
 
 /// Open requests that each of the `TRUSTED_*` and `ASKED_*` maps holds.
 ///

@@ -172,8 +172,9 @@ fn what_is_admitted_is_whole_ntp_over_udp_to_another_reader() {
         let Some(TransportSlice::Udp(udp)) = &packet.transport else {
             panic!("{}: not UDP", fixture.name);
         };
+        let ports = [udp.source_port(), udp.destination_port()];
         assert!(
-            udp.source_port() == 123 || udp.destination_port() == 123,
+            ports.contains(&123) || ports[0] == fixtures::PORT_ELSEWHERE,
             "{}",
             fixture.name
         );
@@ -212,7 +213,7 @@ fn checksum_holds(packet: &SlicedPacket) -> bool {
 #[test]
 fn nothing_is_admitted_where_nothing_is_granted() {
     let empty = ModelTables::default();
-    for fixture in fixtures::all() {
+    for fixture in fixtures::at_123() {
         let limits = untracked(fixture.link);
         let expected = match verdict(&fixture) {
             Verdict::Judged(reason) if reason.admits() || reason == Reason::Role => {
@@ -228,6 +229,26 @@ fn nothing_is_admitted_where_nothing_is_granted() {
         );
         assert_eq!(got, expected, "{}", fixture.name);
     }
+}
+
+/// Of a port that nobody is asked at, what has port 123 at the other end is left to judge.
+#[test]
+fn other_ports_are_open_where_nobody_is_asked_at_them() {
+    let empty = ModelTables::default();
+    let mut foreign = 0;
+    for fixture in fixtures::all() {
+        let limits = untracked(fixture.link);
+        let now = StoppedClocks(NOW);
+        let judge = |tables| judge(fixture.frame.as_slice(), &now, limits, tables);
+        let (granted, bare) = (judge(&fixtures::tables()), judge(&empty));
+        assert!(
+            !matches!(bare, Verdict::Judged(reason) if reason.admits()),
+            "{}",
+            fixture.name
+        );
+        foreign += usize::from(bare == Verdict::Foreign && granted != bare);
+    }
+    assert!(foreign > 50, "only {foreign} are judged for who is asked");
 }
 
 /// Clocks that tell whether they were read.

@@ -6,8 +6,10 @@
 //! and packets that are not NTP do not pay for the registers that the rest needs.
 
 use ntpguard_common::{
-    packet::{Datagram, Family},
+    frame::Frame,
+    packet::{Datagram, Family, Packet},
     part::{Part, Proof},
+    reason::Reason,
 };
 
 /// More than the walk's longest way to the IP header, and to the payload. The verifier wants to
@@ -19,6 +21,8 @@ const PAYLOAD_SHIFT: u32 = 16;
 const LENGTH_SHIFT: u32 = 32;
 const PORT_SHIFT: u32 = 16;
 const PROOF_SHIFT: u32 = 32;
+const PROOF_MASK: u64 = 0x3;
+const ELSEWHERE_SHIFT: u32 = 40;
 
 /// A datagram's offsets and length in one number, and its ports in the other.
 #[inline(always)]
@@ -43,10 +47,65 @@ pub(crate) const fn unpack(family: Family, place: u64, ports: u64) -> Datagram {
     }
 }
 
+const FOUND: u64 = 1 << 63;
+const FOUND_V6: u64 = 1 << 62;
+const UDP_LEN: usize = 8;
+
+/// What a function apart found, in one number: a datagram without its ports, a reason, or 0.
+#[inline(always)]
+pub(crate) const fn pack_found(found: Packet) -> u64 {
+    match found {
+        Packet::Foreign | Packet::OtherPort(..) => 0,
+        Packet::Bad(reason) => reason as u64,
+        Packet::Datagram(datagram) => {
+            let family = match datagram.family {
+                Family::V4 => 0,
+                Family::V6 => FOUND_V6,
+            };
+            FOUND | family | pack(&datagram).0
+        }
+    }
+}
+
+/// The same again, with the ports that are in the frame.
+#[inline(always)]
+pub(crate) fn unpack_found<F: Frame>(frame: &F, number: u64) -> Packet {
+    if number & FOUND == 0 {
+        return flaw(number).map_or(Packet::Foreign, Packet::Bad);
+    }
+    let family = if number & FOUND_V6 == 0 {
+        Family::V4
+    } else {
+        Family::V6
+    };
+    let datagram = unpack(family, number, 0);
+    let udp = datagram.payload.wrapping_sub(UDP_LEN) & PAYLOAD_MASK as usize;
+    let [a, b, c, d] = frame.field(udp);
+    Packet::Datagram(Datagram {
+        source_port: u16::from_be_bytes([a, b]),
+        destination_port: u16::from_be_bytes([c, d]),
+        ..datagram
+    })
+}
+
+/// What can be wrong with a datagram of another port.
+#[inline(always)]
+const fn flaw(number: u64) -> Option<Reason> {
+    const FRAGMENT: u64 = Reason::Fragment as u64;
+    const LENGTH: u64 = Reason::Length as u64;
+    match number {
+        FRAGMENT => Some(Reason::Fragment),
+        LENGTH => Some(Reason::Length),
+        _ => None,
+    }
+}
+
 /// The part a datagram plays, in a number.
 #[inline(always)]
 pub(crate) const fn pack_part(part: Part) -> u64 {
-    part.roles as u64 | (part.proof as u64) << PROOF_SHIFT
+    part.roles as u64
+        | (part.proof as u64) << PROOF_SHIFT
+        | (part.elsewhere as u64) << ELSEWHERE_SHIFT
 }
 
 /// The part again.
@@ -54,10 +113,11 @@ pub(crate) const fn pack_part(part: Part) -> u64 {
 pub(crate) const fn unpack_part(number: u64) -> Part {
     Part {
         roles: number as u32,
-        proof: match number >> PROOF_SHIFT {
+        proof: match number >> PROOF_SHIFT & PROOF_MASK {
             0 => Proof::None,
             1 => Proof::Answer,
             _ => Proof::Association,
         },
+        elsewhere: number >> ELSEWHERE_SHIFT != 0,
     }
 }

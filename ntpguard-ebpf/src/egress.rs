@@ -29,7 +29,7 @@ const NEXT: i32 = TC_ACT_UNSPEC;
 #[classifier]
 fn ntpguard_egress(context: TcContext) -> i32 {
     let frame = LinearFrame(context);
-    if is_plainly_foreign(&frame, settings::link()) {
+    if is_plainly_foreign(&frame, settings::link(), &KernelTables) {
         return NEXT;
     }
     ntpguard_note(frame.0.as_ptr().cast())
@@ -40,7 +40,7 @@ fn ntpguard_egress(context: TcContext) -> i32 {
 #[inline(never)]
 extern "C" fn ntpguard_note(context: *mut __sk_buff) -> i32 {
     let frame = SkbFrame(TcContext::new(context));
-    let Some(datagram) = request(&frame, settings::link()) else {
+    let Some(datagram) = request(&frame, settings::link(), &KernelTables) else {
         return NEXT;
     };
     let (place, ports) = apart::pack(&datagram);

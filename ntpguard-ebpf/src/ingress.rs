@@ -9,6 +9,7 @@ use aya_ebpf::{
     programs::{TcContext, XdpContext},
 };
 use ntpguard_common::{
+    elsewhere::{Elsewhere as _, Far, find},
     frame::Frame,
     judge::{decide, screen},
     packet::{Datagram, Family, Packet, walk},
@@ -47,6 +48,10 @@ trait Arrived: Frame {
     /// The words there for what becomes of it.
     const ACTIONS: Actions;
 
+    /// Finds the datagram of a server that is asked elsewhere, if one is at this source port, in a
+    /// function apart; what [`apart::unpack_found`] takes.
+    fn find_elsewhere(&self, port: u64) -> u64;
+
     /// Judges a datagram in the function apart of its family, and gives the number of the reason: see
     /// [`apart`].
     fn decide(&self, family: Family, place: u64, ports: u64, part: u64) -> u32;
@@ -56,11 +61,20 @@ trait Arrived: Frame {
 }
 
 /// As [`ntpguard_common::judge::judge`], with the recorder in the place of the verdict.
+///
+/// Where servers are asked at other ports, UDP of other ports is walked again in a function apart if
+/// its port is one of theirs: kept over the look at it, what the walk found would cost all packets.
 #[inline(always)]
 fn judge<A: Arrived>(frame: &A) -> u32 {
     let link = settings::link();
-    let reason = match walk(frame, link) {
-        Packet::Foreign => return A::ACTIONS.pass,
+    let found = match walk(frame, link) {
+        Packet::OtherPort(datagram, _) if settings::looks_at_other_ports() => {
+            apart::unpack_found(frame, frame.find_elsewhere(datagram.source_port.into()))
+        }
+        found => found,
+    };
+    let reason = match found {
+        Packet::Foreign | Packet::OtherPort(..) => return A::ACTIONS.pass,
         Packet::Bad(reason) => reason as u32,
         Packet::Datagram(datagram) => match screen(frame, &datagram, link, &KernelTables) {
             Ok(part) => {
@@ -75,6 +89,15 @@ fn judge<A: Arrived>(frame: &A) -> u32 {
     };
     // Here and not in the functions apart, whose stack comes on top of that of whatever they call.
     recorder::record(reason, A::ACTIONS, || frame.tell(reason))
+}
+
+/// The walk to a datagram of a server that is asked elsewhere, if one is at this source port.
+#[inline(always)]
+fn find_apart<F: Arrived>(frame: &F, port: u64) -> u64 {
+    if !KernelTables.may_be_asked_at(port as u16) {
+        return 0;
+    }
+    apart::pack_found(find(frame, settings::link(), Far::Source, &KernelTables))
 }
 
 /// The second half of [`judge`], for a datagram from an address of which something may be known.
@@ -96,6 +119,11 @@ impl Arrived for XdpFrame {
     const ACTIONS: Actions = Actions::XDP;
 
     #[inline(always)]
+    fn find_elsewhere(&self, port: u64) -> u64 {
+        ntpguard_find(self.0.as_ptr().cast(), port)
+    }
+
+    #[inline(always)]
     fn decide(&self, family: Family, place: u64, ports: u64, part: u64) -> u32 {
         let context = self.0.as_ptr().cast();
         match family {
@@ -108,6 +136,12 @@ impl Arrived for XdpFrame {
     fn tell(&self, reason: u32) {
         ntpguard_tell(self.0.as_ptr().cast(), reason.into());
     }
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn ntpguard_find(context: *mut xdp_md, port: u64) -> u64 {
+    find_apart(&XdpFrame(XdpContext::new(context)), port)
 }
 
 #[unsafe(no_mangle)]
@@ -128,6 +162,11 @@ impl Arrived for ArrivedFrame {
     const ACTIONS: Actions = Actions::TC;
 
     #[inline(always)]
+    fn find_elsewhere(&self, port: u64) -> u64 {
+        ntpguard_tc_find(self.0.0.as_ptr().cast(), port)
+    }
+
+    #[inline(always)]
     fn decide(&self, family: Family, place: u64, ports: u64, part: u64) -> u32 {
         let context = self.0.0.as_ptr().cast();
         match family {
@@ -140,6 +179,12 @@ impl Arrived for ArrivedFrame {
     fn tell(&self, reason: u32) {
         ntpguard_tc_tell(self.0.0.as_ptr().cast(), reason.into());
     }
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn ntpguard_tc_find(context: *mut __sk_buff, port: u64) -> u64 {
+    find_apart(&arrived(context), port)
 }
 
 #[unsafe(no_mangle)]

@@ -6,6 +6,7 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use ntpguard_common::{
+    elsewhere::{Elsewhere, Endpoint, Ports},
     events::EVENTS_SIZE,
     judge::{Clocks, Sender, TablesOf},
     outbound::LedgerOf,
@@ -15,11 +16,15 @@ use ntpguard_common::{
     requests::{Learned, Request, Requests, Sent, Server, Stray, Strayed, Teacher},
     sieve::{Bits, Marks},
     tables::{
-        DEFAULT_TABLE_SIZE, Grant, Info, REQUESTS_SIZE, SERVERS_SIZE, TEACHERS_SIZE, UNGRANTED_SIZE,
+        DEFAULT_TABLE_SIZE, ELSEWHERE_SIZE, Grant, Info, REQUESTS_SIZE, SERVERS_SIZE,
+        TEACHERS_SIZE, UNGRANTED_SIZE,
     },
 };
 
+use crate::settings;
+
 const SIZE: usize = DEFAULT_TABLE_SIZE as usize;
+const ELSEWHERE_KNOWN: usize = ELSEWHERE_SIZE as usize;
 const REQUESTS_OPEN: usize = REQUESTS_SIZE as usize;
 const SERVERS_KNOWN: usize = SERVERS_SIZE as usize;
 const TEACHERS_KNOWN: usize = TEACHERS_SIZE as usize;
@@ -35,6 +40,10 @@ static ALLOW_V6: HashMap<[u8; 16], Grant, SIZE, NO_PREALLOC> = HashMap::new();
 static ALLOW_NET_V4: LpmTrie<[u8; 4], Grant, SIZE> = LpmTrie::new();
 #[btf_map]
 static ALLOW_NET_V6: LpmTrie<[u8; 16], Grant, SIZE> = LpmTrie::new();
+#[btf_map]
+static ELSEWHERE: HashMap<Endpoint, Grant, ELSEWHERE_KNOWN, NO_PREALLOC> = HashMap::new();
+#[btf_map]
+static PORT_BITS: Array<Ports, 1> = Array::new();
 #[btf_map]
 static GRANT_BITS: Array<Bits, 1> = Array::new();
 #[btf_map]
@@ -147,6 +156,19 @@ impl InMaps for [u8; 16] {
     #[inline(always)]
     fn learned() -> &'static LruHashMap<Self, Learned, SERVERS_KNOWN> {
         &LEARNED_V6
+    }
+}
+
+impl Elsewhere for KernelTables {
+    #[inline(always)]
+    fn may_be_asked_at(&self, port: u16) -> bool {
+        settings::looks_at_other_ports() && PORT_BITS.get(0).is_none_or(|ports| ports.has(port))
+    }
+
+    #[inline(always)]
+    fn grant_at(&self, endpoint: &Endpoint) -> Option<Grant> {
+        // SAFETY: as for the grant of an address.
+        unsafe { ELSEWHERE.get(endpoint) }.copied()
     }
 }
 

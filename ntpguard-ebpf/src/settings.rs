@@ -36,6 +36,10 @@ static LEARN: Global<u8> = Global::new(1);
 #[unsafe(no_mangle)]
 static ZERO_TRANSMIT: Global<u8> = Global::new(1);
 
+/// 1 where servers may be asked at other ports than 123; others do not pay for it.
+#[unsafe(no_mangle)]
+static OTHER_PORTS: Global<u8> = Global::new(0);
+
 /// A number of [`Clock`].
 #[unsafe(no_mangle)]
 static CLOCK: Global<u8> = Global::new(0);
@@ -124,6 +128,11 @@ pub(crate) fn monitors() -> bool {
 #[inline(always)]
 pub(crate) fn explains() -> bool {
     EXPLAIN.load() != 0
+}
+
+#[inline(always)]
+pub(crate) fn looks_at_other_ports() -> bool {
+    OTHER_PORTS.load() != 0
 }
 
 #[inline(always)]

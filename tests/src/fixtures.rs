@@ -261,6 +261,7 @@ impl Program {
             link,
             explain,
             tracking: Tracking::OFF,
+            other_ports: true,
             rates: Rates::OFF,
             ..Settings::default()
         })
@@ -318,6 +319,7 @@ fn projection() -> Result<Projection> {
     let fixtures::Grants {
         addresses,
         prefixes,
+        elsewhere,
     } = fixtures::grants();
     let prefixes = prefixes
         .into_iter()
@@ -326,5 +328,6 @@ fn projection() -> Result<Projection> {
     Ok(Projection {
         addresses: addresses.into_iter().collect(),
         prefixes,
+        elsewhere: elsewhere.into_iter().collect(),
     })
 }

@@ -16,6 +16,8 @@ pub(crate) fn run(args: &ObjectArgs) -> Result<ExitCode> {
         } else {
             Link::Ethernet
         },
+        // Nobody loads it again when such servers come or go.
+        other_ports: true,
         tracking: tracked(args.track, args.learn, args.zero_transmit),
         rates: Rates::per_second(
             args.client_rate.unwrap_or(Rates::CLIENT),

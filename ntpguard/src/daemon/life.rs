@@ -362,6 +362,9 @@ impl<'a> Daemon<'a> {
             Ok(false) => {}
             Err(error) => return self.note_trouble(error.to_string()),
         }
+        if let Err(error) = self.guard.suit(self.keeper.projected()) {
+            return self.note_trouble(error.to_string());
+        }
         self.trouble = None;
     }
 

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
 };
 
 use aya::maps::MapError;
@@ -102,6 +102,8 @@ pub enum Slot {
     Address(IpAddr),
     /// A prefix, in a trie.
     Prefix(IpNet),
+    /// A server at another port than 123, in a hash map.
+    Elsewhere(SocketAddr),
 }
 
 impl Slot {
@@ -112,6 +114,7 @@ impl Slot {
             Self::Address(IpAddr::V6(_)) => names::ALLOW_V6,
             Self::Prefix(IpNet::V4(_)) => names::ALLOW_NET_V4,
             Self::Prefix(IpNet::V6(_)) => names::ALLOW_NET_V6,
+            Self::Elsewhere(_) => names::ELSEWHERE,
         }
     }
 }
@@ -121,6 +124,7 @@ impl fmt::Display for Slot {
         match self {
             Self::Address(address) => address.fmt(f),
             Self::Prefix(prefix) => prefix.fmt(f),
+            Self::Elsewhere(server) => server.fmt(f),
         }
     }
 }
@@ -237,6 +241,7 @@ impl Change<'_> {
         match slot {
             Slot::Address(address) => self.holds.addresses.remove(&address),
             Slot::Prefix(prefix) => self.holds.prefixes.remove(&prefix),
+            Slot::Elsewhere(server) => self.holds.elsewhere.remove(&server),
         };
         self.done.removed += 1;
         Ok(())
@@ -257,13 +262,18 @@ fn slots(projection: &Projection) -> impl Iterator<Item = (Slot, Grant)> {
         .prefixes
         .iter()
         .map(|(key, grant)| (Slot::Prefix(*key), *grant));
-    addresses.chain(prefixes)
+    let elsewhere = projection
+        .elsewhere
+        .iter()
+        .map(|(key, grant)| (Slot::Elsewhere(*key), *grant));
+    addresses.chain(prefixes).chain(elsewhere)
 }
 
 fn get(projection: &Projection, slot: Slot) -> Option<Grant> {
     match slot {
         Slot::Address(address) => projection.addresses.get(&address).copied(),
         Slot::Prefix(prefix) => projection.prefixes.get(&prefix).copied(),
+        Slot::Elsewhere(server) => projection.elsewhere.get(&server).copied(),
     }
 }
 
@@ -272,6 +282,7 @@ fn set(projection: &mut Projection, slot: Slot, grant: Grant) -> bool {
     let before = match slot {
         Slot::Address(address) => projection.addresses.insert(address, grant),
         Slot::Prefix(prefix) => projection.prefixes.insert(prefix, grant),
+        Slot::Elsewhere(server) => projection.elsewhere.insert(server, grant),
     };
     before.is_some()
 }

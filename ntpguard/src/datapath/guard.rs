@@ -5,7 +5,10 @@
 //! not needed any more goes last. A process that is killed anywhere in between leaves each interface
 //! as it was or as it is to be, and the next start finishes the work.
 
-use std::{collections::BTreeSet, path::PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 use aya::Ebpf;
 use ntpguard_common::{
@@ -76,13 +79,14 @@ impl Options {
         }
     }
 
-    pub(super) const fn settings(&self, link: Link, rates: Rates) -> Settings {
+    pub(super) const fn settings(&self, link: Link, fixed: &Fixed) -> Settings {
         Settings {
             mode: self.mode,
             link,
             explain: false,
             tracking: self.tracking,
-            rates,
+            other_ports: fixed.other_ports,
+            rates: fixed.rates,
             clock: Clock::Kernel,
             table_size: self.table_size,
         }
@@ -156,7 +160,7 @@ fn install(
     places: Vec<Place>,
     wanted: &Projection,
 ) -> Result<Guard, Error> {
-    let (maps, mut programs) = load(options, pins)?;
+    let (maps, mut programs) = load(options, pins, !wanted.elsewhere.is_empty())?;
     stops::here(Stop::ProgramsLoaded);
 
     let mut tables = Tables::open_maps(&maps.dir(pins))?;
@@ -288,33 +292,32 @@ pub(super) fn note_requests(
     tc::occupy(programs, Hook::Egress, interface, pins).map(Some)
 }
 
+/// What is fixed in all programs beside the options.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fixed {
+    /// The limits for clients.
+    pub(super) rates: Rates,
+    /// Whether servers may be asked at other ports than 123.
+    pub(super) other_ports: bool,
+}
+
 /// The programs in use, an object for each link type: the link type is a constant in it.
 #[derive(Debug)]
 pub(super) struct Loaded {
-    /// The limits for clients, which are in all of them.
-    pub(super) rates: Rates,
+    pub(super) fixed: Fixed,
     programs: Vec<(Link, Programs)>,
 }
 
 /// Chooses the maps and loads over them the programs that the interfaces need.
-fn load(options: &Options, pins: &PinDir) -> Result<(Maps, Loaded), Error> {
-    let rates = Rates::per_second(options.client_rate, options.total_rate, random_key()?);
-    let mut loader = Loader::new(&rates);
-    let maps = Maps::choose(pins, &mut loader, options.settings(Link::Ethernet, rates))?;
-    let mut loaded = Loaded {
-        rates,
-        programs: Vec::new(),
+fn load(options: &Options, pins: &PinDir, other_ports: bool) -> Result<(Maps, Loaded), Error> {
+    let fixed = Fixed {
+        rates: Rates::per_second(options.client_rate, options.total_rate, random_key()?),
+        other_ports,
     };
-    for link in [Link::Ethernet, Link::RawIp] {
-        if options
-            .interfaces
-            .iter()
-            .any(|interface| interface.link == link)
-        {
-            let object = loader.load_over(options.settings(link, rates), &maps.dir(pins))?;
-            loaded.add(link, object, options)?;
-        }
-    }
+    let mut loader = Loader::new(&fixed.rates);
+    let maps = Maps::choose(pins, &mut loader, options.settings(Link::Ethernet, &fixed))?;
+    let links = options.interfaces.iter().map(|interface| interface.link);
+    let loaded = Loaded::over(&maps.dir(pins), &mut loader, fixed, options, links)?;
     Ok((maps, loaded))
 }
 
@@ -326,6 +329,27 @@ pub(super) fn random_key() -> Result<[u64; 2], Error> {
 }
 
 impl Loaded {
+    /// Loads, over the maps pinned in `maps`, the programs that interfaces of these link types need.
+    pub(super) fn over(
+        maps: &Path,
+        loader: &mut Loader<'_>,
+        fixed: Fixed,
+        options: &Options,
+        links: impl Iterator<Item = Link> + Clone,
+    ) -> Result<Self, Error> {
+        let mut loaded = Self {
+            fixed,
+            programs: Vec::new(),
+        };
+        for link in [Link::Ethernet, Link::RawIp] {
+            if links.clone().any(|other| other == link) {
+                let object = loader.load_over(options.settings(link, &fixed), maps)?;
+                loaded.add(link, object, options)?;
+            }
+        }
+        Ok(loaded)
+    }
+
     /// Loads the programs of an object that are needed for sure, so that a refusal comes before
     /// anything is attached.
     pub(super) fn add(&mut self, link: Link, object: Ebpf, options: &Options) -> Result<(), Error> {
@@ -351,7 +375,7 @@ impl Loaded {
 
     /// Pins, of each link type, the programs that the first interface uses, and removes the pins of
     /// those that none uses.
-    fn pin(
+    pub(super) fn pin(
         &mut self,
         pins: &PinDir,
         used: &[(Link, Option<Kind>)],

@@ -29,11 +29,13 @@ use super::{
 
 /// The maps that each set of tables has for itself: what is granted and what tells of it, and events,
 /// whose reader has the new ones.
-const OWN: [&str; 7] = [
+const OWN: [&str; 9] = [
     names::ALLOW_V4,
     names::ALLOW_V6,
     names::ALLOW_NET_V4,
     names::ALLOW_NET_V6,
+    names::ELSEWHERE,
+    names::PORT_BITS,
     names::GRANT_BITS,
     names::EVENTS,
     names::INFO,

@@ -129,9 +129,9 @@ impl Guard {
         if self.programs.of(interface.link).is_ok() {
             return Ok(());
         }
-        let rates = self.programs.rates;
-        let settings = self.options.settings(interface.link, rates);
-        let object = Loader::new(&rates).load_over(settings, &self.pins.maps())?;
+        let fixed = self.programs.fixed;
+        let settings = self.options.settings(interface.link, &fixed);
+        let object = Loader::new(&fixed.rates).load_over(settings, &self.pins.maps())?;
         self.programs.add(interface.link, object, &self.options)
     }
 

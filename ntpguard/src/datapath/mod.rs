@@ -29,6 +29,7 @@ pub mod object;
 pub mod pins;
 mod place;
 mod programs;
+mod reload;
 mod sieve;
 mod stack;
 mod stops;

@@ -121,6 +121,8 @@ pub struct Settings {
     pub explain: bool,
     /// What replies have to prove.
     pub tracking: Tracking,
+    /// Whether servers may be asked at other ports than 123.
+    pub other_ports: bool,
     /// How often clients may ask.
     pub rates: Rates,
     /// The clock to judge by; another than the kernel's is for trials only.
@@ -136,6 +138,7 @@ impl Default for Settings {
             link: Link::Ethernet,
             explain: false,
             tracking: Tracking::default(),
+            other_ports: false,
             rates: Rates::default(),
             clock: Clock::Kernel,
             table_size: DEFAULT_TABLE_SIZE,
@@ -145,7 +148,7 @@ impl Default for Settings {
 
 impl Settings {
     /// The constants of the programs that these settings are, by name.
-    pub(super) fn constants(&self) -> [(&'static str, u8); 8] {
+    pub(super) fn constants(&self) -> [(&'static str, u8); 9] {
         let Tracking {
             track,
             learn,
@@ -160,6 +163,7 @@ impl Settings {
             ("LEARN", learn as u8),
             ("ZERO_TRANSMIT", u8::from(zero_transmit)),
             ("TRUST_UIDS", u8::from(trust_uids)),
+            ("OTHER_PORTS", u8::from(self.other_ports)),
             ("CLOCK", self.clock as u8),
         ]
     }

@@ -1,9 +1,10 @@
-//! The bits by which the kernel knows most strangers without a look-up ([`ntpguard_common::sieve`]).
+//! The bits by which the kernel knows most strangers without a look-up ([`ntpguard_common::sieve`]),
+//! and the ports at which nobody is asked ([`ntpguard_common::elsewhere`]).
 
 use std::{iter, net::IpAddr};
 
 use ipnet::IpNet;
-use ntpguard_common::{packet::Address, sieve::Bits};
+use ntpguard_common::{elsewhere::Ports, packet::Address, sieve::Bits};
 
 use crate::allowlist::projection::Projection;
 
@@ -25,6 +26,14 @@ pub(super) fn sieve<'a>(grants: impl IntoIterator<Item = &'a Projection>) -> Bit
         addresses.chain(blocks).for_each(|hash| bits.set(hash));
     }
     bits
+}
+
+/// The ports at which anybody in `grants` is asked, other than 123.
+pub(super) fn ports<'a>(grants: impl IntoIterator<Item = &'a Projection>) -> Ports {
+    let mut ports = Ports::NONE;
+    let servers = grants.into_iter().flat_map(|one| one.elsewhere.keys());
+    servers.for_each(|server| ports.set(server.port()));
+    ports
 }
 
 /// Most blocks of a prefix that get a bit each; a wider prefix gets all bits.

@@ -17,6 +17,7 @@ use aya::{
 use ipnet::IpNet;
 use nix::libc::{ENOENT, ENOMEM};
 use ntpguard_common::{
+    elsewhere::{Endpoint, Ports},
     reason::Counters,
     requests::{Learned, Requests, Server, Stray, Strayed, Teacher},
     sieve::Bits,
@@ -28,7 +29,7 @@ use super::{
     Error, Mode, PinDir,
     change::{self, Slot},
     error::source_io,
-    sieve::sieve,
+    sieve::{ports, sieve},
 };
 use crate::{allowlist::projection::Projection, clock::boot_nanoseconds};
 
@@ -47,6 +48,8 @@ pub struct Tables {
     allow_v6: HashMap<MapData, [u8; 16], Grant>,
     allow_net_v4: LpmTrie<MapData, [u8; 4], Grant>,
     allow_net_v6: LpmTrie<MapData, [u8; 16], Grant>,
+    elsewhere: HashMap<MapData, Endpoint, Grant>,
+    port_bits: Array<MapData, Ports>,
     grant_bits: Array<MapData, Bits>,
     learned_v4: HashMap<MapData, [u8; 4], Learned>,
     learned_v6: HashMap<MapData, [u8; 16], Learned>,
@@ -123,6 +126,8 @@ impl Tables {
             allow_v6: typed(names::ALLOW_V6, map(names::ALLOW_V6)?)?,
             allow_net_v4: typed(names::ALLOW_NET_V4, map(names::ALLOW_NET_V4)?)?,
             allow_net_v6: typed(names::ALLOW_NET_V6, map(names::ALLOW_NET_V6)?)?,
+            elsewhere: typed(names::ELSEWHERE, map(names::ELSEWHERE)?)?,
+            port_bits: typed(names::PORT_BITS, map(names::PORT_BITS)?)?,
             grant_bits: typed(names::GRANT_BITS, map(names::GRANT_BITS)?)?,
             learned_v4: typed(names::LEARNED_V4, map(names::LEARNED_V4)?)?,
             learned_v6: typed(names::LEARNED_V6, map(names::LEARNED_V6)?)?,
@@ -150,6 +155,10 @@ impl Tables {
         }
         read_prefixes(&self.allow_net_v4, names::ALLOW_NET_V4, &mut all)?;
         read_prefixes(&self.allow_net_v6, names::ALLOW_NET_V6, &mut all)?;
+        for entry in &self.elsewhere {
+            let (server, grant) = entry.map_err(|e| Error::map(names::ELSEWHERE, "read", e))?;
+            all.elsewhere.insert(server.into(), grant);
+        }
         Ok(all)
     }
 
@@ -239,11 +248,11 @@ impl Tables {
             .map_err(|source| Error::map(names::INFO, "write", source))
     }
 
-    /// Makes the sieve that of these grants.
-    pub(super) fn sift<'a>(
-        &mut self,
-        grants: impl IntoIterator<Item = &'a Projection>,
-    ) -> Result<(), Error> {
+    /// Makes the sieve and the ports those of these grants.
+    pub(super) fn sift<const N: usize>(&mut self, grants: [&Projection; N]) -> Result<(), Error> {
+        self.port_bits
+            .set(0, ports(grants), 0)
+            .map_err(|source| Error::map(names::PORT_BITS, "write", source))?;
         self.grant_bits
             .set(0, sieve(grants), 0)
             .map_err(|source| Error::map(names::GRANT_BITS, "write", source))
@@ -268,6 +277,7 @@ impl Tables {
                     let key = Key::new(net.prefix_len().into(), net.network().octets());
                     self.allow_net_v6.insert(&key, grant, 0)
                 }
+                Slot::Elsewhere(server) => self.elsewhere.insert(Endpoint::from(server), grant, 0),
             };
             match (done, waits.next()) {
                 (Err(error), Some(wait)) if errno(&error) == Some(ENOMEM) => thread::sleep(*wait),
@@ -287,6 +297,7 @@ impl Tables {
             Slot::Prefix(IpNet::V6(net)) => self
                 .allow_net_v6
                 .remove(&Key::new(net.prefix_len().into(), net.network().octets())),
+            Slot::Elsewhere(server) => self.elsewhere.remove(&Endpoint::from(server)),
         };
         match done {
             Err(error) if errno(&error) == Some(ENOENT) => Ok(()),

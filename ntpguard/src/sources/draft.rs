@@ -182,15 +182,6 @@ impl Draft {
             Err(error) if error.is_note() => return self.note(place, error.to_string()),
             Err(error) => return self.error(place, error.to_string()),
         };
-        if port != ntp::PORT {
-            self.note(
-                place.clone(),
-                format!(
-                    "its packets come from port {port}, and ntpguard judges port {} only: they pass",
-                    ntp::PORT
-                ),
-            );
-        }
         self.reading.wants.push(Want::Source {
             host,
             family,

@@ -1,0 +1,187 @@
+//! Servers that are asked at other ports than 123.
+//!
+//! Of what comes from such a port, the packets of that very address are NTP's, and nobody else's:
+//! the port may be QUIC's or DNS's to all others.
+
+use core::net::{IpAddr, SocketAddr};
+
+use crate::{
+    frame::Frame,
+    packet::{self, Address, Datagram, Family, Link, Packet},
+    tables::Grant,
+};
+
+/// A server and the port that it is asked at: the key of the `ELSEWHERE` map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(C)]
+pub struct Endpoint {
+    /// The server's address, IPv4 as IPv4-mapped.
+    pub address: [u8; 16],
+    /// Its port, in host byte order; never 123.
+    pub port: u16,
+}
+
+impl Endpoint {
+    /// The server at this address and port.
+    #[inline(always)]
+    pub fn new<A: Address>(address: A, port: u16) -> Self {
+        Self {
+            address: address.mapped(),
+            port,
+        }
+    }
+}
+
+impl From<SocketAddr> for Endpoint {
+    fn from(server: SocketAddr) -> Self {
+        match server {
+            SocketAddr::V4(server) => Self::new(server.ip().octets(), server.port()),
+            SocketAddr::V6(server) => Self::new(server.ip().octets(), server.port()),
+        }
+    }
+}
+
+impl From<Endpoint> for SocketAddr {
+    fn from(endpoint: Endpoint) -> Self {
+        Self::new(IpAddr::from(endpoint.address).to_canonical(), endpoint.port)
+    }
+}
+
+/// The ports at which servers are asked: the value of the `PORT_BITS` map, a bit for each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Ports {
+    /// The bits, 64 in a word.
+    pub words: [u64; Self::WORDS],
+}
+
+impl Ports {
+    const WORDS: usize = 1 << 10;
+
+    /// None set.
+    pub const NONE: Self = Self {
+        words: [0; Self::WORDS],
+    };
+
+    /// Whether the bit of a port is set.
+    #[inline(always)]
+    pub const fn has(&self, port: u16) -> bool {
+        let (word, mask) = Self::place(port);
+        self.words[word] & mask != 0
+    }
+
+    /// Sets the bit of a port.
+    pub const fn set(&mut self, port: u16) {
+        let (word, mask) = Self::place(port);
+        self.words[word] |= mask;
+    }
+
+    #[inline(always)]
+    const fn place(port: u16) -> (usize, u64) {
+        (port as usize >> 6, 1 << (port & 0x3f))
+    }
+}
+
+/// What the judge asks about servers that are asked at other ports than 123.
+pub trait Elsewhere {
+    /// Whether any server is asked at `port`. Cheaper than to look for one, and right whenever it
+    /// says no.
+    fn may_be_asked_at(&self, port: u16) -> bool;
+
+    /// What is granted to a server at this address and port; a copy.
+    fn grant_at(&self, endpoint: &Endpoint) -> Option<Grant>;
+}
+
+/// Which end of a datagram is the other host's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Far {
+    /// The source: it arrives.
+    Source,
+    /// The destination: it leaves.
+    Destination,
+}
+
+/// Walks `frame` to a datagram that is NTP's: on port 123, or of a server that is asked elsewhere.
+/// What it gives is never [`Packet::OtherPort`].
+#[inline(always)]
+pub fn find<F, T>(frame: &F, link: Link, far: Far, tables: &T) -> Packet
+where
+    F: Frame + ?Sized,
+    T: Elsewhere,
+{
+    match packet::walk(frame, link) {
+        Packet::OtherPort(datagram, flaw) => {
+            if !is_asked(frame, &datagram, far, tables) {
+                return Packet::Foreign;
+            }
+            flaw.map_or(Packet::Datagram(datagram), Packet::Bad)
+        }
+        found => found,
+    }
+}
+
+/// Whether the far end of a datagram is a server that is asked at this port.
+#[inline(always)]
+pub(crate) fn is_asked<F, T>(frame: &F, datagram: &Datagram, far: Far, tables: &T) -> bool
+where
+    F: Frame + ?Sized,
+    T: Elsewhere,
+{
+    let port = match far {
+        Far::Source => datagram.source_port,
+        Far::Destination => datagram.destination_port,
+    };
+    tables.may_be_asked_at(port)
+        && match datagram.family {
+            Family::V4 => has::<[u8; 4], F, T>(frame, datagram, far, port, tables),
+            Family::V6 => has::<[u8; 16], F, T>(frame, datagram, far, port, tables),
+        }
+}
+
+#[inline(always)]
+fn has<A, F, T>(frame: &F, datagram: &Datagram, far: Far, port: u16, tables: &T) -> bool
+where
+    A: Address,
+    F: Frame + ?Sized,
+    T: Elsewhere,
+{
+    let address = match far {
+        Far::Source => A::source(frame, datagram),
+        Far::Destination => A::destination(frame, datagram),
+    };
+    tables.grant_at(&Endpoint::new(address, port)).is_some()
+}
+
+#[cfg(feature = "user")]
+// SAFETY: as for Endpoint.
+unsafe impl aya::Pod for Ports {}
+
+#[cfg(feature = "user")]
+// SAFETY: repr(C), made of integers alone, without padding, valid for every bit pattern.
+unsafe impl aya::Pod for Endpoint {}
+
+// Padding would make keys that look the same differ.
+const _: () = assert!(size_of::<Endpoint>() == 18);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_port_has_a_bit_of_its_own() {
+        let mut ports = Ports::NONE;
+        for port in 0..=u16::MAX {
+            assert!(!ports.has(port), "{port}");
+            ports.set(port);
+            assert!(ports.has(port), "{port}");
+        }
+    }
+
+    #[test]
+    fn an_endpoint_is_a_socket_address() {
+        for server in ["192.0.2.1:1123", "[2001:db8::1]:1123"] {
+            let server: SocketAddr = server.parse().unwrap();
+            assert_eq!(SocketAddr::from(Endpoint::from(server)), server);
+        }
+    }
+}
