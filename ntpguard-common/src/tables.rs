@@ -4,7 +4,7 @@
 //! change only together with [`ABI`].
 
 /// The number of this layout, kept in [`Info::abi`].
-pub const ABI: u32 = 4;
+pub const ABI: u32 = 3;
 
 /// Names of the maps, as they are in the object and under the pin directory.
 pub mod names {
@@ -18,7 +18,7 @@ pub mod names {
     pub const ALLOW_NET_V6: &str = "ALLOW_NET_V6";
     /// [`Endpoint`](crate::elsewhere::Endpoint) → [`Grant`](super::Grant).
     pub const ELSEWHERE: &str = "ELSEWHERE";
-    /// A port's [place](crate::elsewhere::port_bit) → a bit for each port in `ELSEWHERE`.
+    /// 0 → [`Ports`](crate::elsewhere::Ports).
     pub const PORT_BITS: &str = "PORT_BITS";
     /// 0 → [`Bits`](crate::sieve::Bits).
     pub const GRANT_BITS: &str = "GRANT_BITS";

@@ -66,7 +66,9 @@ impl fmt::Display for Incomplete {
             Cause::Full(tables) => {
                 let mut wanted = 0;
                 for table in tables {
-                    wanted = wanted.max(table.holds + table.left_out);
+                    if table.map != names::ELSEWHERE {
+                        wanted = wanted.max(table.holds + table.left_out);
+                    }
                     write!(
                         f,
                         "map {} is full: it holds {} entries, and {} more are wanted, the first \
@@ -74,10 +76,11 @@ impl fmt::Display for Incomplete {
                         table.map, table.holds, table.left_out, table.first
                     )?;
                 }
-                write!(
-                    f,
-                    "nothing was evicted: start again with --table-size {wanted} or more"
-                )
+                f.write_str("nothing was evicted: ")?;
+                if wanted == 0 {
+                    return f.write_str("have fewer servers asked at other ports than 123");
+                }
+                write!(f, "start again with --table-size {wanted} or more")
             }
             Cause::Failed(error) => {
                 let Changes {

@@ -5,12 +5,8 @@
 //! not needed any more goes last. A process that is killed anywhere in between leaves each interface
 //! as it was or as it is to be, and the next start finishes the work.
 
-use std::{
-    collections::BTreeSet,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeSet, path::PathBuf};
 
-use aya::Ebpf;
 use ntpguard_common::{
     judge::{Clock, WARM_UP},
     packet::Link,
@@ -22,11 +18,11 @@ use super::{
     AttachMode, Attached, Error, How, Interface, Missing, Mode, PinDir, Settings, Tables, Tc,
     Tracking, Unloaded, chain,
     layout::Maps,
+    loaded::{Fixed, Loaded},
     netlink,
     object::Loader,
     pins::{self, Hook},
     place::Place,
-    programs::{Kind, Programs},
     stack,
     stops::{self, Stop},
     survey, tc,
@@ -292,22 +288,6 @@ pub(super) fn note_requests(
     tc::occupy(programs, Hook::Egress, interface, pins).map(Some)
 }
 
-/// What is fixed in all programs beside the options.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Fixed {
-    /// The limits for clients.
-    pub(super) rates: Rates,
-    /// Whether servers may be asked at other ports than 123.
-    pub(super) other_ports: bool,
-}
-
-/// The programs in use, an object for each link type: the link type is a constant in it.
-#[derive(Debug)]
-pub(super) struct Loaded {
-    pub(super) fixed: Fixed,
-    programs: Vec<(Link, Programs)>,
-}
-
 /// Chooses the maps and loads over them the programs that the interfaces need.
 fn load(options: &Options, pins: &PinDir, other_ports: bool) -> Result<(Maps, Loaded), Error> {
     let fixed = Fixed {
@@ -317,7 +297,8 @@ fn load(options: &Options, pins: &PinDir, other_ports: bool) -> Result<(Maps, Lo
     let mut loader = Loader::new(&fixed.rates);
     let maps = Maps::choose(pins, &mut loader, options.settings(Link::Ethernet, &fixed))?;
     let links = options.interfaces.iter().map(|interface| interface.link);
-    let loaded = Loaded::over(&maps.dir(pins), &mut loader, fixed, options, links)?;
+    let links: Vec<Link> = links.collect();
+    let loaded = Loaded::over(&maps.dir(pins), &mut loader, fixed, options, &links)?;
     Ok((maps, loaded))
 }
 
@@ -326,77 +307,6 @@ pub(super) fn random_key() -> Result<[u64; 2], Error> {
     let random =
         || getrandom::u64().map_err(|source| Error::system("draw a random key", source.into()));
     Ok([random()?, random()?])
-}
-
-impl Loaded {
-    /// Loads, over the maps pinned in `maps`, the programs that interfaces of these link types need.
-    pub(super) fn over(
-        maps: &Path,
-        loader: &mut Loader<'_>,
-        fixed: Fixed,
-        options: &Options,
-        links: impl Iterator<Item = Link> + Clone,
-    ) -> Result<Self, Error> {
-        let mut loaded = Self {
-            fixed,
-            programs: Vec::new(),
-        };
-        for link in [Link::Ethernet, Link::RawIp] {
-            if links.clone().any(|other| other == link) {
-                let object = loader.load_over(options.settings(link, &fixed), maps)?;
-                loaded.add(link, object, options)?;
-            }
-        }
-        Ok(loaded)
-    }
-
-    /// Loads the programs of an object that are needed for sure, so that a refusal comes before
-    /// anything is attached.
-    pub(super) fn add(&mut self, link: Link, object: Ebpf, options: &Options) -> Result<(), Error> {
-        let mut programs = Programs::new(object);
-        match options.attach.best() {
-            How::Native | How::Generic => programs.load_xdp()?,
-            How::Tc => drop(programs.get(Kind::TcIngress)?),
-            How::External => {}
-        }
-        if options.tracking.track {
-            programs.get(Kind::TcEgress)?;
-        }
-        self.programs.push((link, programs));
-        Ok(())
-    }
-
-    pub(super) fn of(&mut self, wanted: Link) -> Result<&mut Programs, Error> {
-        self.programs
-            .iter_mut()
-            .find_map(|(link, programs)| (*link == wanted).then_some(programs))
-            .ok_or_else(|| Error::Missing(format!("program for {wanted:?} links")))
-    }
-
-    /// Pins, of each link type, the programs that the first interface uses, and removes the pins of
-    /// those that none uses.
-    pub(super) fn pin(
-        &mut self,
-        pins: &PinDir,
-        used: &[(Link, Option<Kind>)],
-        track: bool,
-    ) -> Result<(), Error> {
-        for link in [Link::Ethernet, Link::RawIp] {
-            let ingress = pins.program(Hook::Ingress, link);
-            let egress = pins.program(Hook::Egress, link);
-            let first = used.iter().find(|(other, _)| *other == link);
-            match first {
-                Some((_, Some(kind))) => self.of(link)?.pin(*kind, &ingress)?,
-                _ => pins::remove_pin(&ingress)?,
-            }
-            if track && first.is_some() {
-                self.of(link)?.pin(Kind::TcEgress, &egress)?;
-            } else {
-                pins::remove_pin(&egress)?;
-            }
-        }
-        Ok(())
-    }
 }
 
 /// Lets go of the interfaces that are to be guarded no more, and of what notes requests that

@@ -23,6 +23,7 @@ pub mod guard;
 pub mod interface;
 mod layout;
 mod link;
+mod loaded;
 pub mod mend;
 mod netlink;
 pub mod object;

@@ -1,7 +1,13 @@
 //! Programs for what is granted: those that look at other ports, only while anybody is asked there.
 
+use ntpguard_common::packet::Link;
+
 use super::{
-    Error, Guard, guard::Fixed, guard::Loaded, guard::note_requests, object::Loader, place::Place,
+    Error, Guard,
+    guard::note_requests,
+    loaded::{Fixed, Loaded},
+    object::Loader,
+    place::Place,
 };
 use crate::allowlist::projection::Projection;
 
@@ -21,7 +27,8 @@ impl Guard {
         let (options, pins) = (&self.options, &self.pins);
         let mut loader = Loader::new(&fixed.rates);
         let links = self.attached.iter().map(|attached| attached.interface.link);
-        let mut programs = Loaded::over(&pins.maps(), &mut loader, fixed, options, links)?;
+        let links: Vec<Link> = links.collect();
+        let mut programs = Loaded::over(&pins.maps(), &mut loader, fixed, options, &links)?;
         for attached in &mut self.attached {
             attached.egress = note_requests(options, pins, &mut programs, &attached.interface)?;
         }
