@@ -5,9 +5,11 @@
 //! extension headers, that makes a program that loads at once out of one that takes half a second;
 //! and packets that are not NTP do not pay for the registers that the rest needs.
 
+use core::hint::black_box;
+
 use ntpguard_common::{
     frame::Frame,
-    packet::{Datagram, Family, Packet},
+    packet::{Datagram, Family},
     part::{Part, Proof},
     reason::Reason,
 };
@@ -47,31 +49,52 @@ pub(crate) const fn unpack(family: Family, place: u64, ports: u64) -> Datagram {
     }
 }
 
-const FOUND: u64 = 1 << 63;
+/// Bits of what [`pack_found`] gives that [`pack`] leaves: the roles and the proof of the part, the
+/// family, and that there is a datagram at all.
+const FOUND_ROLES_SHIFT: u32 = 48;
+const FOUND_ROLES_MASK: u64 = 0xff;
+const FOUND_PROOF_SHIFT: u32 = 56;
 const FOUND_V6: u64 = 1 << 62;
+const FOUND: u64 = 1 << 63;
 const UDP_LEN: usize = 8;
 
-/// What a function apart found, in one number: a datagram without its ports, a reason, or 0.
+/// No datagram of a server that is asked elsewhere.
+pub(crate) const NOT_FOUND: u64 = 0;
+
+/// A datagram of a server that is asked elsewhere, without its ports, and the part that it plays, in
+/// one number.
 #[inline(always)]
-pub(crate) const fn pack_found(found: Packet) -> u64 {
-    match found {
-        Packet::Foreign | Packet::OtherPort(..) => 0,
-        Packet::Bad(reason) => reason as u64,
-        Packet::Datagram(datagram) => {
-            let family = match datagram.family {
-                Family::V4 => 0,
-                Family::V6 => FOUND_V6,
-            };
-            FOUND | family | pack(&datagram).0
-        }
-    }
+pub(crate) const fn pack_found(datagram: &Datagram, part: Part) -> u64 {
+    let family = match datagram.family {
+        Family::V4 => 0,
+        Family::V6 => FOUND_V6,
+    };
+    FOUND
+        | family
+        | (part.roles as u64 & FOUND_ROLES_MASK) << FOUND_ROLES_SHIFT
+        | (part.proof as u64) << FOUND_PROOF_SHIFT
+        | pack(datagram).0
 }
 
-/// The same again, with the ports that are in the frame.
+/// Why one is to be dropped.
 #[inline(always)]
-pub(crate) fn unpack_found<F: Frame>(frame: &F, number: u64) -> Packet {
+pub(crate) const fn pack_flaw(reason: Reason) -> u64 {
+    reason as u64 + 1
+}
+
+/// The datagram again, with the ports that are in the frame, and its part as [`pack_part`] gives it; or
+/// the number of the reason; or nothing.
+#[inline(always)]
+pub(crate) fn unpack_found<F: Frame>(
+    frame: &F,
+    number: u64,
+) -> Option<Result<(Datagram, u64), u32>> {
+    if number == NOT_FOUND {
+        return None;
+    }
     if number & FOUND == 0 {
-        return flaw(number).map_or(Packet::Foreign, Packet::Bad);
+        // For the verifier, as in `judge`.
+        return Some(Err(black_box(number as u32 - 1)));
     }
     let family = if number & FOUND_V6 == 0 {
         Family::V4
@@ -81,23 +104,15 @@ pub(crate) fn unpack_found<F: Frame>(frame: &F, number: u64) -> Packet {
     let datagram = unpack(family, number, 0);
     let udp = datagram.payload.wrapping_sub(UDP_LEN) & PAYLOAD_MASK as usize;
     let [a, b, c, d] = frame.field(udp);
-    Packet::Datagram(Datagram {
+    let roles = number >> FOUND_ROLES_SHIFT & FOUND_ROLES_MASK;
+    let proof = number >> FOUND_PROOF_SHIFT & PROOF_MASK;
+    let part = roles | proof << PROOF_SHIFT | 1 << ELSEWHERE_SHIFT;
+    let datagram = Datagram {
         source_port: u16::from_be_bytes([a, b]),
         destination_port: u16::from_be_bytes([c, d]),
         ..datagram
-    })
-}
-
-/// What can be wrong with a datagram of another port.
-#[inline(always)]
-const fn flaw(number: u64) -> Option<Reason> {
-    const FRAGMENT: u64 = Reason::Fragment as u64;
-    const LENGTH: u64 = Reason::Length as u64;
-    match number {
-        FRAGMENT => Some(Reason::Fragment),
-        LENGTH => Some(Reason::Length),
-        _ => None,
-    }
+    };
+    Some(Ok((datagram, part)))
 }
 
 /// The part a datagram plays, in a number.

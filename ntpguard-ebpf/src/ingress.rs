@@ -67,14 +67,12 @@ trait Arrived: Frame {
 #[inline(always)]
 fn judge<A: Arrived>(frame: &A) -> u32 {
     let link = settings::link();
-    let found = match walk(frame, link) {
-        Packet::OtherPort(datagram, _) if settings::looks_at_other_ports() => {
-            apart::unpack_found(frame, frame.find_elsewhere(datagram.source_port.into()))
-        }
-        found => found,
-    };
-    let reason = match found {
-        Packet::Foreign | Packet::OtherPort(..) => return A::ACTIONS.pass,
+    let reason = match walk(frame, link) {
+        Packet::Foreign => return A::ACTIONS.pass,
+        Packet::OtherPort(datagram, _) => match judge_elsewhere(frame, datagram.source_port) {
+            Some(reason) => reason,
+            None => return A::ACTIONS.pass,
+        },
         Packet::Bad(reason) => reason as u32,
         Packet::Datagram(datagram) => match screen(frame, &datagram, link, &KernelTables) {
             Ok(part) => {
@@ -91,13 +89,37 @@ fn judge<A: Arrived>(frame: &A) -> u32 {
     recorder::record(reason, A::ACTIONS, || frame.tell(reason))
 }
 
-/// The walk to a datagram of a server that is asked elsewhere, if one is at this source port.
+/// Judges UDP of other ports; `None` where it is not NTP's.
+#[inline(always)]
+fn judge_elsewhere<A: Arrived>(frame: &A, port: u16) -> Option<u32> {
+    if !settings::looks_at_other_ports() {
+        return None;
+    }
+    match apart::unpack_found(frame, frame.find_elsewhere(port.into()))? {
+        Ok((datagram, part)) => {
+            let (place, ports) = apart::pack(&datagram);
+            Some(black_box(frame.decide(datagram.family, place, ports, part)))
+        }
+        Err(reason) => Some(reason),
+    }
+}
+
+/// The walk to a datagram of a server that is asked elsewhere, if one is at this source port, and the
+/// part that it plays.
 #[inline(always)]
 fn find_apart<F: Arrived>(frame: &F, port: u64) -> u64 {
     if !KernelTables.may_be_asked_at(port as u16) {
-        return 0;
+        return apart::NOT_FOUND;
     }
-    apart::pack_found(find(frame, settings::link(), Far::Source, &KernelTables))
+    let link = settings::link();
+    match find(frame, link, Far::Source, &KernelTables) {
+        Packet::Foreign | Packet::OtherPort(..) => apart::NOT_FOUND,
+        Packet::Bad(reason) => apart::pack_flaw(reason),
+        Packet::Datagram(datagram) => match screen(frame, &datagram, link, &KernelTables) {
+            Ok(part) => apart::pack_found(&datagram, part),
+            Err(reason) => apart::pack_flaw(reason),
+        },
+    }
 }
 
 /// The second half of [`judge`], for a datagram from an address of which something may be known.
