@@ -7,7 +7,8 @@ use core::net::{IpAddr, SocketAddr};
 
 use crate::{
     frame::Frame,
-    packet::{self, Address, Datagram, Family, Link, Packet},
+    ntp,
+    packet::{Address, Datagram, Family},
     tables::Grant,
 };
 
@@ -90,6 +91,12 @@ pub trait Elsewhere {
 
     /// What is granted to a server at this address and port; a copy.
     fn grant_at(&self, endpoint: &Endpoint) -> Option<Grant>;
+
+    /// Whether a server may be asked at `port`, NTP's own or another.
+    #[inline(always)]
+    fn may_serve_at(&self, port: u16) -> bool {
+        port == ntp::PORT || self.may_be_asked_at(port)
+    }
 }
 
 /// Which end of a datagram is the other host's.
@@ -101,36 +108,25 @@ pub enum Far {
     Destination,
 }
 
-/// Walks `frame` to a datagram that is NTP's: on port 123, or of a server that is asked elsewhere.
-/// What it gives is never [`Packet::OtherPort`].
-#[inline(always)]
-pub fn find<F, T>(frame: &F, link: Link, far: Far, tables: &T) -> Packet
-where
-    F: Frame + ?Sized,
-    T: Elsewhere,
-{
-    match packet::walk(frame, link) {
-        Packet::OtherPort(datagram, flaw) => {
-            if !is_asked(frame, &datagram, far, tables) {
-                return Packet::Foreign;
-            }
-            flaw.map_or(Packet::Datagram(datagram), Packet::Bad)
+impl Far {
+    /// The port at this end.
+    #[inline(always)]
+    const fn port(self, datagram: &Datagram) -> u16 {
+        match self {
+            Self::Source => datagram.source_port,
+            Self::Destination => datagram.destination_port,
         }
-        found => found,
     }
 }
 
 /// Whether the far end of a datagram is a server that is asked at this port.
 #[inline(always)]
-pub(crate) fn is_asked<F, T>(frame: &F, datagram: &Datagram, far: Far, tables: &T) -> bool
+pub fn is_asked<F, T>(frame: &F, datagram: &Datagram, far: Far, tables: &T) -> bool
 where
     F: Frame + ?Sized,
     T: Elsewhere,
 {
-    let port = match far {
-        Far::Source => datagram.source_port,
-        Far::Destination => datagram.destination_port,
-    };
+    let port = far.port(datagram);
     tables.may_be_asked_at(port)
         && match datagram.family {
             Family::V4 => has::<[u8; 4], F, T>(frame, datagram, far, port, tables),

@@ -11,11 +11,11 @@ pub trait Frame {
     /// an [`Option`] around them, the compiler moves them by words.
     fn field<const N: usize>(&self, offset: usize) -> [u8; N];
 
-    /// Gives `offset`, less than 64, back. The kernel's frames do it such that the verifier forgets
-    /// which offset it was, and checks what follows once instead of for each.
+    /// Gives a number back, which is within `mask`. The kernel's frames do it such that the verifier
+    /// forgets all else about it, and checks what follows once instead of for each number.
     #[inline(always)]
-    fn forget(&self, offset: usize) -> usize {
-        offset
+    fn forget(&self, number: usize, mask: usize) -> usize {
+        number & mask
     }
 
     /// Reads a big-endian 16-bit number.

@@ -14,88 +14,83 @@ use network_types::{
 use crate::{
     elsewhere::Elsewhere,
     frame::Frame,
-    ntp,
     packet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, Link, PLAIN_IPV4, UDP, is_extension, is_tag},
 };
 
-/// Whether a frame is certainly no datagram to a port at which servers are asked. A frame of which not all of
-/// the headers can be read may be anything.
+/// Whether a frame is certainly no datagram to a port at which servers are asked. A frame of which
+/// not all of the headers can be read may be anything.
 #[inline(always)]
 pub fn is_plainly_foreign<F, T>(frame: &F, link: Link, tables: &T) -> bool
 where
     F: Frame + ?Sized,
     T: Elsewhere,
 {
-    let plain = match link {
-        Link::Ethernet => glance_ethernet(frame, tables),
-        Link::RawIp => glance_raw_ip(frame, tables),
+    let found = match link {
+        Link::Ethernet => glance_ethernet(frame),
+        Link::RawIp => glance_raw_ip(frame),
     };
-    plain.unwrap_or(false)
+    match found {
+        Glance::NotUdp => true,
+        Glance::Udp(offset) => frame
+            .load_u16(offset + offset_of!(UdpHdr, dst))
+            .is_some_and(|port| !tables.may_serve_at(port)),
+        Glance::Unusual => false,
+    }
+}
+
+/// What is at the usual places.
+enum Glance {
+    /// No UDP.
+    NotUdp,
+    /// A UDP header, if it is there, so many bytes from the start of the frame.
+    Udp(usize),
+    /// Something that only the walk can tell.
+    Unusual,
 }
 
 #[inline(always)]
-fn glance_ethernet<F, T>(frame: &F, tables: &T) -> Option<bool>
-where
-    F: Frame + ?Sized,
-    T: Elsewhere,
-{
-    match frame.load_u16(offset_of!(EthHdr, ether_type))? {
-        ETHERTYPE_IPV4 => glance_ipv4(frame, size_of::<EthHdr>(), tables),
-        ETHERTYPE_IPV6 => glance_ipv6(frame, size_of::<EthHdr>(), tables),
-        other => Some(!is_tag(other)),
+fn glance_ethernet<F: Frame + ?Sized>(frame: &F) -> Glance {
+    match frame.load_u16(offset_of!(EthHdr, ether_type)) {
+        Some(ETHERTYPE_IPV4) => glance_ipv4(frame, size_of::<EthHdr>()),
+        Some(ETHERTYPE_IPV6) => glance_ipv6(frame, size_of::<EthHdr>()),
+        Some(other) if !is_tag(other) => Glance::NotUdp,
+        _ => Glance::Unusual,
     }
 }
 
 #[inline(always)]
-fn glance_raw_ip<F, T>(frame: &F, tables: &T) -> Option<bool>
-where
-    F: Frame + ?Sized,
-    T: Elsewhere,
-{
+fn glance_raw_ip<F: Frame + ?Sized>(frame: &F) -> Glance {
     // Two bytes for the reason that the walk has.
-    let [first, _] = frame.load(0)?;
-    match first >> 4 {
-        4 => glance_ipv4(frame, 0, tables),
-        6 => glance_ipv6(frame, 0, tables),
-        _ => Some(true),
+    match frame.load(0).map(|[first, _]: [u8; 2]| first >> 4) {
+        Some(4) => glance_ipv4(frame, 0),
+        Some(6) => glance_ipv6(frame, 0),
+        Some(_) => Glance::NotUdp,
+        None => Glance::Unusual,
     }
 }
 
 #[inline(always)]
-fn glance_ipv4<F, T>(frame: &F, network: usize, tables: &T) -> Option<bool>
-where
-    F: Frame + ?Sized,
-    T: Elsewhere,
-{
-    let header = frame.load::<{ size_of::<Ipv4Hdr>() }>(network)?;
+fn glance_ipv4<F: Frame + ?Sized>(frame: &F, network: usize) -> Glance {
+    let Some(header) = frame.load::<{ size_of::<Ipv4Hdr>() }>(network) else {
+        return Glance::Unusual;
+    };
     if header[offset_of!(Ipv4Hdr, proto)] != UDP {
-        return Some(true);
+        return Glance::NotUdp;
     }
     if header[offset_of!(Ipv4Hdr, vihl)] != PLAIN_IPV4 {
-        return None;
+        return Glance::Unusual;
     }
-    is_to_another_port(frame, network + size_of::<Ipv4Hdr>(), tables)
+    Glance::Udp(network + size_of::<Ipv4Hdr>())
 }
 
 #[inline(always)]
-fn glance_ipv6<F, T>(frame: &F, network: usize, tables: &T) -> Option<bool>
-where
-    F: Frame + ?Sized,
-    T: Elsewhere,
-{
-    let header = frame.load::<{ offset_of!(Ipv6Hdr, src_addr) }>(network)?;
+fn glance_ipv6<F: Frame + ?Sized>(frame: &F, network: usize) -> Glance {
+    let Some(header) = frame.load::<{ offset_of!(Ipv6Hdr, src_addr) }>(network) else {
+        return Glance::Unusual;
+    };
     match header[offset_of!(Ipv6Hdr, next_hdr)] {
-        UDP => is_to_another_port(frame, network + size_of::<Ipv6Hdr>(), tables),
-        other => Some(!is_extension(other)),
+        UDP => Glance::Udp(network + size_of::<Ipv6Hdr>()),
+        other if is_extension(other) => Glance::Unusual,
+        _ => Glance::NotUdp,
     }
-}
-
-#[inline(always)]
-fn is_to_another_port<F, T>(frame: &F, udp: usize, tables: &T) -> Option<bool>
-where
-    F: Frame + ?Sized,
-    T: Elsewhere,
-{
-    let port = frame.load_u16(udp + offset_of!(UdpHdr, dst))?;
-    Some(port != ntp::PORT && !tables.may_be_asked_at(port))
 }

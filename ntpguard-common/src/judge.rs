@@ -3,7 +3,8 @@
 use crate::{
     elsewhere::{self, Elsewhere, Endpoint, Far},
     frame::Frame,
-    packet::{Address, Datagram, Family, Link, Packet},
+    ntp,
+    packet::{self, Address, Datagram, Family, Link, OnAnyPort, OnNtpPort, Packet},
     part::{Part, Proof, part},
     proof,
     rates::Rates,
@@ -127,7 +128,7 @@ pub enum Verdict {
 /// `malformed`, `fragment`, `length` (of UDP against IP), `private`, `version`, `mode`, `length`
 /// (for the mode), `unlisted`, `role`, `rate`, `oversize`, `zero-origin`, `origin`, `unsolicited`.
 ///
-/// The kernel's program takes the same steps, the last of them in a function of its own.
+/// The kernel's program takes the same steps, the last of them in functions of their own.
 #[inline(always)]
 pub fn judge<F, C, T>(frame: &F, clocks: &C, limits: Limits, tables: &T) -> Verdict
 where
@@ -135,34 +136,92 @@ where
     C: Clocks,
     T: Tables,
 {
-    let datagram = match elsewhere::find(frame, limits.link, Far::Source, tables) {
-        Packet::Foreign | Packet::OtherPort(..) => return Verdict::Foreign,
-        Packet::Bad(reason) => return Verdict::Judged(reason),
-        Packet::Datagram(datagram) => datagram,
-    };
-    let reason = match screen(frame, &datagram, limits.link, tables) {
+    match packet::walk(frame, limits.link, &OnNtpPort) {
+        Packet::Foreign => Verdict::Foreign,
+        Packet::OtherPorts => match judge_elsewhere(frame, clocks, limits, tables) {
+            Some(reason) => Verdict::Judged(reason),
+            None => Verdict::Foreign,
+        },
+        Packet::Bad(reason) => Verdict::Judged(reason),
+        Packet::Datagram(datagram) => {
+            let of_another_port = datagram.source_port != ntp::PORT;
+            let elsewhere = of_another_port
+                .then(|| judge_elsewhere(frame, clocks, limits, tables))
+                .flatten();
+            Verdict::Judged(
+                elsewhere.unwrap_or_else(|| {
+                    judge_datagram(frame, &datagram, false, clocks, limits, tables)
+                }),
+            )
+        }
+    }
+}
+
+/// Judges a frame that comes from a server that is asked elsewhere; `None` for any other.
+#[inline(always)]
+fn judge_elsewhere<F, C, T>(frame: &F, clocks: &C, limits: Limits, tables: &T) -> Option<Reason>
+where
+    F: Frame + ?Sized,
+    C: Clocks,
+    T: Tables,
+{
+    match packet::walk(frame, limits.link, &OnAnyPort) {
+        Packet::Datagram(datagram)
+            if elsewhere::is_asked(frame, &datagram, Far::Source, tables) =>
+        {
+            Some(judge_datagram(
+                frame, &datagram, true, clocks, limits, tables,
+            ))
+        }
+        _ => None,
+    }
+}
+
+/// Judges a datagram, from a server that is asked elsewhere or not.
+#[inline(always)]
+fn judge_datagram<F, C, T>(
+    frame: &F,
+    datagram: &Datagram,
+    elsewhere: bool,
+    clocks: &C,
+    limits: Limits,
+    tables: &T,
+) -> Reason
+where
+    F: Frame + ?Sized,
+    C: Clocks,
+    T: Tables,
+{
+    match screen(frame, datagram, limits.link, elsewhere, tables) {
         Ok(part) => match datagram.family {
-            Family::V4 => {
-                decide::<[u8; 4], F, C, T>(frame, &datagram, part, clocks, limits, tables)
-            }
+            Family::V4 => decide::<[u8; 4], F, C, T>(frame, datagram, part, clocks, limits, tables),
             Family::V6 => {
-                decide::<[u8; 16], F, C, T>(frame, &datagram, part, clocks, limits, tables)
+                decide::<[u8; 16], F, C, T>(frame, datagram, part, clocks, limits, tables)
             }
         },
         Err(reason) => reason,
-    };
-    Verdict::Judged(reason)
+    }
 }
 
-/// Finds the part a datagram plays, or why to drop it without a look-up: it can play none, or
-/// comes from an address that nothing is known of.
+/// Finds the part a datagram plays, or why to drop it without a look-up: it is flawed, can play none, or
+/// comes from an address that nothing is known of. `elsewhere` says whether its source is a server
+/// that is asked there, at another port than 123.
 #[inline(always)]
-pub fn screen<F, T>(frame: &F, datagram: &Datagram, link: Link, tables: &T) -> Result<Part, Reason>
+pub fn screen<F, T>(
+    frame: &F,
+    datagram: &Datagram,
+    link: Link,
+    elsewhere: bool,
+    tables: &T,
+) -> Result<Part, Reason>
 where
     F: Frame + ?Sized,
     T: Tables,
 {
-    let part = part(frame, datagram, link, tables)?;
+    if let Some(flaw) = datagram.flaw {
+        return Err(flaw);
+    }
+    let part = part(frame, datagram, link, elsewhere)?;
     if part.elsewhere {
         return Ok(part);
     }
@@ -198,7 +257,13 @@ where
         return proof::answer::<A, F, C, T>(frame, datagram, part, clocks, limits, tables);
     }
     let from = A::source(frame, datagram);
-    let standing = source_standing(tables, from, datagram.source_port, part, clocks);
+    let standing = standing(
+        tables,
+        from,
+        part.elsewhere_at(datagram),
+        part.roles,
+        clocks,
+    );
     if part.proof == Proof::Association && limits.track {
         return proof::association(frame, datagram, from, standing, limits, tables);
     }
@@ -236,60 +301,27 @@ impl Standing {
     }
 }
 
-/// What the tables say of a packet's source and the part it plays.
+/// Asks for the address's own grant and then, unless that settles it, for its prefix's. What is
+/// granted to a server that is asked `elsewhere`, at a port other than 123, stands alone.
 #[inline(always)]
-pub(crate) fn source_standing<A, C, T>(
+pub(crate) fn standing<A, C, T>(
     tables: &T,
     address: A,
-    port: u16,
-    part: Part,
-    clocks: &C,
-) -> Standing
-where
-    A: Address,
-    C: Clocks,
-    T: TablesOf<A>,
-{
-    if part.elsewhere {
-        standing_elsewhere(tables, &Endpoint::new(address, port), part.roles, clocks)
-    } else {
-        standing(tables, address, part.roles, clocks)
-    }
-}
-
-/// Asks for the grant of a server that is asked at another port than 123. It stands alone: what an
-/// address or prefix is granted holds of port 123.
-#[inline(always)]
-pub(crate) fn standing_elsewhere<C, T>(
-    tables: &T,
-    endpoint: &Endpoint,
+    elsewhere: Option<u16>,
     roles: u32,
     clocks: &C,
 ) -> Standing
-where
-    C: Clocks,
-    T: Elsewhere,
-{
-    let Some(grant) = tables.grant_at(endpoint) else {
-        return Standing::Unlisted;
-    };
-    match held(&grant, roles, clocks) {
-        Held::Yes(reason) => Standing::Holds(reason),
-        Held::Denied if grant.roles & BAN != 0 => Standing::Banned,
-        Held::Denied | Held::No => Standing::Lacks,
-    }
-}
-
-/// Asks for the address's own grant and then, unless that settles it, for its prefix's.
-#[inline(always)]
-pub(crate) fn standing<A, C, T>(tables: &T, address: A, roles: u32, clocks: &C) -> Standing
 where
     A: Address,
     C: Clocks,
     T: TablesOf<A>,
 {
     let mut without = Standing::Unlisted;
-    if let Some(grant) = tables.grant(address) {
+    let own = match elsewhere {
+        Some(port) => tables.grant_at(&Endpoint::new(address, port)),
+        None => tables.grant(address),
+    };
+    if let Some(grant) = own {
         match held(&grant, roles, clocks) {
             Held::Yes(reason) => return Standing::Holds(reason),
             Held::Denied if grant.roles & BAN != 0 => return Standing::Banned,
@@ -297,7 +329,9 @@ where
             Held::No => without = Standing::Lacks,
         }
     }
-    if let Some(grant) = tables.prefix(address) {
+    if elsewhere.is_none()
+        && let Some(grant) = tables.prefix(address)
+    {
         match held(&grant, roles, clocks) {
             Held::Yes(reason) => return Standing::Holds(reason),
             Held::Denied if grant.roles & BAN != 0 => without = Standing::Banned,

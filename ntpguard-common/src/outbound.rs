@@ -1,12 +1,12 @@
 //! What leaves this host: requests are noted, so that their replies can be told from forgeries.
 
 use crate::{
-    elsewhere::{self, Elsewhere, Endpoint, Far},
+    elsewhere::{self, Elsewhere, Far},
     frame::Frame,
     glance::is_plainly_foreign,
-    judge::{Clocks, Learn, Limits, Sender, Standing, TablesOf, standing, standing_elsewhere},
+    judge::{Clocks, Learn, Limits, Sender, Standing, TablesOf, standing},
     ntp::{self, FirstByte, Mode, NO_TIMESTAMP, Timestamp},
-    packet::{Address, Datagram, Family, Link, Packet},
+    packet::{self, Address, Datagram, Family, Link, Packet, Wanted},
     requests::{Request, Sent},
     tables::Role,
 };
@@ -83,13 +83,23 @@ where
     F: Frame + ?Sized,
     T: Elsewhere,
 {
-    let Packet::Datagram(datagram) = elsewhere::find(frame, link, Far::Destination, tables) else {
+    let Packet::Datagram(datagram) = packet::walk(frame, link, &ToServers(tables)) else {
         return None;
     };
-    let to_server = datagram.destination_port == ntp::PORT
-        || datagram.source_port != ntp::PORT
-        || elsewhere::is_asked(frame, &datagram, Far::Destination, tables);
-    to_server.then_some(datagram)
+    let is_request = datagram.flaw.is_none()
+        && (datagram.destination_port == ntp::PORT
+            || elsewhere::is_asked(frame, &datagram, Far::Destination, tables));
+    is_request.then_some(datagram)
+}
+
+/// Datagrams to a port at which servers may be asked.
+struct ToServers<'a, T>(&'a T);
+
+impl<T: Elsewhere> Wanted for ToServers<'_, T> {
+    #[inline(always)]
+    fn is(&self, datagram: &Datagram) -> bool {
+        self.0.may_serve_at(datagram.destination_port)
+    }
 }
 
 /// Notes a datagram to the port of servers, if it is a request.
@@ -263,10 +273,7 @@ where
     T: TablesOf<A>,
 {
     let roles = Role::Server.bit() | Role::Peer.bit();
-    let standing = if port == ntp::PORT {
-        standing(tables, server, roles, clocks)
-    } else {
-        standing_elsewhere(tables, &Endpoint::new(server, port), roles, clocks)
-    };
+    let elsewhere = (port != ntp::PORT).then_some(port);
+    let standing = standing(tables, server, elsewhere, roles, clocks);
     matches!(standing, Standing::Holds(_))
 }

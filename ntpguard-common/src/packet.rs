@@ -31,6 +31,12 @@ pub const MAX_EXTENSION_HEADERS: usize = 6;
 
 pub(crate) const ETHERTYPE_IPV4: u16 = 0x0800;
 pub(crate) const ETHERTYPE_IPV6: u16 = 0x86dd;
+/// At least the greatest offset of an IP header, and that of a UDP header or payload behind the longest
+/// chain of extension headers.
+pub const NETWORK_MASK: usize = 0x3f;
+/// See [`NETWORK_MASK`].
+pub const PAYLOAD_MASK: usize = 0x3fff;
+
 const ETHERTYPE_8021Q: u16 = 0x8100;
 const ETHERTYPE_8021AD: u16 = 0x88a8;
 pub(crate) const TAG_LEN: usize = 4;
@@ -56,15 +62,14 @@ const IPV6_FRAGMENT_OFFSET: u16 = 0xfff8;
 /// What the walk made of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Packet {
-    /// Not UDP on port 123: none of the guard's business.
+    /// Not UDP, or nothing that reaches a socket by itself: none of the guard's business.
     Foreign,
-    /// On port 123, or hiding whether it is, and wrong in itself.
+    /// A UDP datagram that was not looked for.
+    OtherPorts,
+    /// Something that hides whether it was looked for, and wrong in itself.
     Bad(Reason),
-    /// A UDP datagram with port 123 at one end or both.
+    /// A UDP datagram that was looked for, right or wrong.
     Datagram(Datagram),
-    /// A UDP datagram between other ports, and what is wrong with it if it is NTP's nevertheless
-    /// (see [`elsewhere`](crate::elsewhere)).
-    OtherPort(Datagram, Option<Reason>),
 }
 
 /// Where a datagram's parts are. Offsets are bytes from the start of the frame.
@@ -82,6 +87,8 @@ pub struct Datagram {
     pub source_port: u16,
     /// The receiver's port.
     pub destination_port: u16,
+    /// What is wrong with it as a datagram: it is a fragment, or its length is none.
+    pub flaw: Option<Reason>,
 }
 
 /// The IP version of a datagram.
@@ -188,41 +195,70 @@ impl Address for [u8; 16] {
     }
 }
 
-/// Walks `frame` from its link header to a datagram on port 123.
+/// The datagrams that a walk looks for, by their ports: the rest of one that is not looked for may be
+/// anything.
+pub trait Wanted {
+    /// Whether a datagram is among them.
+    fn is(&self, datagram: &Datagram) -> bool;
+}
+
+/// Those on NTP's own port, at one end or both.
+#[derive(Clone, Copy, Debug)]
+pub struct OnNtpPort;
+
+impl Wanted for OnNtpPort {
+    #[inline(always)]
+    fn is(&self, datagram: &Datagram) -> bool {
+        datagram.source_port == ntp::PORT || datagram.destination_port == ntp::PORT
+    }
+}
+
+/// All of them.
+#[derive(Clone, Copy, Debug)]
+pub struct OnAnyPort;
+
+impl Wanted for OnAnyPort {
+    #[inline(always)]
+    fn is(&self, _datagram: &Datagram) -> bool {
+        true
+    }
+}
+
+/// Walks `frame` from its link header to a UDP datagram.
 #[inline(always)]
-pub fn walk<F: Frame + ?Sized>(frame: &F, link: Link) -> Packet {
+pub fn walk<F: Frame + ?Sized>(frame: &F, link: Link, wanted: &impl Wanted) -> Packet {
     match link {
-        Link::Ethernet => walk_ethernet(frame),
-        Link::RawIp => walk_raw_ip(frame),
+        Link::Ethernet => walk_ethernet(frame, wanted),
+        Link::RawIp => walk_raw_ip(frame, wanted),
     }
 }
 
 #[inline(always)]
-fn walk_raw_ip<F: Frame + ?Sized>(frame: &F) -> Packet {
+fn walk_raw_ip<F: Frame + ?Sized>(frame: &F, wanted: &impl Wanted) -> Packet {
     // Two bytes: for one, LLVM turns `start + 1 > end` into `start >= end`, which at the start of
     // the packet tells the verifier nothing (find_good_pkt_pointers in kernel/bpf/verifier.c).
     match frame.load(0).map(|[byte, _]: [u8; 2]| byte >> 4) {
-        Some(4) => walk_ipv4(frame, 0),
-        Some(6) => walk_ipv6(frame, 0),
+        Some(4) => walk_ipv4(frame, 0, wanted),
+        Some(6) => walk_ipv6(frame, 0, wanted),
         _ => Packet::Foreign,
     }
 }
 
 /// Most frames have no tag: for them every offset up to the IP header is a constant.
 #[inline(always)]
-fn walk_ethernet<F: Frame + ?Sized>(frame: &F) -> Packet {
+fn walk_ethernet<F: Frame + ?Sized>(frame: &F, wanted: &impl Wanted) -> Packet {
     let Some(ether_type) = frame.load_u16(offset_of!(EthHdr, ether_type)) else {
         return Packet::Foreign;
     };
     if is_tag(ether_type) {
-        walk_tagged(frame)
+        walk_tagged(frame, wanted)
     } else {
-        walk_network(frame, ether_type, size_of::<EthHdr>())
+        walk_network(frame, ether_type, size_of::<EthHdr>(), wanted)
     }
 }
 
 #[inline(always)]
-fn walk_tagged<F: Frame + ?Sized>(frame: &F) -> Packet {
+fn walk_tagged<F: Frame + ?Sized>(frame: &F, wanted: &impl Wanted) -> Packet {
     let mut offset = size_of::<EthHdr>();
     let mut inner = ETHERTYPE_8021Q;
     for _ in 0..MAX_TAGS {
@@ -238,14 +274,19 @@ fn walk_tagged<F: Frame + ?Sized>(frame: &F) -> Packet {
     if is_tag(inner) {
         return Packet::Bad(Reason::HeaderChain);
     }
-    walk_network(frame, inner, frame.forget(offset))
+    walk_network(frame, inner, frame.forget(offset, NETWORK_MASK), wanted)
 }
 
 #[inline(always)]
-fn walk_network<F: Frame + ?Sized>(frame: &F, ether_type: u16, offset: usize) -> Packet {
+fn walk_network<F: Frame + ?Sized>(
+    frame: &F,
+    ether_type: u16,
+    offset: usize,
+    wanted: &impl Wanted,
+) -> Packet {
     match ether_type {
-        ETHERTYPE_IPV4 => walk_ipv4(frame, offset),
-        ETHERTYPE_IPV6 => walk_ipv6(frame, offset),
+        ETHERTYPE_IPV4 => walk_ipv4(frame, offset, wanted),
+        ETHERTYPE_IPV6 => walk_ipv6(frame, offset, wanted),
         _ => Packet::Foreign,
     }
 }
@@ -257,7 +298,7 @@ pub(crate) const fn is_tag(ether_type: u16) -> bool {
 
 /// Offsets from here on are at most a few header lengths, so sums of them cannot overflow.
 #[inline(always)]
-fn walk_ipv4<F: Frame + ?Sized>(frame: &F, network: usize) -> Packet {
+fn walk_ipv4<F: Frame + ?Sized>(frame: &F, network: usize, wanted: &impl Wanted) -> Packet {
     let Some(header) = frame.load::<{ size_of::<Ipv4Hdr>() }>(network) else {
         return Packet::Foreign;
     };
@@ -275,14 +316,30 @@ fn walk_ipv4<F: Frame + ?Sized>(frame: &F, network: usize) -> Packet {
     let plain = size_of::<Ipv4Hdr>() as u16;
     if vihl == PLAIN_IPV4 && total >= plain {
         let udp = network + usize::from(plain);
-        return walk_udp(frame, Family::V4, network, udp, total - plain, is_fragment);
+        return walk_udp(
+            frame,
+            Family::V4,
+            network,
+            udp,
+            total - plain,
+            is_fragment,
+            wanted,
+        );
     }
     let length = u16::from(vihl & 0x0f) * 4;
     if vihl >> 4 != 4 || length < plain || total < length {
         return Packet::Bad(Reason::Malformed);
     }
     let udp = network + usize::from(length);
-    walk_udp(frame, Family::V4, network, udp, total - length, is_fragment)
+    walk_udp(
+        frame,
+        Family::V4,
+        network,
+        udp,
+        total - length,
+        is_fragment,
+        wanted,
+    )
 }
 
 /// Reads a big-endian number out of a header.
@@ -292,7 +349,7 @@ const fn u16_at(header: &[u8], offset: usize) -> u16 {
 }
 
 #[inline(always)]
-fn walk_ipv6<F: Frame + ?Sized>(frame: &F, network: usize) -> Packet {
+fn walk_ipv6<F: Frame + ?Sized>(frame: &F, network: usize, wanted: &impl Wanted) -> Packet {
     let Some(header) = frame.load::<{ offset_of!(Ipv6Hdr, src_addr) }>(network) else {
         return Packet::Foreign;
     };
@@ -300,10 +357,10 @@ fn walk_ipv6<F: Frame + ?Sized>(frame: &F, network: usize) -> Packet {
     let rest = u16_at(&header, offset_of!(Ipv6Hdr, payload_len));
     let offset = network + size_of::<Ipv6Hdr>();
     if next == UDP {
-        return walk_udp(frame, Family::V6, network, offset, rest, false);
+        return walk_udp(frame, Family::V6, network, offset, rest, false, wanted);
     }
     if is_extension(next) {
-        return walk_extensions(frame, network, next, rest);
+        return walk_extensions(frame, network, next, rest, wanted);
     }
     Packet::Foreign
 }
@@ -314,6 +371,7 @@ fn walk_extensions<F: Frame + ?Sized>(
     network: usize,
     mut next: u8,
     mut rest: u16,
+    wanted: &impl Wanted,
 ) -> Packet {
     // A jumbogram (RFC 2675) is longer than any NTP packet, and BIG TCP makes them of ordinary ones.
     if rest == 0 && next == HOP_BY_HOP {
@@ -344,8 +402,18 @@ fn walk_extensions<F: Frame + ?Sized>(
         offset += usize::from(header);
         next = following;
     }
+    let offset = frame.forget(offset, PAYLOAD_MASK);
+    let rest = frame.forget(rest.into(), u16::MAX.into()) as u16;
     if next == UDP {
-        return walk_udp(frame, Family::V6, network, offset, rest, is_fragment);
+        return walk_udp(
+            frame,
+            Family::V6,
+            network,
+            offset,
+            rest,
+            is_fragment,
+            wanted,
+        );
     }
     if is_extension(next) {
         return Packet::Bad(Reason::HeaderChain);
@@ -382,6 +450,7 @@ fn walk_udp<F: Frame + ?Sized>(
     offset: usize,
     rest: u16,
     is_fragment: bool,
+    wanted: &impl Wanted,
 ) -> Packet {
     // A fragment that hides its ports may be anything once it is reassembled (RFC 7112); what
     // follows the IP packet in the frame is padding, whatever it looks like.
@@ -396,16 +465,6 @@ fn walk_udp<F: Frame + ?Sized>(
     let Some(header) = frame.load::<{ size_of::<UdpHdr>() }>(offset) else {
         return unreadable;
     };
-    let source_port = u16_at(&header, offset_of!(UdpHdr, src));
-    let destination_port = u16_at(&header, offset_of!(UdpHdr, dst));
-    let datagram = Datagram {
-        family,
-        network,
-        payload: offset + size_of::<UdpHdr>(),
-        payload_len: rest - size_of::<UdpHdr>() as u16,
-        source_port,
-        destination_port,
-    };
     let flaw = if is_fragment {
         Some(Reason::Fragment)
     } else if u16_at(&header, offset_of!(UdpHdr, len)) != rest {
@@ -413,8 +472,17 @@ fn walk_udp<F: Frame + ?Sized>(
     } else {
         None
     };
-    if source_port != ntp::PORT && destination_port != ntp::PORT {
-        return Packet::OtherPort(datagram, flaw);
+    let datagram = Datagram {
+        family,
+        network,
+        payload: offset + size_of::<UdpHdr>(),
+        payload_len: rest - size_of::<UdpHdr>() as u16,
+        source_port: u16_at(&header, offset_of!(UdpHdr, src)),
+        destination_port: u16_at(&header, offset_of!(UdpHdr, dst)),
+        flaw,
+    };
+    if !wanted.is(&datagram) {
+        return Packet::OtherPorts;
     }
-    flaw.map_or(Packet::Datagram(datagram), Packet::Bad)
+    Packet::Datagram(datagram)
 }

@@ -1,7 +1,6 @@
 //! The part that a packet plays, as its mode, version and ports tell.
 
 use crate::{
-    elsewhere::{self, Elsewhere, Far},
     frame::Frame,
     ntp::{self, FirstByte, Mode},
     packet::{Address, Datagram, Family, Link},
@@ -49,20 +48,23 @@ impl Part {
             elsewhere: false,
         }
     }
+
+    /// The port at which the datagram's source is asked, if that is not 123.
+    #[inline(always)]
+    pub(crate) fn elsewhere_at(&self, datagram: &Datagram) -> Option<u16> {
+        self.elsewhere.then_some(datagram.source_port)
+    }
 }
 
 /// Finds the part a datagram plays from its mode, version and ports, or why it can play none.
+/// `elsewhere` says whether its source is a server that is asked there, at another port than 123.
 #[inline(always)]
-pub(crate) fn part<F, T>(
+pub(crate) fn part<F: Frame + ?Sized>(
     frame: &F,
     datagram: &Datagram,
     link: Link,
-    tables: &T,
-) -> Result<Part, Reason>
-where
-    F: Frame + ?Sized,
-    T: Elsewhere,
-{
+    elsewhere: bool,
+) -> Result<Part, Reason> {
     if datagram.payload_len == 0 {
         return Err(Reason::Length);
     }
@@ -80,19 +82,12 @@ where
     }
     let to_ntp = datagram.destination_port == ntp::PORT;
     let from_ntp = datagram.source_port == ntp::PORT;
-    // Between other ports it is a server's that is asked elsewhere: as if both were 123.
-    let elsewhere = !to_ntp && !from_ntp;
+    // From where a server is asked to another port of ours, all is as if both were 123; to our 123, the
+    // reply to a request that left from there.
+    let elsewhere = elsewhere && (!to_ntp || mode == Mode::Server);
     let (to_ntp, from_ntp) = (to_ntp || elsewhere, from_ntp || elsewhere);
     let (part, shortest) = match mode {
         Mode::Server if from_ntp => (Part::with(Role::Server, Proof::Answer), ntp::HEADER_LEN),
-        // The reply to a request that left from our port 123.
-        Mode::Server if elsewhere::is_asked(frame, datagram, Far::Source, tables) => (
-            Part {
-                elsewhere: true,
-                ..Part::with(Role::Server, Proof::Answer)
-            },
-            ntp::HEADER_LEN,
-        ),
         Mode::Client if to_ntp => (Part::of(Role::Client), ntp::HEADER_LEN),
         // chrony and Windows take it for a request, so a client may send it too.
         Mode::SymmetricActive if to_ntp => (
@@ -131,10 +126,7 @@ where
     if usize::from(datagram.payload_len) < shortest || last.is_none() {
         return Err(Reason::Length);
     }
-    Ok(Part {
-        elsewhere: elsewhere || part.elsewhere,
-        ..part
-    })
+    Ok(Part { elsewhere, ..part })
 }
 
 /// Whether a datagram was sent to many: the NTP group, the limited broadcast address, or a

@@ -7,7 +7,7 @@ use core::hint::black_box;
 
 use crate::{
     frame::Frame,
-    judge::{Clocks, Learn, Limits, Sender, Standing, TablesOf, source_standing},
+    judge::{Clocks, Learn, Limits, Sender, Standing, TablesOf, standing},
     ntp::{self, NO_TIMESTAMP},
     packet::{Address, Datagram},
     part::Part,
@@ -50,7 +50,13 @@ where
         Standing::Lacks
     } else {
         let from = A::source(frame, datagram);
-        source_standing(tables, from, datagram.source_port, part, clocks)
+        standing(
+            tables,
+            from,
+            part.elsewhere_at(datagram),
+            part.roles,
+            clocks,
+        )
     };
     if standing == Standing::Banned {
         return Reason::Role;

@@ -5,13 +5,10 @@
 //! extension headers, that makes a program that loads at once out of one that takes half a second;
 //! and packets that are not NTP do not pay for the registers that the rest needs.
 
-use core::hint::black_box;
-
 use ntpguard_common::{
     frame::Frame,
     packet::{Datagram, Family},
     part::{Part, Proof},
-    reason::Reason,
 };
 
 /// More than the walk's longest way to the IP header, and to the payload. The verifier wants to
@@ -46,73 +43,97 @@ pub(crate) const fn unpack(family: Family, place: u64, ports: u64) -> Datagram {
         payload_len: (place >> LENGTH_SHIFT) as u16,
         source_port: ports as u16,
         destination_port: (ports >> PORT_SHIFT) as u16,
+        flaw: None,
     }
 }
 
-/// Bits of what [`pack_found`] gives that [`pack`] leaves: the roles and the proof of the part, the
-/// family, and that there is a datagram at all.
-const FOUND_ROLES_SHIFT: u32 = 48;
-const FOUND_ROLES_MASK: u64 = 0xff;
-const FOUND_PROOF_SHIFT: u32 = 56;
-const FOUND_V6: u64 = 1 << 62;
+/// Bits of what [`pack_found`] gives beside those of a place.
+const FLAW_SHIFT: u32 = 48;
+const FLAW_MASK: u64 = 0x1f;
+const V6: u64 = 1 << 62;
 const FOUND: u64 = 1 << 63;
 const UDP_LEN: usize = 8;
 
-/// No datagram of a server that is asked elsewhere.
-pub(crate) const NOT_FOUND: u64 = 0;
+/// In the place of a datagram in a number: there is none.
+pub(crate) const NOTHING: u64 = 0;
 
-/// A datagram of a server that is asked elsewhere, without its ports, and the part that it plays, in
-/// one number.
+/// A datagram in one number, without its ports.
 #[inline(always)]
-pub(crate) const fn pack_found(datagram: &Datagram, part: Part) -> u64 {
+pub(crate) const fn pack_found(datagram: &Datagram) -> u64 {
     let family = match datagram.family {
         Family::V4 => 0,
-        Family::V6 => FOUND_V6,
+        Family::V6 => V6,
     };
-    FOUND
-        | family
-        | (part.roles as u64 & FOUND_ROLES_MASK) << FOUND_ROLES_SHIFT
-        | (part.proof as u64) << FOUND_PROOF_SHIFT
-        | pack(datagram).0
+    let flaw = match datagram.flaw {
+        Some(reason) => reason as u64,
+        None => 0,
+    };
+    FOUND | family | flaw << FLAW_SHIFT | pack(datagram).0
 }
 
-/// Why one is to be dropped.
+/// The datagram again, with the ports that are in the frame.
 #[inline(always)]
-pub(crate) const fn pack_flaw(reason: Reason) -> u64 {
-    reason as u64 + 1
-}
-
-/// The datagram again, with the ports that are in the frame, and its part as [`pack_part`] gives it; or
-/// the number of the reason; or nothing.
-#[inline(always)]
-pub(crate) fn unpack_found<F: Frame>(
-    frame: &F,
-    number: u64,
-) -> Option<Result<(Datagram, u64), u32>> {
-    if number == NOT_FOUND {
-        return None;
-    }
-    if number & FOUND == 0 {
-        // For the verifier, as in `judge`.
-        return Some(Err(black_box(number as u32 - 1)));
-    }
-    let family = if number & FOUND_V6 == 0 {
-        Family::V4
-    } else {
-        Family::V6
-    };
-    let datagram = unpack(family, number, 0);
+pub(crate) fn unpack_found<F: Frame>(frame: &F, found: u64) -> Datagram {
+    let datagram = unpack(family(found), found, 0);
     let udp = datagram.payload.wrapping_sub(UDP_LEN) & PAYLOAD_MASK as usize;
     let [a, b, c, d] = frame.field(udp);
-    let roles = number >> FOUND_ROLES_SHIFT & FOUND_ROLES_MASK;
-    let proof = number >> FOUND_PROOF_SHIFT & PROOF_MASK;
-    let part = roles | proof << PROOF_SHIFT | 1 << ELSEWHERE_SHIFT;
-    let datagram = Datagram {
+    Datagram {
         source_port: u16::from_be_bytes([a, b]),
         destination_port: u16::from_be_bytes([c, d]),
         ..datagram
-    };
-    Some(Ok((datagram, part)))
+    }
+}
+
+/// The number of the reason that is wrong with it, or 0.
+#[inline(always)]
+pub(crate) const fn flaw(found: u64) -> u64 {
+    found >> FLAW_SHIFT & FLAW_MASK
+}
+
+/// The IP version of what was found.
+#[inline(always)]
+pub(crate) const fn family(found: u64) -> Family {
+    if found & V6 == 0 {
+        Family::V4
+    } else {
+        Family::V6
+    }
+}
+
+/// In the place of a reason's number: the packet comes from no server that is asked elsewhere.
+pub(crate) const NOBODYS: u64 = u32::MAX as u64;
+
+/// Bits of what [`pack_screened`] gives beside those of the ports.
+const SCREENED: u64 = 1 << 63;
+const ROLES_SHIFT: u32 = 32;
+const ROLES_MASK: u64 = 0xff;
+const SCREENED_PROOF_SHIFT: u32 = 40;
+const SCREENED_ELSEWHERE_SHIFT: u32 = 42;
+
+/// The ports of a datagram of a server that is asked elsewhere, and the part that it plays, in one
+/// number that is none of a reason.
+#[inline(always)]
+pub(crate) const fn pack_screened(datagram: &Datagram, part: Part) -> u64 {
+    let (_, ports) = pack(datagram);
+    SCREENED
+        | (part.roles as u64 & ROLES_MASK) << ROLES_SHIFT
+        | (part.proof as u64) << SCREENED_PROOF_SHIFT
+        | (part.elsewhere as u64) << SCREENED_ELSEWHERE_SHIFT
+        | ports
+}
+
+/// The ports and the part again, as [`pack`] and [`pack_part`] give them; `None` for the number of a
+/// reason.
+#[inline(always)]
+pub(crate) const fn unpack_screened(number: u64) -> Option<(u64, u64)> {
+    if number & SCREENED == 0 {
+        return None;
+    }
+    let roles = number >> ROLES_SHIFT & ROLES_MASK;
+    let proof = number >> SCREENED_PROOF_SHIFT & PROOF_MASK;
+    let elsewhere = number >> SCREENED_ELSEWHERE_SHIFT & 1;
+    let part = roles | proof << PROOF_SHIFT | elsewhere << ELSEWHERE_SHIFT;
+    Some((number & u32::MAX as u64, part))
 }
 
 /// The part a datagram plays, in a number.

@@ -29,8 +29,10 @@ impl Frame for XdpFrame {
     }
 
     #[inline(always)]
-    fn forget(&self, offset: usize) -> usize {
-        mixed_with(self.field(0), offset)
+    fn forget(&self, number: usize, mask: usize) -> usize {
+        // SAFETY: the context is the kernel's.
+        let queue = unsafe { (*self.0.ctx).rx_queue_index };
+        mixed_with(queue, number) & mask
     }
 }
 
@@ -71,8 +73,8 @@ impl Frame for SkbFrame {
     }
 
     #[inline(always)]
-    fn forget(&self, offset: usize) -> usize {
-        mixed_with(self.field(0), offset)
+    fn forget(&self, number: usize, mask: usize) -> usize {
+        mixed_with(self.0.len(), number) & mask
     }
 }
 
@@ -122,8 +124,8 @@ impl Frame for ArrivedFrame {
     }
 
     #[inline(always)]
-    fn forget(&self, offset: usize) -> usize {
-        mixed_with(self.field(0), offset)
+    fn forget(&self, number: usize, mask: usize) -> usize {
+        self.0.forget(number, mask)
     }
 }
 
@@ -146,12 +148,12 @@ impl ArrivedFrame {
     }
 }
 
-/// Changes `offset` by bytes of the packet and back. Of both the verifier knows their size alone,
-/// so that of the offset, which is less than 64, no more is left.
+/// Changes a number by one that the verifier cannot know and back, so that nothing is known of it any
+/// more.
 #[inline(always)]
-fn mixed_with(bytes: [u8; 2], offset: usize) -> usize {
-    let bytes = usize::from(u16::from_ne_bytes(bytes));
-    (offset ^ bytes ^ black_box(bytes)) & 0x3f
+fn mixed_with(unknown: u32, number: usize) -> usize {
+    let unknown = unknown as usize;
+    number ^ unknown ^ black_box(unknown)
 }
 
 /// As [`read`], for callers that do not know whether the bytes are there.

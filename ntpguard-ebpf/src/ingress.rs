@@ -9,10 +9,11 @@ use aya_ebpf::{
     programs::{TcContext, XdpContext},
 };
 use ntpguard_common::{
-    elsewhere::{Elsewhere as _, Far, find},
+    elsewhere::{Elsewhere as _, Far, is_asked},
     frame::Frame,
     judge::{decide, screen},
-    packet::{Datagram, Family, Packet, walk},
+    ntp,
+    packet::{Datagram, Family, OnAnyPort, OnNtpPort, Packet, walk},
 };
 
 use crate::{
@@ -48,9 +49,13 @@ trait Arrived: Frame {
     /// The words there for what becomes of it.
     const ACTIONS: Actions;
 
-    /// Finds the datagram of a server that is asked elsewhere, if one is at this source port, in a
-    /// function apart; what [`apart::unpack_found`] takes.
-    fn find_elsewhere(&self, port: u64) -> u64;
+    /// Walks in a function apart to a datagram that may come from a server that is asked elsewhere:
+    /// what [`apart::pack_found`] makes of it, or [`apart::NOTHING`].
+    fn find(&self) -> u64;
+
+    /// Screens such a datagram in a function apart, if its sender is one: what
+    /// [`apart::pack_screened`] makes of it, the number of a reason, or [`apart::NOBODYS`].
+    fn screen(&self, found: u64) -> u64;
 
     /// Judges a datagram in the function apart of its family, and gives the number of the reason: see
     /// [`apart`].
@@ -61,64 +66,90 @@ trait Arrived: Frame {
 }
 
 /// As [`ntpguard_common::judge::judge`], with the recorder in the place of the verdict.
-///
-/// Where servers are asked at other ports, UDP of other ports is walked again in a function apart if
-/// its port is one of theirs: kept over the look at it, what the walk found would cost all packets.
 #[inline(always)]
 fn judge<A: Arrived>(frame: &A) -> u32 {
-    let link = settings::link();
-    let reason = match walk(frame, link) {
+    let reason = match walk(frame, settings::link(), &OnNtpPort) {
         Packet::Foreign => return A::ACTIONS.pass,
-        Packet::OtherPort(datagram, _) => match judge_elsewhere(frame, datagram.source_port) {
+        Packet::OtherPorts => match judge_elsewhere(frame) {
             Some(reason) => reason,
             None => return A::ACTIONS.pass,
         },
         Packet::Bad(reason) => reason as u32,
-        Packet::Datagram(datagram) => match screen(frame, &datagram, link, &KernelTables) {
-            Ok(part) => {
-                let (place, ports) = apart::pack(&datagram);
-                let part = apart::pack_part(part);
-                // The compiler knows how large the number can be. The verifier does not, and wants
-                // to see it bounded before it is a place.
-                black_box(frame.decide(datagram.family, place, ports, part))
-            }
-            Err(reason) => reason as u32,
-        },
+        Packet::Datagram(datagram) => {
+            let of_another_port = datagram.source_port != ntp::PORT;
+            let elsewhere = of_another_port.then(|| judge_elsewhere(frame)).flatten();
+            elsewhere.unwrap_or_else(|| judge_datagram(frame, &datagram))
+        }
     };
     // Here and not in the functions apart, whose stack comes on top of that of whatever they call.
     recorder::record(reason, A::ACTIONS, || frame.tell(reason))
 }
 
-/// Judges UDP of other ports; `None` where it is not NTP's.
+/// Judges a datagram of nobody who is asked elsewhere.
 #[inline(always)]
-fn judge_elsewhere<A: Arrived>(frame: &A, port: u16) -> Option<u32> {
-    if !settings::looks_at_other_ports() {
-        return None;
-    }
-    match apart::unpack_found(frame, frame.find_elsewhere(port.into()))? {
-        Ok((datagram, part)) => {
-            let (place, ports) = apart::pack(&datagram);
-            Some(black_box(frame.decide(datagram.family, place, ports, part)))
+fn judge_datagram<A: Arrived>(frame: &A, datagram: &Datagram) -> u32 {
+    match screen(frame, datagram, settings::link(), false, &KernelTables) {
+        Ok(part) => {
+            let (place, ports) = apart::pack(datagram);
+            let reason = frame.decide(datagram.family, place, ports, apart::pack_part(part));
+            // The compiler knows how large the number can be. The verifier does not, and wants to
+            // see it bounded before it is a place.
+            black_box(reason)
         }
-        Err(reason) => Some(reason),
+        Err(reason) => reason as u32,
     }
 }
 
-/// The walk to a datagram of a server that is asked elsewhere, if one is at this source port, and the
-/// part that it plays.
+/// Judges a frame that comes from a server that is asked elsewhere; `None` for any other.
+///
+/// It is walked again for that, in a function apart: what the walk found already would have to be
+/// kept over the look at the port, and cost all packets.
 #[inline(always)]
-fn find_apart<F: Arrived>(frame: &F, port: u64) -> u64 {
-    if !KernelTables.may_be_asked_at(port as u16) {
-        return apart::NOT_FOUND;
+fn judge_elsewhere<A: Arrived>(frame: &A) -> Option<u32> {
+    if !settings::looks_at_other_ports() {
+        return None;
     }
-    let link = settings::link();
-    match find(frame, link, Far::Source, &KernelTables) {
-        Packet::Foreign | Packet::OtherPort(..) => apart::NOT_FOUND,
-        Packet::Bad(reason) => apart::pack_flaw(reason),
-        Packet::Datagram(datagram) => match screen(frame, &datagram, link, &KernelTables) {
-            Ok(part) => apart::pack_found(&datagram, part),
-            Err(reason) => apart::pack_flaw(reason),
-        },
+    let found = frame.find();
+    if found == apart::NOTHING {
+        return None;
+    }
+    let screened = frame.screen(found);
+    if screened == apart::NOBODYS {
+        return None;
+    }
+    let reason = match apart::unpack_screened(screened) {
+        Some((ports, part)) => frame.decide(apart::family(found), found, ports, part),
+        None => screened as u32,
+    };
+    Some(black_box(reason))
+}
+
+/// The function apart of [`Arrived::find`].
+#[inline(always)]
+fn find_apart<F: Frame>(frame: &F) -> u64 {
+    match walk(frame, settings::link(), &OnAnyPort) {
+        Packet::Datagram(datagram) if KernelTables.may_be_asked_at(datagram.source_port) => {
+            apart::pack_found(&datagram)
+        }
+        _ => apart::NOTHING,
+    }
+}
+
+/// The function apart of [`Arrived::screen`]. What it leaves to be decided is not decided in it, as
+/// its stack would come on top.
+#[inline(always)]
+fn screen_apart<F: Frame>(frame: &F, found: u64) -> u64 {
+    let datagram = apart::unpack_found(frame, found);
+    if !is_asked(frame, &datagram, Far::Source, &KernelTables) {
+        return apart::NOBODYS;
+    }
+    let flaw = apart::flaw(found);
+    if flaw != 0 {
+        return flaw;
+    }
+    match screen(frame, &datagram, settings::link(), true, &KernelTables) {
+        Ok(part) => apart::pack_screened(&datagram, part),
+        Err(reason) => reason as u64,
     }
 }
 
@@ -141,8 +172,13 @@ impl Arrived for XdpFrame {
     const ACTIONS: Actions = Actions::XDP;
 
     #[inline(always)]
-    fn find_elsewhere(&self, port: u64) -> u64 {
-        ntpguard_find(self.0.as_ptr().cast(), port)
+    fn find(&self) -> u64 {
+        ntpguard_find(self.0.as_ptr().cast())
+    }
+
+    #[inline(always)]
+    fn screen(&self, found: u64) -> u64 {
+        ntpguard_screen(self.0.as_ptr().cast(), found)
     }
 
     #[inline(always)]
@@ -162,8 +198,14 @@ impl Arrived for XdpFrame {
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn ntpguard_find(context: *mut xdp_md, port: u64) -> u64 {
-    find_apart(&XdpFrame(XdpContext::new(context)), port)
+extern "C" fn ntpguard_find(context: *mut xdp_md) -> u64 {
+    find_apart(&XdpFrame(XdpContext::new(context)))
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn ntpguard_screen(context: *mut xdp_md, found: u64) -> u64 {
+    screen_apart(&XdpFrame(XdpContext::new(context)), found)
 }
 
 #[unsafe(no_mangle)]
@@ -184,8 +226,13 @@ impl Arrived for ArrivedFrame {
     const ACTIONS: Actions = Actions::TC;
 
     #[inline(always)]
-    fn find_elsewhere(&self, port: u64) -> u64 {
-        ntpguard_tc_find(self.0.0.as_ptr().cast(), port)
+    fn find(&self) -> u64 {
+        ntpguard_tc_find(self.0.0.as_ptr().cast())
+    }
+
+    #[inline(always)]
+    fn screen(&self, found: u64) -> u64 {
+        ntpguard_tc_screen(self.0.0.as_ptr().cast(), found)
     }
 
     #[inline(always)]
@@ -205,8 +252,14 @@ impl Arrived for ArrivedFrame {
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn ntpguard_tc_find(context: *mut __sk_buff, port: u64) -> u64 {
-    find_apart(&arrived(context), port)
+extern "C" fn ntpguard_tc_find(context: *mut __sk_buff) -> u64 {
+    find_apart(&arrived(context))
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn ntpguard_tc_screen(context: *mut __sk_buff, found: u64) -> u64 {
+    screen_apart(&arrived(context), found)
 }
 
 #[unsafe(no_mangle)]
