@@ -178,7 +178,7 @@ fn a_bad_line_is_placed_and_never_stops_the_good_ones() {
 fn a_source_may_be_asked_at_another_port() {
     let (wants, problems) = read("peer ntp.example ipv6 port 1123 xleave");
     assert_eq!(wants, ["1:6 -6 ntp.example port 1123 peer+server"]);
-    assert_eq!(problems, ["note 1:6"]);
+    assert_eq!(problems, Vec::<String>::new());
 }
 
 #[test]
