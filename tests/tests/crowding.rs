@@ -3,7 +3,7 @@
 use std::{fs, net::Ipv4Addr, time::Duration};
 
 use anyhow::{Result, ensure};
-use ntpguard_common::{ntp, reason::Reason};
+use ntpguard_common::{ntp, reason::Reason, tables::names};
 use ntpguard_tests::{
     bpftool,
     cgroup::Cgroup,
@@ -130,6 +130,10 @@ fn a_million_requests_of_others_cost_the_daemon_no_reply_and_nothing_grows() -> 
     let maps = guard.home().pin_dir().join("maps");
     for map in fs::read_dir(&maps)? {
         let map = map?.path();
+        // A ring buffer, which has its size and no entries to be listed.
+        if map.ends_with(names::EVENTS) {
+            continue;
+        }
         let most = bpftool::map_show(&map)?["max_entries"].as_u64();
         let entries = bpftool::map_dump(&map)?.len() as u64;
         ensure!(
