@@ -149,12 +149,12 @@ where
 }
 
 #[cfg(feature = "user")]
-// SAFETY: as for Endpoint.
-unsafe impl aya::Pod for Ports {}
-
-#[cfg(feature = "user")]
 // SAFETY: repr(C), made of integers alone, without padding, valid for every bit pattern.
 unsafe impl aya::Pod for Endpoint {}
+
+#[cfg(feature = "user")]
+// SAFETY: as for Endpoint.
+unsafe impl aya::Pod for Ports {}
 
 // Padding would make keys that look the same differ.
 const _: () = assert!(size_of::<Endpoint>() == 18);

@@ -7,14 +7,9 @@
 
 use ntpguard_common::{
     frame::Frame,
-    packet::{Datagram, Family},
+    packet::{Datagram, Family, NETWORK_MASK, PAYLOAD_MASK},
     part::{Part, Proof},
 };
-
-/// More than the walk's longest way to the IP header, and to the payload. The verifier wants to
-/// see that offsets are small, and cannot know what the caller does.
-const NETWORK_MASK: u64 = 0x3f;
-const PAYLOAD_MASK: u64 = 0x3fff;
 
 const PAYLOAD_SHIFT: u32 = 16;
 const LENGTH_SHIFT: u32 = 32;
@@ -33,13 +28,14 @@ pub(crate) const fn pack(datagram: &Datagram) -> (u64, u64) {
     (place, ports)
 }
 
-/// The datagram again.
+/// The datagram again. The verifier wants to see that offsets are small, and cannot know what the
+/// caller does.
 #[inline(always)]
 pub(crate) const fn unpack(family: Family, place: u64, ports: u64) -> Datagram {
     Datagram {
         family,
-        network: (place & NETWORK_MASK) as usize,
-        payload: (place >> PAYLOAD_SHIFT & PAYLOAD_MASK) as usize,
+        network: place as usize & NETWORK_MASK,
+        payload: (place >> PAYLOAD_SHIFT) as usize & PAYLOAD_MASK,
         payload_len: (place >> LENGTH_SHIFT) as u16,
         source_port: ports as u16,
         destination_port: (ports >> PORT_SHIFT) as u16,
@@ -75,7 +71,7 @@ pub(crate) const fn pack_found(datagram: &Datagram) -> u64 {
 #[inline(always)]
 pub(crate) fn unpack_found<F: Frame>(frame: &F, found: u64) -> Datagram {
     let datagram = unpack(family(found), found, 0);
-    let udp = datagram.payload.wrapping_sub(UDP_LEN) & PAYLOAD_MASK as usize;
+    let udp = datagram.payload.wrapping_sub(UDP_LEN) & PAYLOAD_MASK;
     let [a, b, c, d] = frame.field(udp);
     Datagram {
         source_port: u16::from_be_bytes([a, b]),

@@ -217,8 +217,18 @@ impl Lab {
         self.inner.send(&frame)
     }
 
+    /// Puts a packet into a frame to the inner host, with these VLAN tags, outermost first.
+    pub fn wrap(&self, packet: &[u8], tags: &[(u16, u16)]) -> Vec<u8> {
+        let ethernet = Ethernet {
+            from: self.outside.port.mac,
+            to: self.inside.port.mac,
+            tags,
+        };
+        ethernet.wrap(packet)
+    }
+
     /// The inner host's address of the same family.
-    fn inside_of(&self, other: IpAddr) -> IpAddr {
+    pub fn inside_of(&self, other: IpAddr) -> IpAddr {
         match other {
             IpAddr::V4(_) => self.inside.v4.into(),
             IpAddr::V6(_) => self.inside.v6.into(),

@@ -11,10 +11,7 @@ use ntpguard_common::{ntp, reason::Reason, tables::Role};
 use ntpguard_tests::{
     guard::Guard,
     lab::Lab,
-    packets::{
-        frame::{self, Ethernet},
-        raw::RawSocket,
-    },
+    packets::{frame, raw::RawSocket},
 };
 
 const SOON: Duration = Duration::from_secs(10);
@@ -77,8 +74,7 @@ impl Scene {
     /// Where such a datagram comes from, and goes.
     pub(super) fn ends(&self, from: &str, ports: (u16, u16)) -> Result<[SocketAddr; 2]> {
         let from: IpAddr = from.parse()?;
-        let [v4, v6] = self.lab.inside.addresses();
-        let to = if from.is_ipv4() { v4 } else { v6 };
+        let to = self.lab.inside_of(from);
         Ok([SocketAddr::new(from, ports.0), SocketAddr::new(to, ports.1)])
     }
 
@@ -89,12 +85,7 @@ impl Scene {
 
     /// The same with VLAN tags, outermost first.
     pub(super) fn wrap_tagged(&self, packet: &[u8], tags: &[(u16, u16)]) -> Vec<u8> {
-        let ethernet = Ethernet {
-            from: self.lab.outside.port.mac,
-            to: self.lab.inside.port.mac,
-            tags,
-        };
-        ethernet.wrap(packet)
+        self.lab.wrap(packet, tags)
     }
 
     /// A guard that tracks requests, with a server, a client and a peer of each family.

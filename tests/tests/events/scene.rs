@@ -8,7 +8,7 @@ use ntpguard_tests::{
     guard::Guard,
     lab::Lab,
     packets::{
-        frame::{self, Ethernet},
+        frame,
         ntp::{Message, monlist_request},
         raw::RawSocket,
     },
@@ -59,19 +59,13 @@ impl Scene {
     /// A packet to the host's port 123.
     pub(super) fn packet(&self, from: &str, port: u16, payload: &[u8]) -> Result<Vec<u8>> {
         let from = SocketAddr::new(from.parse()?, port);
-        let [v4, v6] = self.lab.inside.addresses();
-        let to = if from.is_ipv4() { v4 } else { v6 };
-        frame::udp(from, SocketAddr::new(to, ntp::PORT), payload)
+        let to = SocketAddr::new(self.lab.inside_of(from.ip()), ntp::PORT);
+        frame::udp(from, to, payload)
     }
 
     /// Puts a packet into a frame to the host.
     pub(super) fn wrap(&self, packet: &[u8], tags: &[(u16, u16)]) -> Vec<u8> {
-        let ethernet = Ethernet {
-            from: self.lab.outside.port.mac,
-            to: self.lab.inside.port.mac,
-            tags,
-        };
-        ethernet.wrap(packet)
+        self.lab.wrap(packet, tags)
     }
 
     pub(super) fn frame(&self, from: &str, port: u16, payload: &[u8]) -> Result<Vec<u8>> {
