@@ -28,7 +28,7 @@ use crate::{
     inventory::Inventory,
     keeper::{Keeper, KeeperError},
     live::Heard,
-    report::Edited,
+    report::{Edited, Grants},
     resolve::{Answer, Failure, Question, Resolver},
     senders::{Found, Senders},
     sources::Severity,
@@ -352,11 +352,11 @@ impl<'a> Daemon<'a> {
         }
         match self.keeper.commit(Some(&mut self.guard.tables), now) {
             Ok(true) => {
-                let held = self.keeper.projected();
+                let granted = Grants::of(self.keeper.projected());
                 tracing::debug!(
                     "granted now: {} addresses, {} prefixes",
-                    held.addresses.len(),
-                    held.prefixes.len()
+                    granted.addresses,
+                    granted.prefixes
                 );
             }
             Ok(false) => {}

@@ -35,6 +35,7 @@ use crate::{
     clock::BootSeconds,
     datapath::{self, AttachMode, Guard, Interface, Lock, Mode, PinDir, Tracking},
     keeper::{Keeper, KeeperError, Origins},
+    report::Grants,
     resolve::Resolver,
     senders::{Found, Senders, forwarding},
     telemetry::{News, Teller},
@@ -268,7 +269,7 @@ fn announce(guard: &Guard, keeper: &Keeper, mode: Mode) {
                 .unwrap_or_default(),
         );
     }
-    let held = keeper.projected();
+    let granted = Grants::of(keeper.projected());
     let without_addresses = keeper.book.names.unknown().count();
     tracing::info!(
         "{}; granted: {} single addresses, {} prefixes{}",
@@ -276,8 +277,8 @@ fn announce(guard: &Guard, keeper: &Keeper, mode: Mode) {
             Mode::Enforce => "guarding",
             Mode::Monitor => "monitoring, dropping nothing",
         },
-        held.addresses.len(),
-        held.prefixes.len(),
+        granted.addresses,
+        granted.prefixes,
         if without_addresses == 0 {
             String::new()
         } else {

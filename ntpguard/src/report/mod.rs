@@ -3,7 +3,11 @@
 pub mod events;
 pub mod traffic;
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+};
 
 use ipnet::IpNet;
 use ntpguard_common::{
@@ -163,7 +167,7 @@ impl Interface {
 /// How much is granted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grants {
-    /// Single addresses.
+    /// Single addresses, those of servers at other ports than 123 among them: each address once.
     pub addresses: usize,
     /// Prefixes.
     pub prefixes: usize,
@@ -172,8 +176,12 @@ pub struct Grants {
 impl Grants {
     /// Counts what the tables hold.
     pub fn of(projection: &Projection) -> Self {
+        let servers = projection.elsewhere.keys().map(SocketAddr::ip);
+        let only_elsewhere: BTreeSet<IpAddr> = servers
+            .filter(|server| !projection.addresses.contains_key(server))
+            .collect();
         Self {
-            addresses: projection.addresses.len(),
+            addresses: projection.addresses.len() + only_elsewhere.len(),
             prefixes: projection.prefixes.len(),
         }
     }
@@ -375,9 +383,23 @@ pub struct Updated {
 
 #[cfg(test)]
 mod tests {
-    use ntpguard_common::tables::Role;
+    use ntpguard_common::tables::{Grant, Role};
 
     use super::*;
+
+    #[test]
+    fn a_server_at_other_ports_is_one_address_that_is_granted() {
+        let mut projection = Projection::default();
+        let grant = Grant::default();
+        for address in ["192.0.2.1", "192.0.2.2"] {
+            projection.addresses.insert(address.parse().unwrap(), grant);
+        }
+        for server in ["192.0.2.2:1123", "192.0.2.3:1123", "192.0.2.3:4123"] {
+            projection.elsewhere.insert(server.parse().unwrap(), grant);
+        }
+        let granted = Grants::of(&projection);
+        assert_eq!((granted.addresses, granted.prefixes), (3, 0));
+    }
 
     #[test]
     fn all_who_vouch_for_an_address_stand_in_one_row() {
