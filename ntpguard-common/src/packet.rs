@@ -138,13 +138,13 @@ impl Address for [u8; 4] {
 
     #[inline(always)]
     fn hash(self) -> u32 {
-        sieve::scatter(u32::from_be_bytes(self))
+        sieve::scatter(u32::from_ne_bytes(self))
     }
 
     #[inline(always)]
     fn block_hash(self) -> u32 {
         let [a, b, _, _] = self;
-        sieve::scatter(u16::from_be_bytes([a, b]).into())
+        sieve::scatter(u16::from_ne_bytes([a, b]).into())
     }
 
     #[inline(always)]
@@ -180,7 +180,7 @@ impl Address for [u8; 16] {
     #[inline(always)]
     fn block_hash(self) -> u32 {
         let [a, b, c, d, ..] = self;
-        sieve::scatter(u32::from_be_bytes([a, b, c, d]))
+        sieve::scatter(u32::from_ne_bytes([a, b, c, d]))
     }
 
     #[inline(always)]
@@ -344,7 +344,7 @@ fn walk_ipv4<F: Frame + ?Sized>(frame: &F, network: usize, wanted: &impl Wanted)
 
 /// Reads a big-endian number out of a header.
 #[inline(always)]
-const fn u16_at(header: &[u8], offset: usize) -> u16 {
+pub(crate) const fn u16_at(header: &[u8], offset: usize) -> u16 {
     u16::from_be_bytes([header[offset], header[offset + 1]])
 }
 
@@ -465,24 +465,37 @@ fn walk_udp<F: Frame + ?Sized>(
     let Some(header) = frame.load::<{ size_of::<UdpHdr>() }>(offset) else {
         return unreadable;
     };
-    let flaw = if is_fragment {
-        Some(Reason::Fragment)
-    } else if u16_at(&header, offset_of!(UdpHdr, len)) != rest {
-        Some(Reason::Length)
-    } else {
-        None
-    };
-    let datagram = Datagram {
-        family,
-        network,
-        payload: offset + size_of::<UdpHdr>(),
-        payload_len: rest - size_of::<UdpHdr>() as u16,
-        source_port: u16_at(&header, offset_of!(UdpHdr, src)),
-        destination_port: u16_at(&header, offset_of!(UdpHdr, dst)),
-        flaw,
-    };
+    let datagram = datagram(&header, family, network, offset, rest, is_fragment);
     if !wanted.is(&datagram) {
         return Packet::OtherPorts;
     }
     Packet::Datagram(datagram)
+}
+
+/// What a UDP header at `offset` says, of which `rest` bytes follow the IP header: at least its own.
+#[inline(always)]
+pub(crate) const fn datagram(
+    header: &[u8],
+    family: Family,
+    network: usize,
+    offset: usize,
+    rest: u16,
+    is_fragment: bool,
+) -> Datagram {
+    let flaw = if is_fragment {
+        Some(Reason::Fragment)
+    } else if u16_at(header, offset_of!(UdpHdr, len)) != rest {
+        Some(Reason::Length)
+    } else {
+        None
+    };
+    Datagram {
+        family,
+        network,
+        payload: offset + size_of::<UdpHdr>(),
+        payload_len: rest - size_of::<UdpHdr>() as u16,
+        source_port: u16_at(header, offset_of!(UdpHdr, src)),
+        destination_port: u16_at(header, offset_of!(UdpHdr, dst)),
+        flaw,
+    }
 }

@@ -129,6 +129,42 @@ pub(crate) fn part<F: Frame + ?Sized>(
     Ok(Part { elsewhere, ..part })
 }
 
+/// The first bytes of replies and of requests, of any version that has both: a bit is set for each,
+/// its leap indicator left out.
+const REPLIES: u64 = first_bytes(Mode::Server);
+const REQUESTS: u64 = first_bytes(Mode::Client);
+
+const fn first_bytes(mode: Mode) -> u64 {
+    let mut bits = 0;
+    let mut version = 1;
+    while version <= 5 {
+        bits |= 1 << (version << 3 | mode as u64);
+        version += 1;
+    }
+    bits
+}
+
+/// Whether a packet that starts so is a reply from port 123 or a request to it.
+#[inline(always)]
+pub(crate) const fn is_plain(first: FirstByte, from_ntp: bool, to_ntp: bool) -> bool {
+    let bits = match (from_ntp, to_ntp) {
+        (true, true) => REPLIES | REQUESTS,
+        (true, false) => REPLIES,
+        (false, true) => REQUESTS,
+        (false, false) => 0,
+    };
+    bits >> (first.0 & 0x3f) & 1 != 0
+}
+
+/// The part of such a packet.
+#[inline(always)]
+pub(crate) const fn plain_part(first: FirstByte) -> Part {
+    match first.mode() {
+        Mode::Server => Part::with(Role::Server, Proof::Answer),
+        _ => Part::of(Role::Client),
+    }
+}
+
 /// Whether a datagram was sent to many: the NTP group, the limited broadcast address, or a
 /// network's own, which the link alone can tell apart from a host's.
 #[inline(always)]

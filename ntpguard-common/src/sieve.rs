@@ -28,11 +28,30 @@ impl Bits {
         words: [u64::MAX; Self::WORDS],
     };
 
+    /// The bit of every word that says that prefixes are granted somewhere, so that blocks have bits.
+    /// Where an address that is granted sets it too, some blocks are looked at for nothing.
+    const ANY_PREFIX: u64 = 1 << 63;
+
+    /// Whether anything may be granted to an address.
+    #[inline(always)]
+    pub fn may_hold<A: Address>(&self, address: A) -> bool {
+        let (word, mask) = Self::place(address.hash());
+        let word = self.words[word];
+        word & mask != 0 || word & Self::ANY_PREFIX != 0 && self.has(address.block_hash())
+    }
+
     /// Whether the bit of a hash is set.
     #[inline(always)]
-    pub const fn has(&self, hash: u32) -> bool {
+    const fn has(&self, hash: u32) -> bool {
         let (word, mask) = Self::place(hash);
         self.words[word] & mask != 0
+    }
+
+    /// Says that prefixes are granted.
+    pub fn set_any_prefix(&mut self) {
+        self.words
+            .iter_mut()
+            .for_each(|word| *word |= Self::ANY_PREFIX);
     }
 
     /// Sets the bit of a hash.
@@ -60,6 +79,12 @@ pub struct Marks {
 impl Marks {
     /// How many there are.
     pub const COUNT: usize = 1 << 11;
+
+    /// Whether such a request to this server may have been noted.
+    #[inline(always)]
+    pub fn has<A: Address>(&self, server: A) -> bool {
+        self.marks[Self::of(server) % Self::COUNT] != 0
+    }
 
     /// The mark of a server.
     #[inline(always)]

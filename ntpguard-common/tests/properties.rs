@@ -5,10 +5,11 @@ use ntpguard_common::{
     fixtures::{
         self, Fixture, ModelTables, NOW, StoppedClocks, untracked, with_options, with_tags,
     },
-    glance::is_plainly_foreign,
-    judge::{Verdict, judge},
+    glance::{Arriving, arriving, is_plainly_foreign},
+    judge::{Verdict, judge, screen},
     outbound::request,
-    packet::{Link, MAX_EXTENSION_HEADERS, MAX_TAGS},
+    packet::{Link, MAX_EXTENSION_HEADERS, MAX_TAGS, OnNtpPort, Packet, walk},
+    reason::Reason,
 };
 use proptest::{collection::vec, prelude::*, sample::Index};
 use std::sync::LazyLock;
@@ -126,6 +127,30 @@ fn ntp_header_end(frame: &[u8]) -> Option<usize> {
     Some(start + if is_control { 12 } else { 48 })
 }
 
+/// Glances at a frame and checks whatever that tells against the judge.
+fn glance_and_judge(frame: &[u8], link: Link) {
+    for tables in [fixtures::tables(), ModelTables::default()] {
+        let verdict = judge(frame, &StoppedClocks(NOW), untracked(link), &tables);
+        match arriving(frame, link, &tables) {
+            Arriving::Foreign => assert_eq!(verdict, Verdict::Foreign),
+            Arriving::Stranger => assert_eq!(verdict, Verdict::Judged(Reason::Unlisted)),
+            Arriving::Private => assert_eq!(verdict, Verdict::Judged(Reason::Private)),
+            Arriving::Known(datagram, part) => {
+                assert_eq!(walk(frame, link, &OnNtpPort), Packet::Datagram(datagram));
+                assert_eq!(screen(frame, &datagram, link, false, &tables), Ok(part));
+            }
+            Arriving::Unusual => {}
+        }
+    }
+}
+
+#[test]
+fn a_glance_at_each_fixture_finds_what_the_judge_would() {
+    for fixture in FIXTURES.iter() {
+        glance_and_judge(&fixture.frame, fixture.link);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 4_096, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -194,6 +219,12 @@ proptest! {
     }
 
     #[test]
+    fn a_glance_finds_what_the_judge_would((frame, link) in mutated(), cut in any::<Index>()) {
+        glance_and_judge(&frame, link);
+        glance_and_judge(&frame[..=cut.index(frame.len())], link);
+    }
+
+    #[test]
     fn a_packet_is_judged_alike_with_and_without_a_link_header(frame in untagged()) {
         let (ether_type, packet) = (&frame[12..14], &frame[ETHERNET..]);
         let version = packet.first().map(|byte| byte >> 4);
@@ -221,6 +252,16 @@ fn the_properties_are_about_something() {
         TABLES.with(|tables| is_plainly_foreign(frame, fixture.link, tables))
     };
     assert!(count(foreign) > 100);
+    let glance = |fixture: &Fixture| {
+        TABLES.with(|tables| arriving(fixture.frame.as_slice(), fixture.link, tables))
+    };
+    for wanted in [Arriving::Foreign, Arriving::Stranger, Arriving::Private] {
+        let found = FIXTURES.iter().filter(|fixture| glance(fixture) == wanted);
+        assert!(found.count() > 20, "few are {wanted:?}");
+    }
+    let known = FIXTURES.iter();
+    let known = known.filter(|fixture| matches!(glance(fixture), Arriving::Known(..)));
+    assert!(known.count() > 100);
     let asks = |fixture: &Fixture| {
         let frame = fixture.frame.as_slice();
         TABLES.with(|tables| request(frame, fixture.link, tables).is_some())

@@ -20,7 +20,7 @@ use crate::{
     apart,
     frame::{LinearFrame, SkbFrame},
     maps::{self, InMaps, KernelTables},
-    settings::{self, KernelClocks},
+    settings::{self, KernelClocks, Outcome},
 };
 
 /// Programs that come after this one have their turn: `TC_ACT_UNSPEC` is `TCX_NEXT`.
@@ -84,7 +84,7 @@ fn note_apart<A: InMaps>(context: *mut __sk_buff, datagram: &Datagram) -> i32 {
             remember_stray(&frame.0, server);
         }
     }
-    if settings::explains() {
+    if settings::outcome() == Outcome::Reason {
         return explain(noted);
     }
     NEXT

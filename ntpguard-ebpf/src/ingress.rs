@@ -11,9 +11,12 @@ use aya_ebpf::{
 use ntpguard_common::{
     elsewhere::{Elsewhere as _, Far, is_asked},
     frame::Frame,
+    glance::{Arriving, arriving},
     judge::{decide, screen},
     ntp,
-    packet::{Datagram, Family, OnAnyPort, OnNtpPort, Packet, walk},
+    packet::{Datagram, Family, Link, OnAnyPort, OnNtpPort, Packet, walk},
+    part::Part,
+    reason::Reason,
 };
 
 use crate::{
@@ -65,39 +68,67 @@ trait Arrived: Frame {
     fn tell(&self, reason: u32);
 }
 
-/// As [`ntpguard_common::judge::judge`], with the recorder in the place of the verdict.
+/// As [`ntpguard_common::judge::judge`], with the recorder in the place of the verdict, and with a
+/// glance first, which settles most frames.
 #[inline(always)]
 fn judge<A: Arrived>(frame: &A) -> u32 {
-    let reason = match walk(frame, settings::link(), &OnNtpPort) {
-        Packet::Foreign => return A::ACTIONS.pass,
-        Packet::OtherPorts => match judge_elsewhere(frame) {
+    // Twice, so that offsets are constants in each.
+    let glance = match settings::link() {
+        Link::Ethernet => arriving(frame, Link::Ethernet, &KernelTables),
+        Link::RawIp => arriving(frame, Link::RawIp, &KernelTables),
+    };
+    let reason = match glance {
+        Arriving::Foreign => return A::ACTIONS.pass,
+        // With reasons that are constants, what a flood consists of is recorded faster.
+        Arriving::Stranger => return record(frame, Reason::Unlisted as u32),
+        Arriving::Private => return record(frame, Reason::Private as u32),
+        Arriving::Known(datagram, part) => decide_in_part(frame, &datagram, part),
+        Arriving::Unusual => match judge_unusual(frame) {
             Some(reason) => reason,
             None => return A::ACTIONS.pass,
         },
-        Packet::Bad(reason) => reason as u32,
+    };
+    record(frame, reason)
+}
+
+/// Here and not in the functions apart, whose stack comes on top of that of whatever they call.
+#[inline(always)]
+fn record<A: Arrived>(frame: &A, reason: u32) -> u32 {
+    recorder::record(reason, A::ACTIONS, || frame.tell(reason))
+}
+
+/// Walks through a frame and judges what it is; `None` if that is not the guard's business.
+#[inline(always)]
+fn judge_unusual<A: Arrived>(frame: &A) -> Option<u32> {
+    match walk(frame, settings::link(), &OnNtpPort) {
+        Packet::Foreign => None,
+        Packet::OtherPorts => judge_elsewhere(frame),
+        Packet::Bad(reason) => Some(reason as u32),
         Packet::Datagram(datagram) => {
             let of_another_port = datagram.source_port != ntp::PORT;
             let elsewhere = of_another_port.then(|| judge_elsewhere(frame)).flatten();
-            elsewhere.unwrap_or_else(|| judge_datagram(frame, &datagram))
+            Some(elsewhere.unwrap_or_else(|| judge_datagram(frame, &datagram)))
         }
-    };
-    // Here and not in the functions apart, whose stack comes on top of that of whatever they call.
-    recorder::record(reason, A::ACTIONS, || frame.tell(reason))
+    }
 }
 
 /// Judges a datagram of nobody who is asked elsewhere.
 #[inline(always)]
 fn judge_datagram<A: Arrived>(frame: &A, datagram: &Datagram) -> u32 {
     match screen(frame, datagram, settings::link(), false, &KernelTables) {
-        Ok(part) => {
-            let (place, ports) = apart::pack(datagram);
-            let reason = frame.decide(datagram.family, place, ports, apart::pack_part(part));
-            // The compiler knows how large the number can be. The verifier does not, and wants to
-            // see it bounded before it is a place.
-            black_box(reason)
-        }
+        Ok(part) => decide_in_part(frame, datagram, part),
         Err(reason) => reason as u32,
     }
+}
+
+/// Has a datagram that may play its part judged in the function apart of its family.
+#[inline(always)]
+fn decide_in_part<A: Arrived>(frame: &A, datagram: &Datagram, part: Part) -> u32 {
+    let (place, ports) = apart::pack(datagram);
+    let reason = frame.decide(datagram.family, place, ports, apart::pack_part(part));
+    // The compiler knows how large the number can be. The verifier does not, and wants to see it
+    // bounded before it is a place.
+    black_box(reason)
 }
 
 /// Judges a frame that comes from a server that is asked elsewhere; `None` for any other.

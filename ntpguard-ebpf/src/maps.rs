@@ -1,8 +1,11 @@
 //! The kernel tables, as `ntpguard_common::tables` documents them.
 
+use core::{ffi::c_void, ptr};
+
 use aya_ebpf::{
     bindings::{BPF_ANY, BPF_F_NO_PREALLOC, BPF_NOEXIST},
     btf_maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf, lpm_trie::Key},
+    helpers::bpf_map_lookup_elem,
     macros::btf_map,
 };
 use ntpguard_common::{
@@ -73,12 +76,12 @@ static UNGRANTED: LruHashMap<Stray, Strayed, STRAYS_KNOWN> = LruHashMap::new();
 #[btf_map]
 static RATES: Array<Bucket, BUCKETS> = Array::new();
 #[btf_map]
-pub(crate) static COUNTERS: PerCpuArray<Counters, 2> = PerCpuArray::new();
+static COUNTERS: PerCpuArray<Counters, 2> = PerCpuArray::new();
 /// Of [`Event`](ntpguard_common::events::Event)s: libbpf refuses a ring buffer of a type that has a size.
 #[btf_map]
 pub(crate) static EVENTS: RingBuf<(), EVENTS_SIZE> = RingBuf::new();
 #[btf_map]
-pub(crate) static INFO: Array<Info, 1> = Array::new();
+static INFO: Array<Info, 1> = Array::new();
 
 /// The judge's view of the maps.
 pub(crate) struct KernelTables;
@@ -162,7 +165,7 @@ impl InMaps for [u8; 16] {
 impl Elsewhere for KernelTables {
     #[inline(always)]
     fn may_be_asked_at(&self, port: u16) -> bool {
-        settings::looks_at_other_ports() && PORT_BITS.get(0).is_none_or(|ports| ports.has(port))
+        settings::looks_at_other_ports() && only(&PORT_BITS).is_none_or(|ports| ports.has(port))
     }
 
     #[inline(always)]
@@ -175,15 +178,13 @@ impl Elsewhere for KernelTables {
 impl<A: InMaps> TablesOf<A> for KernelTables {
     #[inline(always)]
     fn may_know(&self, address: A) -> bool {
-        let Some(bits) = GRANT_BITS.get(0) else {
-            return true;
-        };
-        bits.has(address.hash()) || bits.has(address.block_hash()) || is_marked(address)
+        only(&GRANT_BITS).is_none_or(|bits| bits.may_hold(address))
+            || only(&ASKED_MARKS).is_none_or(|marks| marks.has(address))
     }
 
     #[inline(always)]
     fn has_bans(&self) -> bool {
-        INFO.get(0).is_none_or(|info| info.bans != 0)
+        only(&INFO).is_none_or(|info| info.bans != 0)
     }
 
     #[inline(always)]
@@ -195,7 +196,7 @@ impl<A: InMaps> TablesOf<A> for KernelTables {
 
     #[inline(always)]
     fn prefix(&self, address: A) -> Option<Grant> {
-        if A::prefix_count(INFO.get(0)?) == 0 {
+        if A::prefix_count(only(&INFO)?) == 0 {
             return None;
         }
         A::prefixes().get(&Key::new(A::BITS, address)).copied()
@@ -224,7 +225,7 @@ impl<A: InMaps> TablesOf<A> for KernelTables {
 
     #[inline(always)]
     fn warm_until(&self) -> u64 {
-        INFO.get(0).map_or(0, |info| info.warm_until)
+        only(&INFO).map_or(0, |info| info.warm_until)
     }
 
     #[inline(always)]
@@ -284,11 +285,33 @@ impl<A: InMaps> LedgerOf<A> for KernelTables {
     }
 }
 
+/// This CPU's counters of the mode in force.
 #[inline(always)]
-fn is_marked<A: Address>(server: A) -> bool {
-    ASKED_MARKS
-        .get(0)
-        .is_none_or(|marks| marks.marks[Marks::of(server) % Marks::COUNT] != 0)
+pub(crate) fn counters() -> Option<*mut Counters> {
+    let counters: *mut Counters = lookup(ptr::from_ref(&COUNTERS).cast(), settings::mode_key());
+    (!counters.is_null()).then_some(counters)
+}
+
+/// The time that whoever runs the program says it is.
+#[inline(always)]
+pub(crate) fn given_clock() -> u64 {
+    only(&INFO).map_or(0, |info| info.clock)
+}
+
+/// The one element of an array.
+#[inline(always)]
+fn only<T>(array: &Array<T, 1>) -> Option<&T> {
+    static FIRST: u32 = 0;
+    // SAFETY: an element of this array is a T, and there as long as the program.
+    unsafe { lookup::<T>(ptr::from_ref(array).cast(), &FIRST).as_ref() }
+}
+
+/// Looks up by a key that nothing writes. Any other would have to be put on the stack first, and packets
+/// of a flood have little else to do.
+#[inline(always)]
+fn lookup<T>(array: *const c_void, key: &'static u32) -> *mut T {
+    // SAFETY: the callers' arrays are maps with such keys.
+    unsafe { bpf_map_lookup_elem(array.cast_mut(), ptr::from_ref(key).cast()) }.cast()
 }
 
 #[inline(always)]

@@ -15,9 +15,8 @@ use ntpguard_common::{
 };
 
 use crate::{
-    events,
-    maps::{self, COUNTERS},
-    settings::{self, KernelClocks},
+    events, maps,
+    settings::{self, KernelClocks, Outcome},
 };
 
 /// The words for what becomes of a packet, where a program is attached.
@@ -44,23 +43,20 @@ impl Actions {
 #[inline(always)]
 pub(crate) fn record(reason: u32, actions: Actions, tell: impl FnOnce()) -> u32 {
     count(reason);
-    if settings::explains() {
-        return EXPLAIN_BASE + reason;
-    }
     if events::is_due(reason) {
         tell();
     }
-    let admits = Reason::from_number(reason).is_some_and(Reason::admits);
-    if admits || settings::monitors() {
-        actions.pass
-    } else {
-        actions.drop
+    match settings::outcome() {
+        Outcome::Verdict if Reason::from_number(reason).is_some_and(Reason::admits) => actions.pass,
+        Outcome::Verdict => actions.drop,
+        Outcome::Pass => actions.pass,
+        Outcome::Reason => EXPLAIN_BASE + reason,
     }
 }
 
 #[inline(always)]
 fn count(reason: u32) {
-    let Some(counters) = COUNTERS.get_ptr_mut(settings::mode()) else {
+    let Some(counters) = maps::counters() else {
         return;
     };
     let slot = reason as usize % Counters::SLOTS;

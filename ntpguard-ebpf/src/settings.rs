@@ -1,5 +1,7 @@
 //! What is fixed when a program is loaded: constants that the verifier folds away.
 
+use core::ptr;
+
 use aya_ebpf::{
     Global,
     helpers::{bpf_ktime_get_boot_ns, generated::bpf_jiffies64},
@@ -10,19 +12,20 @@ use ntpguard_common::{
     rates::{Rate, Rates},
 };
 
-use crate::maps::INFO;
+use crate::maps;
 
 /// A number of [`Link`].
 #[unsafe(no_mangle)]
 static LINK: Global<u8> = Global::new(0);
 
-/// 0 enforce, 1 monitor.
+/// The mode's place in `COUNTERS`: 0 enforce, 1 monitor.
 #[unsafe(no_mangle)]
-static MODE: Global<u8> = Global::new(0);
+static MODE: Global<u32> = Global::new(0);
 
-/// 1 makes the return value carry the reason; for test runs only, never to be attached.
+/// What a program returns of a judged packet: 0 its verdict; 1 that it passes, whatever the verdict; 2
+/// the reason, for trials only, never to be attached.
 #[unsafe(no_mangle)]
-static EXPLAIN: Global<u8> = Global::new(0);
+static OUTCOME: Global<u8> = Global::new(0);
 
 /// 0 where requests are not tracked.
 #[unsafe(no_mangle)]
@@ -117,17 +120,31 @@ fn rates() -> Rates {
 /// The mode's place in `COUNTERS`.
 #[inline(always)]
 pub(crate) fn mode() -> u32 {
-    MODE.load().into()
+    MODE.load()
+}
+
+/// The same as a key for that map.
+#[inline(always)]
+pub(crate) const fn mode_key() -> &'static u32 {
+    // SAFETY: Global is transparent, and nothing writes it once the program is loaded.
+    unsafe { &*ptr::from_ref(&MODE).cast() }
+}
+
+/// What a program returns of a judged packet.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Verdict,
+    Pass,
+    Reason,
 }
 
 #[inline(always)]
-pub(crate) fn monitors() -> bool {
-    mode() != 0
-}
-
-#[inline(always)]
-pub(crate) fn explains() -> bool {
-    EXPLAIN.load() != 0
+pub(crate) fn outcome() -> Outcome {
+    match OUTCOME.load() {
+        0 => Outcome::Verdict,
+        1 => Outcome::Pass,
+        _ => Outcome::Reason,
+    }
 }
 
 #[inline(always)]
@@ -152,7 +169,7 @@ impl Clocks for KernelClocks {
     #[inline(always)]
     fn boot(&self) -> u64 {
         if is_given() {
-            return given();
+            return maps::given_clock();
         }
         // SAFETY: the helper takes nothing and reads a clock.
         unsafe { bpf_ktime_get_boot_ns() }
@@ -161,7 +178,7 @@ impl Clocks for KernelClocks {
     #[inline(always)]
     fn tick(&self) -> u64 {
         if is_given() {
-            return given();
+            return maps::given_clock();
         }
         ticks().wrapping_sub(FIRST_TICK.load()) * u64::from(TICK.load())
     }
@@ -183,9 +200,4 @@ pub(crate) fn ticks_in(nanoseconds: u64) -> u64 {
 #[inline(always)]
 fn is_given() -> bool {
     CLOCK.load() == Clock::Given as u8
-}
-
-#[inline(always)]
-fn given() -> u64 {
-    INFO.get(0).map_or(0, |info| info.clock)
 }

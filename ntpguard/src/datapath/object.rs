@@ -148,7 +148,7 @@ impl Default for Settings {
 
 impl Settings {
     /// The constants of the programs that these settings are, by name.
-    pub(super) fn constants(&self) -> [(&'static str, u8); 9] {
+    pub(super) fn constants(&self) -> [(&'static str, u8); 8] {
         let Tracking {
             track,
             learn,
@@ -157,8 +157,7 @@ impl Settings {
         } = self.tracking;
         [
             ("LINK", self.link as u8),
-            ("MODE", u8::from(self.mode == Mode::Monitor)),
-            ("EXPLAIN", u8::from(self.explain)),
+            ("OUTCOME", self.outcome()),
             ("TRACK", u8::from(track)),
             ("LEARN", learn as u8),
             ("ZERO_TRANSMIT", u8::from(zero_transmit)),
@@ -166,6 +165,15 @@ impl Settings {
             ("OTHER_PORTS", u8::from(self.other_ports)),
             ("CLOCK", self.clock as u8),
         ]
+    }
+
+    /// What a program returns of a judged packet: its verdict, that it passes, or the reason.
+    const fn outcome(&self) -> u8 {
+        match (self.explain, self.mode) {
+            (true, _) => 2,
+            (false, Mode::Monitor) => 1,
+            (false, Mode::Enforce) => 0,
+        }
     }
 }
 
@@ -212,6 +220,8 @@ impl<'a> Loader<'a> {
         for (name, value) in settings.constants() {
             self.0.override_global(name, number(value), true);
         }
+        self.0
+            .override_global("MODE", mode_number(settings.mode), true);
         self.0.override_global("TICK", tick(), true);
         self.0.override_global("FIRST_TICK", first_tick(), true);
         self.0
@@ -231,8 +241,16 @@ fn number(value: u8) -> &'static u8 {
         .unwrap_or(&NUMBERS[NUMBERS.len() - 1])
 }
 
+/// The number of a mode that lives as long as a loader does.
+const fn mode_number(mode: Mode) -> &'static u32 {
+    match mode {
+        Mode::Enforce => &0,
+        Mode::Monitor => &1,
+    }
+}
+
 /// The constants that are longer than a byte, little-endian, by name.
-pub(super) fn long_constants(rates: &Rates) -> [(&'static str, Vec<u8>); 8] {
+pub(super) fn long_constants(mode: Mode, rates: &Rates) -> [(&'static str, Vec<u8>); 9] {
     let long = |value: u64| value.to_le_bytes().to_vec();
     [
         ("CLIENT_INTERVAL", long(rates.client.interval)),
@@ -241,6 +259,7 @@ pub(super) fn long_constants(rates: &Rates) -> [(&'static str, Vec<u8>); 8] {
         ("TOTAL_WINDOW", long(rates.total.window)),
         ("RATE_KEY_1", long(rates.key[0])),
         ("RATE_KEY_2", long(rates.key[1])),
+        ("MODE", mode.number().to_le_bytes().to_vec()),
         ("TICK", tick().to_le_bytes().to_vec()),
         ("FIRST_TICK", long(*first_tick())),
     ]

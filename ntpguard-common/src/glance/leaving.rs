@@ -1,7 +1,4 @@
 //! A glance at a frame that leaves: whether it plainly holds no request.
-//!
-//! Most of what a host sends is not NTP, and for nearly all of that the usual places tell: no tags,
-//! options, or extension headers. Whatever looks unusual is left to the walk.
 
 use core::mem::{offset_of, size_of};
 
