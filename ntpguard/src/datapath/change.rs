@@ -1,13 +1,14 @@
 //! Turning what the tables hold into what they are to hold, by their differences alone.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
+    collections::BTreeMap,
+    fmt, mem,
     net::{IpAddr, SocketAddr},
 };
 
 use aya::maps::MapError;
 use ipnet::IpNet;
+use itertools::{EitherOrBoth, Itertools as _};
 use nix::libc::{E2BIG, ENOSPC};
 use ntpguard_common::tables::{BAN, Grant, Info, names};
 
@@ -138,13 +139,17 @@ impl Tables {
     fn summarise<const N: usize>(&mut self, grants: [&Projection; N]) -> Result<(), Error> {
         self.sift(grants)?;
         let before = self.info()?;
-        let prefixes: BTreeSet<&IpNet> =
-            grants.iter().flat_map(|one| one.prefixes.keys()).collect();
-        let v4 = prefixes.iter().filter(|prefix| prefix.addr().is_ipv4());
+        let prefixes = || {
+            grants
+                .iter()
+                .map(|one| one.prefixes.keys())
+                .kmerge()
+                .dedup()
+        };
         let bans = grants.iter().flat_map(|one| slots(one));
         let info = Info {
-            prefixes_v4: count(v4.clone()),
-            prefixes_v6: count(prefixes.iter()) - count(v4),
+            prefixes_v4: count(prefixes().filter(|prefix| prefix.addr().is_ipv4())),
+            prefixes_v6: count(prefixes().filter(|prefix| prefix.addr().is_ipv6())),
             bans: count(bans.filter(|(_, grant)| grant.roles & BAN != 0)),
             ..before
         };
@@ -169,27 +174,20 @@ pub(super) fn apply(
 ) -> Result<Changes, Box<Incomplete>> {
     let mut change = Change {
         tables,
-        holds: from.clone(),
-        done: Changes::default(),
+        from,
+        done: Vec::new(),
         refused: Vec::new(),
     };
-    let outcome = change.make(from, to);
-    let Change {
-        holds,
-        done,
-        refused,
-        tables,
-    } = change;
-    let cause = match outcome {
-        Ok(()) if refused.is_empty() => return Ok(done),
-        Ok(()) => Cause::Full(full(&refused, &holds)),
-        Err(error) => {
-            // What tells the judge where to look must cover all there is.
-            match tables.summarise([&holds]) {
-                Ok(()) => Cause::Failed(error),
-                Err(worse) => Cause::Failed(worse),
-            }
-        }
+    let outcome = change.make(to);
+    let done = change.count();
+    if outcome.is_ok() && change.refused.is_empty() {
+        return Ok(done);
+    }
+    let holds = change.holds();
+    // What tells the judge where to look must cover all there is.
+    let cause = match (outcome, change.tables.summarise([&holds])) {
+        (Ok(()), Ok(())) => Cause::Full(full(&change.refused, &holds)),
+        (_, Err(error)) | (Err(error), _) => Cause::Failed(error),
     };
     Err(Box::new(Incomplete { done, holds, cause }))
 }
@@ -197,39 +195,33 @@ pub(super) fn apply(
 /// A change in the making.
 struct Change<'a> {
     tables: &'a mut Tables,
-    /// What the tables hold so far.
-    holds: Projection,
-    done: Changes,
+    /// What the tables held before.
+    from: &'a Projection,
+    /// What was put or, where there is no grant, removed.
+    done: Vec<(Slot, Option<Grant>)>,
     /// What full tables could not take.
     refused: Vec<(Slot, Grant)>,
 }
 
 impl Change<'_> {
-    fn make(&mut self, from: &Projection, to: &Projection) -> Result<(), Error> {
+    fn make(&mut self, to: &Projection) -> Result<(), Error> {
         // Before there is more to find: the judge looks only where these say that it may.
-        self.tables.summarise([&self.holds, to])?;
-        let puts = slots(to).filter(|(slot, grant)| get(from, *slot) != Some(*grant));
-        self.put_all(puts.collect())?;
-        for (slot, _) in slots(from).filter(|(slot, _)| get(to, *slot).is_none()) {
+        self.tables.summarise([self.from, to])?;
+        let (wanted, unwanted) = differences(self.from, to);
+        self.put_all(wanted)?;
+        for slot in unwanted {
             self.remove(slot)?;
         }
         // The removals may have made the room that was lacking.
-        let refused = std::mem::take(&mut self.refused);
+        let refused = mem::take(&mut self.refused);
         self.put_all(refused)?;
-        self.tables.summarise([&self.holds])
+        self.tables.summarise([to])
     }
 
     fn put_all(&mut self, grants: Vec<(Slot, Grant)>) -> Result<(), Error> {
         for (slot, grant) in grants {
             match self.tables.put(slot, &grant) {
-                Ok(()) => {
-                    let before = set(&mut self.holds, slot, grant);
-                    *(if before {
-                        &mut self.done.changed
-                    } else {
-                        &mut self.done.added
-                    }) += 1;
-                }
+                Ok(()) => self.done.push((slot, Some(grant))),
                 Err(error) if is_full(&error) => self.refused.push((slot, grant)),
                 Err(error) => return Err(Error::map(slot.map(), "write", error)),
             }
@@ -241,14 +233,44 @@ impl Change<'_> {
         self.tables
             .remove(slot)
             .map_err(|source| Error::map(slot.map(), "write", source))?;
-        match slot {
-            Slot::Address(address) => self.holds.addresses.remove(&address),
-            Slot::Prefix(prefix) => self.holds.prefixes.remove(&prefix),
-            Slot::Elsewhere(server) => self.holds.elsewhere.remove(&server),
-        };
-        self.done.removed += 1;
+        self.done.push((slot, None));
         Ok(())
     }
+
+    fn count(&self) -> Changes {
+        let mut changes = Changes::default();
+        for (slot, grant) in &self.done {
+            *match (grant, has(self.from, *slot)) {
+                (None, _) => &mut changes.removed,
+                (Some(_), true) => &mut changes.changed,
+                (Some(_), false) => &mut changes.added,
+            } += 1;
+        }
+        changes
+    }
+
+    /// What the tables hold now.
+    fn holds(&self) -> Projection {
+        let mut holds = self.from.clone();
+        for (slot, grant) in &self.done {
+            set(&mut holds, *slot, *grant);
+        }
+        holds
+    }
+}
+
+/// The grants of `to` that `from` lacks or has on other terms, and the places where only `from` has any.
+fn differences(from: &Projection, to: &Projection) -> (Vec<(Slot, Grant)>, Vec<Slot>) {
+    let (mut wanted, mut unwanted) = (Vec::new(), Vec::new());
+    for pair in slots(from).merge_join_by(slots(to), |(one, _), (other, _)| one.cmp(other)) {
+        match pair {
+            EitherOrBoth::Left((slot, _)) => unwanted.push(slot),
+            EitherOrBoth::Right(put) => wanted.push(put),
+            EitherOrBoth::Both(before, put) if before != put => wanted.push(put),
+            EitherOrBoth::Both(..) => {}
+        }
+    }
+    (wanted, unwanted)
 }
 
 /// Hash maps say E2BIG when they are full, tries ENOSPC.
@@ -256,6 +278,7 @@ fn is_full(error: &MapError) -> bool {
     matches!(errno(error), Some(E2BIG | ENOSPC))
 }
 
+/// Every grant, in the order of their places.
 fn slots(projection: &Projection) -> impl Iterator<Item = (Slot, Grant)> {
     let addresses = projection
         .addresses
@@ -272,22 +295,27 @@ fn slots(projection: &Projection) -> impl Iterator<Item = (Slot, Grant)> {
     addresses.chain(prefixes).chain(elsewhere)
 }
 
-fn get(projection: &Projection, slot: Slot) -> Option<Grant> {
+fn has(projection: &Projection, slot: Slot) -> bool {
     match slot {
-        Slot::Address(address) => projection.addresses.get(&address).copied(),
-        Slot::Prefix(prefix) => projection.prefixes.get(&prefix).copied(),
-        Slot::Elsewhere(server) => projection.elsewhere.get(&server).copied(),
+        Slot::Address(address) => projection.addresses.contains_key(&address),
+        Slot::Prefix(prefix) => projection.prefixes.contains_key(&prefix),
+        Slot::Elsewhere(server) => projection.elsewhere.contains_key(&server),
     }
 }
 
-/// Puts a grant in its place, and says whether there was one.
-fn set(projection: &mut Projection, slot: Slot, grant: Grant) -> bool {
-    let before = match slot {
-        Slot::Address(address) => projection.addresses.insert(address, grant),
-        Slot::Prefix(prefix) => projection.prefixes.insert(prefix, grant),
-        Slot::Elsewhere(server) => projection.elsewhere.insert(server, grant),
-    };
-    before.is_some()
+/// Puts a grant in its place, or leaves the place empty.
+fn set(projection: &mut Projection, slot: Slot, grant: Option<Grant>) {
+    fn set<K: Ord>(grants: &mut BTreeMap<K, Grant>, key: K, grant: Option<Grant>) {
+        match grant {
+            Some(grant) => drop(grants.insert(key, grant)),
+            None => drop(grants.remove(&key)),
+        }
+    }
+    match slot {
+        Slot::Address(address) => set(&mut projection.addresses, address, grant),
+        Slot::Prefix(prefix) => set(&mut projection.prefixes, prefix, grant),
+        Slot::Elsewhere(server) => set(&mut projection.elsewhere, server, grant),
+    }
 }
 
 /// The full tables, each with what it could not take.

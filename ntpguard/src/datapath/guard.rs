@@ -15,8 +15,8 @@ use ntpguard_common::{
 };
 
 use super::{
-    AttachMode, Attached, Error, How, Interface, Missing, Mode, PinDir, Settings, Tables, Tc,
-    Tracking, Unloaded, chain,
+    AttachMode, Attached, Error, How, Interface, Missing, Mode, PinDir, Settings, Tables, Tracking,
+    Unloaded, chain,
     layout::Maps,
     loaded::{Fixed, Loaded},
     netlink,
@@ -25,7 +25,9 @@ use super::{
     place::Place,
     stack,
     stops::{self, Stop},
-    survey, tc,
+    survey,
+    takeover::take_over,
+    tc,
 };
 use crate::{
     allowlist::projection::Projection,
@@ -171,27 +173,7 @@ fn install(
 
     announce(&mut tables, options, pins)?;
 
-    let mut egress = Vec::new();
-    for interface in &options.interfaces {
-        egress.push(note_requests(options, pins, &mut programs, interface)?);
-        stops::here(Stop::EgressAttached);
-    }
-    let mut attached = Vec::new();
-    let mut used = Vec::new();
-    for (place, egress) in places.into_iter().zip(egress) {
-        let link = place.interface.link;
-        let (interface, kind) = place.occupy(programs.of(link)?, pins, options.attach)?;
-        attached.push(Attached {
-            egress,
-            ..interface
-        });
-        used.push((link, kind));
-        stops::here(Stop::Attached);
-    }
-    stops::here(Stop::AllAttached);
-
-    programs.pin(pins, &used, options.tracking.track)?;
-    stops::here(Stop::ProgramsPinned);
+    let attached = take_over(options, pins, &mut programs, places)?;
     retire(pins, &attached, &tables.info()?)?;
     stops::here(Stop::LinksRetired);
     let mut info = tables.info()?;
@@ -271,21 +253,6 @@ pub(super) fn interfaces(indices: impl Iterator<Item = u32>) -> [u32; MAX_INTERF
         *place = index;
     }
     interfaces
-}
-
-/// Has the requests that leave by an interface noted, if they are to be. Before anything needs
-/// them: a reply is not to be dropped because nobody saw its request.
-pub(super) fn note_requests(
-    options: &Options,
-    pins: &PinDir,
-    programs: &mut Loaded,
-    interface: &Interface,
-) -> Result<Option<Tc>, Error> {
-    if !options.tracking.track {
-        return Ok(None);
-    }
-    let programs = programs.of(interface.link)?;
-    tc::occupy(programs, Hook::Egress, interface, pins).map(Some)
 }
 
 /// Chooses the maps and loads over them the programs that the interfaces need.

@@ -2,12 +2,14 @@
 
 use super::{
     Attached, Error, Guard, How, Interface,
-    guard::{interfaces, note_requests},
+    guard::interfaces,
     netlink,
     object::Loader,
     pins::Hook,
     place::{Holder, Place},
-    stack, tc,
+    stack,
+    takeover::note_requests,
+    tc,
 };
 
 /// An interface that is to be guarded and is not.

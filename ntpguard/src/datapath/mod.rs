@@ -36,6 +36,7 @@ mod stack;
 mod stops;
 pub mod survey;
 pub mod tables;
+mod takeover;
 pub mod tc;
 #[cfg(test)]
 mod tests;

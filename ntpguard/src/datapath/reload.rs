@@ -4,17 +4,16 @@ use ntpguard_common::packet::Link;
 
 use super::{
     Error, Guard,
-    guard::note_requests,
     loaded::{Fixed, Loaded},
     object::Loader,
     place::Place,
+    takeover::take_over,
 };
 use crate::allowlist::projection::Projection;
 
 impl Guard {
-    /// Swaps the programs where the others are needed for what is granted now: first where packets
-    /// leave, then where they arrive, as a start does. Where this fails, each interface has one or the
-    /// other, and the next call goes on.
+    /// Swaps the programs where the others are needed for what is granted now. Where this fails, each
+    /// interface has one or the other, and the next call goes on.
     pub fn suit(&mut self, granted: &Projection) -> Result<(), Error> {
         let other_ports = !granted.elsewhere.is_empty();
         if self.programs.fixed.other_ports == other_ports {
@@ -29,17 +28,14 @@ impl Guard {
         let links = self.attached.iter().map(|attached| attached.interface.link);
         let links: Vec<Link> = links.collect();
         let mut programs = Loaded::over(&pins.maps(), &mut loader, fixed, options, &links)?;
-        for attached in &mut self.attached {
-            attached.egress = note_requests(options, pins, &mut programs, &attached.interface)?;
+        let places = self.attached.iter();
+        let places = places
+            .map(|attached| Place::look(pins, &attached.interface, options.attach))
+            .collect::<Result<Vec<_>, _>>()?;
+        let attached = take_over(options, pins, &mut programs, places)?;
+        for (before, now) in self.attached.iter_mut().zip(attached) {
+            before.egress = now.egress;
         }
-        let mut used = Vec::new();
-        for attached in &self.attached {
-            let interface = &attached.interface;
-            let place = Place::look(pins, interface, options.attach)?;
-            let (_, kind) = place.occupy(programs.of(interface.link)?, pins, options.attach)?;
-            used.push((interface.link, kind));
-        }
-        programs.pin(pins, &used, options.tracking.track)?;
         self.programs = programs;
         Ok(())
     }

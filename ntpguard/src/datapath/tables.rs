@@ -250,12 +250,8 @@ impl Tables {
 
     /// Makes the sieve and the ports those of these grants.
     pub(super) fn sift<const N: usize>(&mut self, grants: [&Projection; N]) -> Result<(), Error> {
-        self.port_bits
-            .set(0, ports(grants), 0)
-            .map_err(|source| Error::map(names::PORT_BITS, "write", source))?;
-        self.grant_bits
-            .set(0, sieve(grants), 0)
-            .map_err(|source| Error::map(names::GRANT_BITS, "write", source))
+        update(&mut self.port_bits, names::PORT_BITS, ports(grants))?;
+        update(&mut self.grant_bits, names::GRANT_BITS, sieve(grants))
     }
 
     /// Inserts or updates one grant, trying again while the kernel lacks memory.
@@ -335,6 +331,22 @@ fn read_all<K: Pod, V: Pod>(
 ) -> Result<Vec<(K, V)>, Error> {
     let entries: Result<_, MapError> = map.iter().collect();
     entries.map_err(|source| Error::map(name, "read", source))
+}
+
+/// Writes the one element of a map, unless it is this already.
+fn update<T: Pod + PartialEq>(
+    map: &mut Array<MapData, T>,
+    name: &'static str,
+    value: T,
+) -> Result<(), Error> {
+    let held = map
+        .get(&0, 0)
+        .map_err(|source| Error::map(name, "read", source))?;
+    if held == value {
+        return Ok(());
+    }
+    map.set(0, value, 0)
+        .map_err(|source| Error::map(name, "write", source))
 }
 
 /// Gives a table these keys and no others: new ones first.
