@@ -30,10 +30,10 @@ fn main() -> Result<()> {
         "{} is missing: run `cargo xtask setup` once, which builds it against this compiler's LLVM",
         linker.display()
     );
-    println!(
-        "cargo:rerun-if-changed={}",
-        workspace.join("ntpguard-common/src").display()
-    );
+    // The manifest has the profile that the object is built with.
+    for input in ["ntpguard-common/src", "Cargo.toml"] {
+        println!("cargo:rerun-if-changed={}", workspace.join(input).display());
+    }
 
     let recorded = workspace.join(TOOLCHAIN);
     let toolchain = if let Ok(name) = fs::read_to_string(&recorded) {
