@@ -78,6 +78,10 @@ pub trait TablesOf<A>: Elsewhere {
     /// to it that was noted. Cheaper than to look, and right whenever it says no.
     fn may_know(&self, address: A) -> bool;
 
+    /// Whether a trusted sender's request to port 123 of a server may have been noted. As cheap, and as
+    /// right.
+    fn may_trust(&self, server: A) -> bool;
+
     /// Whether anybody is cut off by hand ([`BAN`]), of this family or not.
     fn has_bans(&self) -> bool;
 

@@ -40,10 +40,12 @@ where
         token: frame.field(datagram.payload + ntp::ORIGIN),
     };
     let length = u32::from(datagram.payload_len);
-    let trusted = if limits.learn == Learn::Off {
-        None
-    } else {
+    let may_trust = limits.learn != Learn::Off
+        && (part.elsewhere || tables.may_trust(A::source(frame, datagram)));
+    let trusted = if may_trust {
         open(Sender::Trusted, &request, clocks, tables)
+    } else {
+        None
     };
     // What a trusted sender asked for needs no grant, so none is looked for.
     let standing = if trusted.is_some() && !tables.has_bans() {

@@ -49,9 +49,13 @@ static TOKEN_AT: Global<u32> = Global::new(0);
 #[btf_map]
 static NUMBER: Array<u32, 1> = Array::new();
 
-/// A table like the guard's own of open requests.
+/// Tables like the guard's own of open requests.
 #[btf_map]
-static OPEN: LruHashMap<Request<[u8; 4]>, Sent, { REQUESTS_SIZE as usize }> = LruHashMap::new();
+static OPEN_V4: Open<[u8; 4]> = Open::new();
+#[btf_map]
+static OPEN_V6: Open<[u8; 16]> = Open::new();
+
+type Open<A> = LruHashMap<Request<A>, Sent, { REQUESTS_SIZE as usize }>;
 
 /// The program under test, in slot 0.
 #[btf_map]
@@ -156,19 +160,41 @@ fn number_out(context: TcContext) -> i32 {
 
 /// The kernel's own part of noting a request: an insertion.
 #[classifier]
-fn insert(context: TcContext) -> i32 {
-    if let Some(request) = request(context.data(), context.data_end()) {
-        let _inserted = OPEN.insert(request, Sent::default(), BPF_ANY.into());
-    }
-    TC_ACT_UNSPEC
+fn insert_v4(context: TcContext) -> i32 {
+    insert(&context, &OPEN_V4, [1; 4])
+}
+
+/// The same of a request over IPv6.
+#[classifier]
+fn insert_v6(context: TcContext) -> i32 {
+    insert(&context, &OPEN_V6, [1; 16])
 }
 
 /// The kernel's own part of admitting a reply: a look-up and a deletion.
 #[xdp(frags)]
-fn take(context: XdpContext) -> u32 {
-    if let Some(request) = request(context.data(), context.data_end())
-        && OPEN.get_ptr(request).is_some()
-        && OPEN.remove(request).is_ok()
+fn take_v4(context: XdpContext) -> u32 {
+    take(&context, &OPEN_V4, [1; 4])
+}
+
+/// The same of a reply over IPv6.
+#[xdp(frags)]
+fn take_v6(context: XdpContext) -> u32 {
+    take(&context, &OPEN_V6, [1; 16])
+}
+
+#[inline(always)]
+fn insert<A: Copy>(context: &TcContext, open: &Open<A>, host: A) -> i32 {
+    if let Some(request) = request(context.data(), context.data_end(), host) {
+        let _inserted = open.insert(request, Sent::default(), BPF_ANY.into());
+    }
+    TC_ACT_UNSPEC
+}
+
+#[inline(always)]
+fn take<A: Copy>(context: &XdpContext, open: &Open<A>, host: A) -> u32 {
+    if let Some(request) = request(context.data(), context.data_end(), host)
+        && open.get_ptr(request).is_some()
+        && open.remove(request).is_ok()
     {
         return XDP_PASS;
     }
@@ -177,13 +203,13 @@ fn take(context: XdpContext) -> u32 {
 
 /// The request that the frame's token stands for.
 #[inline(always)]
-fn request(start: usize, end: usize) -> Option<Request<[u8; 4]>> {
+fn request<A: Copy>(start: usize, end: usize, host: A) -> Option<Request<A>> {
     let token = bytes_at(start, end, TOKEN_AT.load())?;
     // SAFETY: it lies within the frame, as checked, and a byte array needs no alignment.
     let [a, b, c, d] = unsafe { *token };
     Some(Request {
-        server: [192, 0, 2, 1],
-        local: [192, 0, 2, 2],
+        server: host,
+        local: host,
         server_port: ntp::PORT,
         local_port: ntp::PORT,
         token: [0, 0, 0, 0, a, b, c, d],

@@ -178,8 +178,12 @@ impl Elsewhere for KernelTables {
 impl<A: InMaps> TablesOf<A> for KernelTables {
     #[inline(always)]
     fn may_know(&self, address: A) -> bool {
-        only(&GRANT_BITS).is_none_or(|bits| bits.may_hold(address))
-            || only(&ASKED_MARKS).is_none_or(|marks| marks.has(address))
+        only(&GRANT_BITS).is_none_or(|bits| bits.may_hold(address)) || self.may_trust(address)
+    }
+
+    #[inline(always)]
+    fn may_trust(&self, server: A) -> bool {
+        only(&ASKED_MARKS).is_none_or(|marks| marks.has(server))
     }
 
     #[inline(always)]

@@ -163,22 +163,36 @@ fn load(names: &[&'static str], numbers: &Numbers) -> Result<Ebpf> {
 
 /// The kernel's own part of an exchange, over one table: an insertion by the first program, a look-up
 /// and a deletion by the second.
-pub struct Bare(Ebpf);
+pub struct Bare {
+    object: Ebpf,
+    names: [&'static str; 2],
+}
 
 impl Bare {
-    /// For packets with a token at this place in the frame.
-    pub fn new(token_at: u32) -> Result<Self> {
-        load(&["insert", "take"], &Numbers::token(token_at)).map(Self)
+    /// For packets to this server and from it, with a token at this place in the frame.
+    pub fn new(server: IpAddr, token_at: u32) -> Result<Self> {
+        let names = match server {
+            IpAddr::V4(_) => ["insert_v4", "take_v4"],
+            IpAddr::V6(_) => ["insert_v6", "take_v6"],
+        };
+        let object = load(&names, &Numbers::token(token_at))?;
+        Ok(Self { object, names })
     }
 
     /// Inserts.
     pub fn insert(&self) -> Result<&SchedClassifier> {
-        Ok(self.0.program("insert").context("no program")?.try_into()?)
+        Ok(self.program(0)?.try_into()?)
     }
 
     /// Looks up and deletes.
     pub fn take(&self) -> Result<&Xdp> {
-        Ok(self.0.program("take").context("no program")?.try_into()?)
+        Ok(self.program(1)?.try_into()?)
+    }
+
+    fn program(&self, number: usize) -> Result<&aya::programs::Program> {
+        self.object
+            .program(self.names[number])
+            .context("no program")
     }
 }
 

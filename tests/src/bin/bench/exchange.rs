@@ -56,25 +56,31 @@ pub(crate) fn measure(scale: &Scale) -> Result<Vec<Row>> {
         ("trusted sender, IPv4", v4, true),
         ("trusted sender, IPv6", v6, true),
     ];
-    let mut rows = vec![bare(v4, scale).context(BARE)?];
+    let mut rows = Vec::new();
+    for (what, server) in BARE.into_iter().zip([v4, v6]) {
+        rows.push(bare(what, server, scale).context(what)?);
+    }
     for (what, server, trusted) in kinds {
         rows.push(guarded(what, server, trusted, scale).context(what)?);
     }
     Ok(rows)
 }
 
-/// The row without a guard.
-pub(crate) const BARE: &str = "the kernel's LRU map alone, IPv4";
+/// The rows without a guard.
+pub(crate) const BARE: [&str; 2] = [
+    "the kernel's LRU map alone, IPv4",
+    "the kernel's LRU map alone, IPv6",
+];
 
-fn bare(server: IpAddr, scale: &Scale) -> Result<Row> {
+fn bare(what: &'static str, server: IpAddr, scale: &Scale) -> Result<Row> {
     let [place, _] = packets::token_places(server);
-    let bare = Bare::new(place)?;
+    let bare = Bare::new(server, place)?;
     let programs = [
         Program::number_out(place, bare.insert()?)?,
         Program::number(place, bare.take()?)?,
     ];
     let frame = packets::request(server)?;
-    Exchange::new([place; 2], [frame.clone(), frame], programs)?.measure(BARE, scale)
+    Exchange::new([place; 2], [frame.clone(), frame], programs)?.measure(what, scale)
 }
 
 fn guarded(what: &'static str, server: IpAddr, trusted: bool, scale: &Scale) -> Result<Row> {

@@ -87,7 +87,7 @@ fn packets(rows: &[per_packet::Row]) -> Table {
 
 fn exchanges(rows: &[exchange::Row]) -> Table {
     let line = |row: &exchange::Row| {
-        let aim = (row.what != exchange::BARE).then_some(TOGETHER);
+        let aim = (!exchange::BARE.contains(&row.what)).then_some(TOGETHER);
         let is_met = aim.map(|aim| row.together() <= aim);
         vec![
             row.what.to_owned(),
