@@ -91,10 +91,10 @@ fn ipv4<F: Frame + ?Sized, T: Tables>(frame: &F, network: usize, tables: &T) -> 
     let rest = total - size_of::<Ipv4Hdr>() as u16;
     let offset = network + size_of::<Ipv4Hdr>();
     let datagram = datagram(udp, Family::V4, network, offset, rest, false);
-    let [.., a, b, c, d, _, _, _, _] = *ip else {
-        return Arriving::Unusual;
-    };
-    settle(frame, &datagram, [a, b, c, d], tables)
+    match address_at::<4>(ip, offset_of!(Ipv4Hdr, src_addr)) {
+        Some(source) => settle(frame, &datagram, source, tables),
+        None => Arriving::Unusual,
+    }
 }
 
 /// More to come, or not the first.
@@ -117,12 +117,18 @@ fn ipv6<F: Frame + ?Sized, T: Tables>(frame: &F, network: usize, tables: &T) -> 
     let (ip, udp) = headers.split_at(size_of::<Ipv6Hdr>());
     let offset = network + size_of::<Ipv6Hdr>();
     let datagram = datagram(udp, Family::V6, network, offset, rest, false);
-    let Some(source) = ip[offset_of!(Ipv6Hdr, src_addr)..].first_chunk() else {
-        return Arriving::Unusual;
-    };
-    settle::<[u8; 16], F, T>(frame, &datagram, *source, tables)
+    match address_at::<16>(ip, offset_of!(Ipv6Hdr, src_addr)) {
+        Some(source) => settle(frame, &datagram, source, tables),
+        None => Arriving::Unusual,
+    }
 }
 
+#[inline(always)]
+fn address_at<const N: usize>(header: &[u8], offset: usize) -> Option<[u8; N]> {
+    header.get(offset..)?.first_chunk().copied()
+}
+
+/// What a datagram is that stands at the usual place.
 #[inline(always)]
 fn settle<A, F, T>(frame: &F, datagram: &Datagram, source: A, tables: &T) -> Arriving
 where
