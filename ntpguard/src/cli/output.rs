@@ -43,6 +43,9 @@ where
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
     }
+    if let Some(column) = table.column_iter_mut().last() {
+        column.set_padding((0, 0));
+    }
     let lines: Vec<String> = table
         .lines()
         .map(|line| line.trim_end().to_owned())
@@ -91,6 +94,13 @@ mod tests {
         let text = table(&["A", "B"], vec![vec!["short".into(), long]]);
         assert!(text.lines().all(|line| line.len() <= 80), "{text}");
         assert!(text.starts_with('A'), "{text}");
+    }
+
+    #[test]
+    fn what_fits_into_eighty_columns_is_not_broken() {
+        let row = vec!["x".repeat(38), "y".repeat(40)];
+        let text = table(&["A", "B"], vec![row.clone()]);
+        assert_eq!(text.lines().nth(1), Some(row.join("  ").as_str()));
     }
 
     #[test]
