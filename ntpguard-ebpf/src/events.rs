@@ -6,7 +6,7 @@
 use core::{cell::UnsafeCell, ptr};
 
 use aya_ebpf::{
-    bindings::{__sk_buff, xdp_md},
+    bindings::{__sk_buff, BPF_RB_NO_WAKEUP, xdp_md},
     programs::{TcContext, XdpContext},
 };
 use ntpguard_common::{
@@ -63,7 +63,8 @@ fn tell<F: Frame>(frame: &F, reason: u64, interface: u32) -> u32 {
         ..Event::default()
     });
     describe(frame, settings::link(), event);
-    entry.submit(0);
+    // To wake the reader takes tens of microseconds where CPUs are virtual, by which a reply would be late.
+    entry.submit(BPF_RB_NO_WAKEUP.into());
     1
 }
 

@@ -1,21 +1,20 @@
 //! The sampled verdicts of the programs, read from the ring buffer that they share.
 
-use std::{fmt, io, ptr};
+use std::{fmt, ptr};
 
 use aya::maps::{Map, MapData, PerCpuArray, RingBuf};
 use ntpguard_common::{events::Event, reason::Counters, tables::names};
-use tokio::io::{Interest, unix::AsyncFd};
 
 use super::{Error, Mode, PinDir, tables};
 
 /// What the kernel tells of single packets. There must be one reader only.
 pub struct Verdicts {
-    ring: AsyncFd<RingBuf<MapData>>,
+    ring: RingBuf<MapData>,
     counters: PerCpuArray<MapData, Counters>,
 }
 
 impl Verdicts {
-    /// Opens the maps in use, on the current tokio runtime.
+    /// Opens the maps in use.
     pub fn open(pins: &PinDir) -> Result<Self, Error> {
         let map = |name| {
             MapData::from_pin(pins.maps().join(name))
@@ -26,35 +25,23 @@ impl Verdicts {
             .map_err(|source| Error::map(names::EVENTS, "open", source))?;
         let counters = PerCpuArray::try_from(map(names::COUNTERS)?)
             .map_err(|source| Error::map(names::COUNTERS, "open", source))?;
-        // SAFETY: the descriptor is the map's, which keeps it as long as it lives and gives it to nobody.
-        let ring = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) };
-        let ring = ring.map_err(|error| failed(error.into()))?;
         Ok(Self { ring, counters })
     }
 
     /// Forgets what is there already.
     pub fn forget(&mut self) {
-        while self.ring.get_mut().next().is_some() {}
+        while self.ring.next().is_some() {}
     }
 
-    /// Waits for verdicts, and gives the oldest, `most` of them at most.
-    pub async fn next(&mut self, most: usize) -> Result<Vec<Event>, Error> {
-        loop {
-            let mut ready = self.ring.readable_mut().await.map_err(failed)?;
-            let ring = ready.get_inner_mut();
-            let mut events = Vec::new();
-            while events.len() < most {
-                let Some(item) = ring.next() else {
-                    // Whoever writes from now on wakes us again.
-                    ready.clear_ready();
-                    break;
-                };
-                events.extend(item.first_chunk().map(read));
-            }
-            if !events.is_empty() {
-                return Ok(events);
-            }
+    /// Takes what is there, the oldest first, `most` of them at most.
+    pub fn take(&mut self, most: usize) -> Vec<Event> {
+        let mut events = Vec::new();
+        while events.len() < most
+            && let Some(item) = self.ring.next()
+        {
+            events.extend(item.first_chunk().map(read));
         }
+        events
     }
 
     /// Packets counted by now, enforced and monitored.
@@ -70,10 +57,6 @@ impl fmt::Debug for Verdicts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Verdicts").finish_non_exhaustive()
     }
-}
-
-fn failed(source: io::Error) -> Error {
-    Error::system("wait for events", source)
 }
 
 fn read(bytes: &[u8; size_of::<Event>()]) -> Event {

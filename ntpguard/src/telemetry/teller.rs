@@ -15,8 +15,15 @@ use crate::{
     report::events::Event,
 };
 
-/// How long it rests after each look. Meanwhile the buffer holds more than the kernel may tell.
-const REST: Duration = Duration::from_millis(20);
+/// How long it rests after a look that found something. Nothing wakes it, so that no packet is late for
+/// being told; meanwhile the buffer holds more than the kernel may tell.
+const SHORTEST_REST: Duration = Duration::from_millis(20);
+
+/// How long it rests at most while there is nothing, and somebody waits for it.
+const FOLLOWED_REST: Duration = Duration::from_millis(80);
+
+/// How long it rests at most.
+const LONGEST_REST: Duration = Duration::from_millis(640);
 
 /// The most events of one look: all that the buffer has room for.
 const AT_ONCE: usize = EVENTS_SIZE / size_of::<events::Event>();
@@ -48,17 +55,33 @@ impl Teller {
 
     /// Tells for ever, and ends where the kernel gives no more.
     pub async fn tell(mut self) -> Result<Infallible, Error> {
+        let mut rest = SHORTEST_REST;
         loop {
-            let told = self.verdicts.next(AT_ONCE).await?;
-            let untold = self.tally.untold(&told, &self.verdicts.counted()?);
-            for (verdict, more) in told.iter().zip(untold) {
-                // A program of another version may know more reasons.
-                if let Some(reason) = Reason::from_number(verdict.reason) {
-                    self.take(verdict, reason, more);
-                }
-            }
-            sleep(REST).await;
+            rest = if self.tell_once()? {
+                SHORTEST_REST
+            } else if self.news.is_followed() {
+                (rest * 2).min(FOLLOWED_REST)
+            } else {
+                (rest * 2).min(LONGEST_REST)
+            };
+            sleep(rest).await;
         }
+    }
+
+    /// Tells what there is, and says whether there was anything.
+    fn tell_once(&mut self) -> Result<bool, Error> {
+        let told = self.verdicts.take(AT_ONCE);
+        if told.is_empty() {
+            return Ok(false);
+        }
+        let untold = self.tally.untold(&told, &self.verdicts.counted()?);
+        for (verdict, more) in told.iter().zip(untold) {
+            // A program of another version may know more reasons.
+            if let Some(reason) = Reason::from_number(verdict.reason) {
+                self.take(verdict, reason, more);
+            }
+        }
+        Ok(true)
     }
 
     fn take(&self, verdict: &events::Event, reason: Reason, more: u64) {
