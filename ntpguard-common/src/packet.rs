@@ -52,8 +52,8 @@ const DESTINATION_OPTIONS: u8 = 60;
 pub(crate) const PLAIN_IPV4: u8 = 0x45;
 
 /// The fields of IPv4's flags and fragment offset, in host order.
-const IPV4_MORE_FRAGMENTS: u16 = 0x2000;
-const IPV4_FRAGMENT_OFFSET: u16 = 0x1fff;
+pub(crate) const IPV4_MORE_FRAGMENTS: u16 = 0x2000;
+pub(crate) const IPV4_FRAGMENT_OFFSET: u16 = 0x1fff;
 
 /// The same of an IPv6 fragment header (RFC 8200 section 4.5).
 const IPV6_MORE_FRAGMENTS: u16 = 0x0001;

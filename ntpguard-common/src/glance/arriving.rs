@@ -13,8 +13,8 @@ use crate::{
     judge::{Tables, TablesOf},
     ntp::{self, FirstByte, Mode},
     packet::{
-        Address, Datagram, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Family, Link, PLAIN_IPV4, UDP, datagram,
-        is_extension, is_tag, u16_at,
+        Address, Datagram, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Family, IPV4_FRAGMENT_OFFSET,
+        IPV4_MORE_FRAGMENTS, Link, PLAIN_IPV4, UDP, datagram, is_extension, is_tag, u16_at,
     },
     part::{Part, is_plain, plain_part},
 };
@@ -80,7 +80,8 @@ fn ipv4<F: Frame + ?Sized, T: Tables>(frame: &F, network: usize, tables: &T) -> 
         return Arriving::Foreign;
     }
     let is_plain = headers[offset_of!(Ipv4Hdr, vihl)] == PLAIN_IPV4;
-    if !is_plain || u16_at(&headers, offset_of!(Ipv4Hdr, frags)) & IPV4_FRAGMENT != 0 {
+    let fragment = u16_at(&headers, offset_of!(Ipv4Hdr, frags));
+    if !is_plain || fragment & (IPV4_MORE_FRAGMENTS | IPV4_FRAGMENT_OFFSET) != 0 {
         return Arriving::Unusual;
     }
     let total = u16_at(&headers, offset_of!(Ipv4Hdr, tot_len));
@@ -96,9 +97,6 @@ fn ipv4<F: Frame + ?Sized, T: Tables>(frame: &F, network: usize, tables: &T) -> 
         None => Arriving::Unusual,
     }
 }
-
-/// More to come, or not the first.
-const IPV4_FRAGMENT: u16 = 0x3fff;
 
 #[inline(always)]
 fn ipv6<F: Frame + ?Sized, T: Tables>(frame: &F, network: usize, tables: &T) -> Arriving {

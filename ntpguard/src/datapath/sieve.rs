@@ -112,6 +112,16 @@ mod tests {
     #[test]
     fn a_prefix_lets_through_its_blocks_and_few_others() {
         let sieve = of_prefix("10.0.0.0/8");
+        assert!(lets_through(&sieve, "10.255.255.255".parse().unwrap()));
+        assert!(!lets_through(&sieve, "11.0.0.1".parse().unwrap()));
+        // One for each block, beside the one of every word that says that there are prefixes.
+        let blocks = (0..=255).map(|second| [10, second, 0, 0].block_hash());
+        let mut expected = Bits::NONE;
+        blocks.for_each(|hash| expected.set(hash));
+        let ones = |bits: &Bits| bits.words.iter().map(|word| word.count_ones()).sum::<u32>();
+        assert_eq!(ones(&expected), 256);
+        expected.set_any_prefix();
+        assert_eq!(sieve, expected);
         let mut strangers = 0;
         for block in 0..=u16::MAX {
             let [first, second] = block.to_be_bytes();
