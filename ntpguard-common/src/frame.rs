@@ -4,6 +4,15 @@
 ///
 /// The kernel's frames read packet memory; a byte slice is a frame for everything else.
 pub trait Frame {
+    /// `N` bytes of the frame that are there.
+    type Window<'a, const N: usize>: Window
+    where
+        Self: 'a;
+
+    /// Looks whether `N` bytes are there from `offset` bytes into the frame, and reads none of them
+    /// yet.
+    fn window<const N: usize>(&self, offset: usize) -> Option<Self::Window<'_, N>>;
+
     /// Copies `N` bytes from `offset` bytes into the frame; `None` where they are not all there.
     fn load<const N: usize>(&self, offset: usize) -> Option<[u8; N]>;
 
@@ -31,10 +40,54 @@ pub trait Frame {
     }
 }
 
+/// Bytes that were found to be there, each to be read where it lies and as wide as it is.
+pub trait Window {
+    /// Copies `N` bytes from `offset` bytes into the window; zeros where that is not inside.
+    fn bytes<const N: usize>(&self, offset: usize) -> [u8; N];
+
+    /// Reads one byte.
+    #[inline(always)]
+    fn byte(&self, offset: usize) -> u8 {
+        let [byte] = self.bytes(offset);
+        byte
+    }
+
+    /// Reads a big-endian 16-bit number.
+    #[inline(always)]
+    fn number(&self, offset: usize) -> u16 {
+        u16::from_be_bytes(self.bytes(offset))
+    }
+}
+
+impl<const SIZE: usize> Window for [u8; SIZE] {
+    #[inline(always)]
+    fn bytes<const N: usize>(&self, offset: usize) -> [u8; N] {
+        let mut bytes = [0; N];
+        if let Some(found) = self.get(offset..offset + N) {
+            bytes.copy_from_slice(found);
+        }
+        bytes
+    }
+}
+
+impl<W: Window> Window for &W {
+    #[inline(always)]
+    fn bytes<const N: usize>(&self, offset: usize) -> [u8; N] {
+        (**self).bytes(offset)
+    }
+}
+
 impl Frame for [u8] {
+    type Window<'a, const N: usize> = &'a [u8; N];
+
+    #[inline]
+    fn window<const N: usize>(&self, offset: usize) -> Option<&[u8; N]> {
+        self.get(offset..)?.first_chunk()
+    }
+
     #[inline]
     fn load<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
-        self.get(offset..)?.first_chunk().copied()
+        self.window(offset).copied()
     }
 
     #[inline]

@@ -74,9 +74,9 @@ pub enum Sender {
 /// What the judge asks of the kernel's tables about addresses of one family. Look-ups return
 /// copies.
 pub trait TablesOf<A>: Elsewhere {
-    /// Whether anything may be known of an address: a grant, a prefix that holds it, or a request
-    /// to it that was noted. Cheaper than to look, and right whenever it says no.
-    fn may_know(&self, address: A) -> bool;
+    /// Whether an address, or a prefix that holds it, may be granted anything. Cheaper than to look, and
+    /// right whenever it says no.
+    fn may_grant(&self, address: A) -> bool;
 
     /// Whether a trusted sender's request to port 123 of a server may have been noted. As cheap, and as
     /// right.
@@ -230,14 +230,20 @@ where
         return Ok(part);
     }
     let may_know = match datagram.family {
-        Family::V4 => tables.may_know(<[u8; 4]>::source(frame, datagram)),
-        Family::V6 => tables.may_know(<[u8; 16]>::source(frame, datagram)),
+        Family::V4 => may_know(<[u8; 4]>::source(frame, datagram), tables),
+        Family::V6 => may_know(<[u8; 16]>::source(frame, datagram), tables),
     };
     if may_know {
         Ok(part)
     } else {
         Err(Reason::Unlisted)
     }
+}
+
+/// Whether anything may be known of an address.
+#[inline(always)]
+fn may_know<A: Copy, T: TablesOf<A>>(address: A, tables: &T) -> bool {
+    tables.may_grant(address) || tables.may_trust(address)
 }
 
 /// Judges a datagram that may play its part: by what its source may be and, where its part has one,

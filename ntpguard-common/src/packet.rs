@@ -111,10 +111,10 @@ pub trait Address: Copy {
     fn destination<F: Frame + ?Sized>(frame: &F, datagram: &Datagram) -> Self;
 
     /// What stands for the address in the [`sieve`].
-    fn hash(self) -> u32;
+    fn hash(self) -> u64;
 
     /// What stands there for every address of the same block: of the first [`Self::BLOCK`] bits.
-    fn block_hash(self) -> u32;
+    fn block_hash(self) -> u64;
 
     /// The address for tables of both families: IPv4 as IPv4-mapped (RFC 4291 section 2.5.5.2).
     fn mapped(self) -> [u8; 16];
@@ -137,12 +137,12 @@ impl Address for [u8; 4] {
     }
 
     #[inline(always)]
-    fn hash(self) -> u32 {
-        sieve::scatter(u32::from_ne_bytes(self))
+    fn hash(self) -> u64 {
+        sieve::scatter(u32::from_ne_bytes(self).into())
     }
 
     #[inline(always)]
-    fn block_hash(self) -> u32 {
+    fn block_hash(self) -> u64 {
         let [a, b, _, _] = self;
         sieve::scatter(u16::from_ne_bytes([a, b]).into())
     }
@@ -173,14 +173,14 @@ impl Address for [u8; 16] {
     }
 
     #[inline(always)]
-    fn hash(self) -> u32 {
+    fn hash(self) -> u64 {
         sieve::scatter_wide(u128::from_be_bytes(self))
     }
 
     #[inline(always)]
-    fn block_hash(self) -> u32 {
+    fn block_hash(self) -> u64 {
         let [a, b, c, d, ..] = self;
-        sieve::scatter(u32::from_ne_bytes([a, b, c, d]))
+        sieve::scatter(u32::from_ne_bytes([a, b, c, d]).into())
     }
 
     #[inline(always)]

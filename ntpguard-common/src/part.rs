@@ -129,31 +129,41 @@ pub(crate) fn part<F: Frame + ?Sized>(
     Ok(Part { elsewhere, ..part })
 }
 
-/// The first bytes of replies and of requests, of any version that has both: a bit is set for each,
-/// its leap indicator left out.
-const REPLIES: u64 = first_bytes(Mode::Server);
-const REQUESTS: u64 = first_bytes(Mode::Client);
+/// First bytes of packets: a bit is set for each, its leap indicator left out.
+#[derive(Clone, Copy)]
+pub(crate) struct FirstBytes(u64);
 
-const fn first_bytes(mode: Mode) -> u64 {
-    let mut bits = 0;
-    let mut version = 1;
-    while version <= 5 {
-        bits |= 1 << (version << 3 | mode as u64);
-        version += 1;
+impl FirstBytes {
+    /// Those of replies and of requests, of any version that has both.
+    const REPLIES: u64 = Self::of(Mode::Server);
+    const REQUESTS: u64 = Self::of(Mode::Client);
+
+    const fn of(mode: Mode) -> u64 {
+        let mut bits = 0;
+        let mut version = 1;
+        while version <= 5 {
+            bits |= 1 << (version << 3 | mode as u64);
+            version += 1;
+        }
+        bits
     }
-    bits
-}
 
-/// Whether a packet that starts so is a reply from port 123 or a request to it.
-#[inline(always)]
-pub(crate) const fn is_plain(first: FirstByte, from_ntp: bool, to_ntp: bool) -> bool {
-    let bits = match (from_ntp, to_ntp) {
-        (true, true) => REPLIES | REQUESTS,
-        (true, false) => REPLIES,
-        (false, true) => REQUESTS,
-        (false, false) => 0,
-    };
-    bits >> (first.0 & 0x3f) & 1 != 0
+    /// Those of replies from port 123, and of requests to it; `None` where neither end is that port.
+    #[inline(always)]
+    pub(crate) const fn between(from_ntp: bool, to_ntp: bool) -> Option<Self> {
+        match (from_ntp, to_ntp) {
+            (true, true) => Some(Self(Self::REPLIES | Self::REQUESTS)),
+            (true, false) => Some(Self(Self::REPLIES)),
+            (false, true) => Some(Self(Self::REQUESTS)),
+            (false, false) => None,
+        }
+    }
+
+    /// Whether a packet that starts so is among them.
+    #[inline(always)]
+    pub(crate) const fn has(self, first: FirstByte) -> bool {
+        self.0 >> (first.0 & 0x3f) & 1 != 0
+    }
 }
 
 /// The part of such a packet.

@@ -1,6 +1,6 @@
 //! Tells of most addresses that nothing is known of them, without searching a table for them.
 //!
-//! A flood from random addresses is dropped after three reads of two small arrays, which stay in a
+//! A flood from random addresses is dropped after a read of each of two small arrays, which stay in a
 //! CPU's nearest cache. What the sieve lets through is looked up, so a stranger that shares a bit
 //! with somebody known costs more, and is dropped all the same.
 
@@ -42,7 +42,7 @@ impl Bits {
 
     /// Whether the bit of a hash is set.
     #[inline(always)]
-    const fn has(&self, hash: u32) -> bool {
+    const fn has(&self, hash: u64) -> bool {
         let (word, mask) = Self::place(hash);
         self.words[word] & mask != 0
     }
@@ -55,15 +55,16 @@ impl Bits {
     }
 
     /// Sets the bit of a hash.
-    pub const fn set(&mut self, hash: u32) {
+    pub const fn set(&mut self, hash: u64) {
         let (word, mask) = Self::place(hash);
         self.words[word] |= mask;
     }
 
-    /// The word and the bit of a hash: its first nine bits, and the next six.
+    /// The bit of a hash, which its first six bits say, and the word, which the next nine do.
     #[inline(always)]
-    const fn place(hash: u32) -> (usize, u64) {
-        ((hash >> 23) as usize, 1 << (hash >> 17 & 0x3f))
+    const fn place(hash: u64) -> (usize, u64) {
+        let word = hash >> (58 - 9) & (Self::WORDS as u64 - 1);
+        (word as usize, 1 << (hash >> 58))
     }
 }
 
@@ -89,23 +90,22 @@ impl Marks {
     /// The mark of a server.
     #[inline(always)]
     pub fn of<A: Address>(server: A) -> usize {
-        (server.hash() >> 21) as usize
+        (server.hash() >> 53) as usize
     }
 }
 
-/// Scatters 32 bits over 32 bits: the upper ones depend on all (Knuth, The Art of Computer
-/// Programming, volume 3, section 6.4).
+/// Scatters 64 bits: the upper ones depend on all (Knuth, The Art of Computer Programming, volume 3,
+/// section 6.4).
 #[inline(always)]
-pub(crate) const fn scatter(bits: u32) -> u32 {
-    bits.wrapping_mul(0x9e37_79b1)
+pub(crate) const fn scatter(bits: u64) -> u64 {
+    bits.wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
-/// Scatters 128 bits over 32 bits.
+/// The same of 128 bits.
 #[inline(always)]
-pub(crate) const fn scatter_wide(bits: u128) -> u32 {
+pub(crate) const fn scatter_wide(bits: u128) -> u64 {
     let (high, low) = ((bits >> 64) as u64, bits as u64);
-    let mixed = high.wrapping_mul(0xd6e8_feb8_6659_fd93) ^ low;
-    (mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u32
+    scatter(high.wrapping_mul(0xd6e8_feb8_6659_fd93) ^ low)
 }
 
 #[cfg(test)]
@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     fn every_hash_has_its_bit() {
-        for hash in [0, 1 << 17, 0x7fff_ffff, 0x8000_0000, u32::MAX] {
+        for hash in [0, 1 << 49, 1 << 57, 1 << 58, 1 << 63, u64::MAX] {
             let mut bits = Bits::NONE;
             bits.set(hash);
             assert!(bits.has(hash));

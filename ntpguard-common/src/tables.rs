@@ -4,7 +4,7 @@
 //! change only together with [`ABI`].
 
 /// The number of this layout, kept in [`Info::abi`].
-pub const ABI: u32 = 4;
+pub const ABI: u32 = 5;
 
 /// Names of the maps, as they are in the object and under the pin directory.
 pub mod names {

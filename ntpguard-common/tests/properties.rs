@@ -5,10 +5,12 @@ use ntpguard_common::{
     fixtures::{
         self, Fixture, ModelTables, NOW, StoppedClocks, untracked, with_options, with_tags,
     },
-    glance::{Arriving, arriving, is_plainly_foreign},
+    glance::{Arriving, arriving, is_plainly_foreign, known},
     judge::{Verdict, judge, screen},
-    outbound::request,
-    packet::{Link, MAX_EXTENSION_HEADERS, MAX_TAGS, OnNtpPort, Packet, walk},
+    outbound::{LedgerOf as _, request},
+    packet::{
+        Address as _, Family, Link, MAX_EXTENSION_HEADERS, MAX_TAGS, OnNtpPort, Packet, walk,
+    },
     reason::Reason,
 };
 use proptest::{collection::vec, prelude::*, sample::Index};
@@ -135,7 +137,8 @@ fn glance_and_judge(frame: &[u8], link: Link) {
             Arriving::Foreign => assert_eq!(verdict, Verdict::Foreign),
             Arriving::Stranger => assert_eq!(verdict, Verdict::Judged(Reason::Unlisted)),
             Arriving::Private => assert_eq!(verdict, Verdict::Judged(Reason::Private)),
-            Arriving::Known(datagram, part) => {
+            Arriving::Known(family) => {
+                let (datagram, part) = known(frame, link, family);
                 assert_eq!(walk(frame, link, &OnNtpPort), Packet::Datagram(datagram));
                 assert_eq!(screen(frame, &datagram, link, false, &tables), Ok(part));
             }
@@ -149,6 +152,35 @@ fn a_glance_at_each_fixture_finds_what_the_judge_would() {
     for fixture in FIXTURES.iter() {
         glance_and_judge(&fixture.frame, fixture.link);
     }
+}
+
+#[test]
+fn the_replies_of_a_server_that_a_trusted_sender_asked_are_no_strangers() {
+    let (mut replies, mut requests) = (0, 0);
+    for Fixture { frame, link, .. } in FIXTURES.iter() {
+        let frame = frame.as_slice();
+        let tables = ModelTables::default();
+        if arriving(frame, *link, &tables) != Arriving::Stranger {
+            continue;
+        }
+        let Packet::Datagram(datagram) = walk(frame, *link, &OnNtpPort) else {
+            panic!("a stranger's packet is no datagram");
+        };
+        match datagram.family {
+            Family::V4 => tables.learn(<[u8; 4]>::source(frame, &datagram), NOW),
+            Family::V6 => tables.learn(<[u8; 16]>::source(frame, &datagram), NOW),
+        }
+        let is_reply = frame[datagram.payload] & 0x7 == 4;
+        let expected = if is_reply {
+            Arriving::Known(datagram.family)
+        } else {
+            Arriving::Stranger
+        };
+        assert_eq!(arriving(frame, *link, &tables), expected);
+        replies += u32::from(is_reply);
+        requests += u32::from(!is_reply);
+    }
+    assert!(replies > 20 && requests > 20, "{replies}, {requests}");
 }
 
 proptest! {

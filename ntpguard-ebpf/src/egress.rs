@@ -20,7 +20,7 @@ use crate::{
     apart,
     frame::{LinearFrame, SkbFrame},
     maps::{self, InMaps, KernelTables},
-    settings::{self, KernelClocks, Outcome},
+    settings::{self, KernelClocks},
 };
 
 /// Programs that come after this one have their turn: `TC_ACT_UNSPEC` is `TCX_NEXT`.
@@ -84,7 +84,7 @@ fn note_apart<A: InMaps>(context: *mut __sk_buff, datagram: &Datagram) -> i32 {
             remember_stray(&frame.0, server);
         }
     }
-    if settings::outcome() == Outcome::Reason {
+    if settings::returns_reason() {
         return explain(noted);
     }
     NEXT

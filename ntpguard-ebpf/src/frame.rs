@@ -8,7 +8,10 @@ use aya_ebpf::{
     helpers::generated::{bpf_skb_load_bytes, bpf_skb_load_bytes_relative},
     programs::{TcContext, XdpContext},
 };
-use ntpguard_common::{frame::Frame, packet::Link};
+use ntpguard_common::{
+    frame::{Frame, Window},
+    packet::Link,
+};
 
 use crate::settings;
 
@@ -16,6 +19,13 @@ use crate::settings;
 pub(crate) struct XdpFrame(pub(crate) XdpContext);
 
 impl Frame for XdpFrame {
+    type Window<'a, const N: usize> = Linear<N>;
+
+    #[inline(always)]
+    fn window<const N: usize>(&self, offset: usize) -> Option<Linear<N>> {
+        Linear::of(self.0.data(), self.0.data_end(), offset)
+    }
+
     #[inline(always)]
     fn load<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
         linear(self.0.data(), self.0.data_end(), offset)
@@ -40,6 +50,13 @@ impl Frame for XdpFrame {
 pub(crate) struct LinearFrame(pub(crate) TcContext);
 
 impl Frame for LinearFrame {
+    type Window<'a, const N: usize> = Linear<N>;
+
+    #[inline(always)]
+    fn window<const N: usize>(&self, offset: usize) -> Option<Linear<N>> {
+        Linear::of(self.0.data(), self.0.data_end(), offset)
+    }
+
     #[inline(always)]
     fn load<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
         linear(self.0.data(), self.0.data_end(), offset)
@@ -55,6 +72,13 @@ impl Frame for LinearFrame {
 pub(crate) struct SkbFrame(pub(crate) TcContext);
 
 impl Frame for SkbFrame {
+    type Window<'a, const N: usize> = [u8; N];
+
+    #[inline(always)]
+    fn window<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+        self.load(offset)
+    }
+
     #[inline(always)]
     fn load<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
         linear(self.0.data(), self.0.data_end(), offset).or_else(|| {
@@ -104,6 +128,13 @@ impl SkbFrame {
 pub(crate) struct ArrivedFrame(pub(crate) SkbFrame);
 
 impl Frame for ArrivedFrame {
+    type Window<'a, const N: usize> = [u8; N];
+
+    #[inline(always)]
+    fn window<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+        self.load(offset)
+    }
+
     #[inline(always)]
     fn load<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
         if settings::link() == Link::RawIp {
@@ -156,6 +187,51 @@ fn mixed_with(unknown: u32, number: usize) -> usize {
     number ^ unknown ^ black_box(unknown)
 }
 
+/// Bytes in one piece of packet memory, which were found to be before its end.
+pub(crate) struct Linear<const N: usize> {
+    start: usize,
+}
+
+impl<const N: usize> Linear<N> {
+    /// Looks `offset` bytes from the start of memory between two addresses.
+    #[inline(always)]
+    fn of(data: usize, data_end: usize, offset: usize) -> Option<Self> {
+        let start = data + offset;
+        // Of one byte LLVM makes `start >= end`, which tells the verifier nothing where `start` is all
+        // that it has seen of the packet (find_good_pkt_pointers in kernel/bpf/verifier.c).
+        let end = if N == 1 {
+            black_box(start + N)
+        } else {
+            start + N
+        };
+        if end > data_end {
+            return None;
+        }
+        Some(Self { start })
+    }
+}
+
+impl<const N: usize> Window for Linear<N> {
+    #[inline(always)]
+    fn bytes<const SIZE: usize>(&self, offset: usize) -> [u8; SIZE] {
+        let mut bytes = [0; SIZE];
+        if offset + SIZE > N {
+            return bytes;
+        }
+        let start = self.start + offset;
+        // Of a byte array the compiler would load every byte alone, which makes the program a
+        // quarter longer.
+        if SIZE.is_multiple_of(4) {
+            copy::<u32, 4>(start, &mut bytes, u32::to_ne_bytes);
+        } else if SIZE.is_multiple_of(2) {
+            copy::<u16, 2>(start, &mut bytes, u16::to_ne_bytes);
+        } else {
+            copy::<u8, 1>(start, &mut bytes, u8::to_ne_bytes);
+        }
+        bytes
+    }
+}
+
 /// As [`read`], for callers that do not know whether the bytes are there.
 #[inline(always)]
 fn linear<const N: usize>(data: usize, data_end: usize, offset: usize) -> Option<[u8; N]> {
@@ -171,26 +247,10 @@ fn linear<const N: usize>(data: usize, data_end: usize, offset: usize) -> Option
 /// there.
 #[inline(always)]
 fn read<const N: usize>(data: usize, data_end: usize, offset: usize, bytes: &mut [u8; N]) -> bool {
-    let start = data + offset;
-    // Of one byte LLVM makes `start >= end`, which tells the verifier nothing where `start` is all
-    // that it has seen of the packet (find_good_pkt_pointers in kernel/bpf/verifier.c).
-    let end = if N == 1 {
-        black_box(start + N)
-    } else {
-        start + N
-    };
-    if end > data_end {
+    let Some(window) = Linear::<N>::of(data, data_end, offset) else {
         return false;
-    }
-    // Of a byte array the compiler would load every byte alone, which makes the program a
-    // quarter longer.
-    if N.is_multiple_of(4) {
-        copy::<u32, 4>(start, bytes, u32::to_ne_bytes);
-    } else if N.is_multiple_of(2) {
-        copy::<u16, 2>(start, bytes, u16::to_ne_bytes);
-    } else {
-        copy::<u8, 1>(start, bytes, u8::to_ne_bytes);
-    }
+    };
+    *bytes = window.bytes(0);
     true
 }
 

@@ -11,7 +11,7 @@ use aya_ebpf::{
 use ntpguard_common::{
     elsewhere::{Elsewhere as _, Far, is_asked},
     frame::Frame,
-    glance::{Arriving, arriving},
+    glance::{Arriving, arriving, known},
     judge::{decide, screen},
     ntp,
     packet::{Datagram, Family, Link, OnAnyPort, OnNtpPort, Packet, walk},
@@ -82,7 +82,10 @@ fn judge<A: Arrived>(frame: &A) -> u32 {
         // With reasons that are constants, what a flood consists of is recorded faster.
         Arriving::Stranger => return record(frame, Reason::Unlisted as u32),
         Arriving::Private => return record(frame, Reason::Private as u32),
-        Arriving::Known(datagram, part) => decide_in_part(frame, &datagram, part),
+        Arriving::Known(family) => {
+            let (datagram, part) = known(frame, settings::link(), family);
+            decide_in_part(frame, &datagram, part)
+        }
         Arriving::Unusual => match judge_unusual(frame) {
             Some(reason) => reason,
             None => return A::ACTIONS.pass,

@@ -177,8 +177,8 @@ impl Elsewhere for KernelTables {
 
 impl<A: InMaps> TablesOf<A> for KernelTables {
     #[inline(always)]
-    fn may_know(&self, address: A) -> bool {
-        only(&GRANT_BITS).is_none_or(|bits| bits.may_hold(address)) || self.may_trust(address)
+    fn may_grant(&self, address: A) -> bool {
+        only(&GRANT_BITS).is_none_or(|bits| bits.may_hold(address))
     }
 
     #[inline(always)]

@@ -16,7 +16,7 @@ use ntpguard_common::{
 
 use crate::{
     events, maps,
-    settings::{self, KernelClocks, Outcome},
+    settings::{self, KernelClocks},
 };
 
 /// The words for what becomes of a packet, where a program is attached.
@@ -46,11 +46,17 @@ pub(crate) fn record(reason: u32, actions: Actions, tell: impl FnOnce()) -> u32 
     if events::is_due(reason) {
         tell();
     }
-    match settings::outcome() {
-        Outcome::Verdict if Reason::from_number(reason).is_some_and(Reason::admits) => actions.pass,
-        Outcome::Verdict => actions.drop,
-        Outcome::Pass => actions.pass,
-        Outcome::Reason => EXPLAIN_BASE + reason,
+    if settings::returns_verdict() {
+        return if Reason::from_number(reason).is_some_and(Reason::admits) {
+            actions.pass
+        } else {
+            actions.drop
+        };
+    }
+    if settings::returns_reason() {
+        EXPLAIN_BASE + reason
+    } else {
+        actions.pass
     }
 }
 

@@ -130,21 +130,17 @@ pub(crate) const fn mode_key() -> &'static u32 {
     unsafe { &*ptr::from_ref(&MODE).cast() }
 }
 
-/// What a program returns of a judged packet.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    Verdict,
-    Pass,
-    Reason,
+/// Whether a program returns its verdict.
+#[inline(always)]
+pub(crate) fn returns_verdict() -> bool {
+    OUTCOME.load() == 0
 }
 
+/// Whether it returns the reason instead, and not that every packet passes. A load of its own, so that
+/// the compiler prepares nothing of this for packets that get a verdict.
 #[inline(always)]
-pub(crate) fn outcome() -> Outcome {
-    match OUTCOME.load() {
-        0 => Outcome::Verdict,
-        1 => Outcome::Pass,
-        _ => Outcome::Reason,
-    }
+pub(crate) fn returns_reason() -> bool {
+    OUTCOME.load() == 2
 }
 
 #[inline(always)]

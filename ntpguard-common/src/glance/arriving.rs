@@ -9,14 +9,14 @@ use network_types::{
 };
 
 use crate::{
-    frame::Frame,
+    frame::{Frame, Window},
     judge::{Tables, TablesOf},
     ntp::{self, FirstByte, Mode},
     packet::{
         Address, Datagram, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Family, IPV4_FRAGMENT_OFFSET,
         IPV4_MORE_FRAGMENTS, Link, PLAIN_IPV4, UDP, datagram, is_extension, is_tag, u16_at,
     },
-    part::{Part, is_plain, plain_part},
+    part::{FirstBytes, Part, plain_part},
 };
 
 /// What a frame that arrives plainly is: what [`judge`](crate::judge::judge) would find.
@@ -28,8 +28,8 @@ pub enum Arriving {
     Stranger,
     /// A packet of mode 7.
     Private,
-    /// A request or a reply from an address of which something may be known.
-    Known(Datagram, Part),
+    /// A request or a reply from an address of which something may be known: [`known`] has it.
+    Known(Family),
     /// Something that only the walk can tell.
     Unusual,
 }
@@ -53,111 +53,163 @@ where
 
 #[inline(always)]
 fn ethernet<F: Frame + ?Sized, T: Tables>(frame: &F, tables: &T) -> Arriving {
-    match frame.load_u16(offset_of!(EthHdr, ether_type)) {
-        Some(ETHERTYPE_IPV4) => ipv4(frame, size_of::<EthHdr>(), tables),
-        Some(ETHERTYPE_IPV6) => ipv6(frame, size_of::<EthHdr>(), tables),
-        Some(other) if is_tag(other) => Arriving::Unusual,
+    const IP: usize = size_of::<EthHdr>();
+    let Some(headers) = frame.window::<{ IP + OVER_IPV4 }>(0) else {
+        return Arriving::Unusual;
+    };
+    match headers.number(offset_of!(EthHdr, ether_type)) {
+        ETHERTYPE_IPV4 => ipv4(frame, &headers, IP, tables),
+        ETHERTYPE_IPV6 => match frame.window::<{ IP + OVER_IPV6 }>(0) {
+            Some(headers) => ipv6(frame, &headers, IP, tables),
+            None => Arriving::Unusual,
+        },
+        other if is_tag(other) => Arriving::Unusual,
         _ => Arriving::Foreign,
     }
 }
 
 #[inline(always)]
 fn raw_ip<F: Frame + ?Sized, T: Tables>(frame: &F, tables: &T) -> Arriving {
-    // Two bytes for the reason that the walk has.
-    match frame.load(0).map(|[first, _]: [u8; 2]| first >> 4) {
-        Some(4) => ipv4(frame, 0, tables),
-        Some(6) => ipv6(frame, 0, tables),
+    let Some(headers) = frame.window::<OVER_IPV4>(0) else {
+        return Arriving::Unusual;
+    };
+    match headers.byte(offset_of!(Ipv4Hdr, vihl)) >> 4 {
+        4 => ipv4(frame, &headers, 0, tables),
+        6 => match frame.window::<OVER_IPV6>(0) {
+            Some(headers) => ipv6(frame, &headers, 0, tables),
+            None => Arriving::Unusual,
+        },
         _ => Arriving::Foreign,
     }
 }
 
 #[inline(always)]
-fn ipv4<F: Frame + ?Sized, T: Tables>(frame: &F, network: usize, tables: &T) -> Arriving {
-    let Some(headers) = frame.load::<OVER_IPV4>(network) else {
-        return Arriving::Unusual;
-    };
-    if headers[offset_of!(Ipv4Hdr, proto)] != UDP {
+fn ipv4<F, W, T>(frame: &F, headers: &W, ip: usize, tables: &T) -> Arriving
+where
+    F: Frame + ?Sized,
+    W: Window,
+    T: Tables,
+{
+    if headers.byte(ip + offset_of!(Ipv4Hdr, proto)) != UDP {
         return Arriving::Foreign;
     }
-    let is_plain = headers[offset_of!(Ipv4Hdr, vihl)] == PLAIN_IPV4;
-    let fragment = u16_at(&headers, offset_of!(Ipv4Hdr, frags));
+    let is_plain = headers.byte(ip + offset_of!(Ipv4Hdr, vihl)) == PLAIN_IPV4;
+    let fragment = headers.number(ip + offset_of!(Ipv4Hdr, frags));
     if !is_plain || fragment & (IPV4_MORE_FRAGMENTS | IPV4_FRAGMENT_OFFSET) != 0 {
         return Arriving::Unusual;
     }
-    let total = u16_at(&headers, offset_of!(Ipv4Hdr, tot_len));
-    if usize::from(total) < OVER_IPV4 {
-        return Arriving::Unusual;
-    }
-    let (ip, udp) = headers.split_at(size_of::<Ipv4Hdr>());
-    let rest = total - size_of::<Ipv4Hdr>() as u16;
-    let offset = network + size_of::<Ipv4Hdr>();
-    let datagram = datagram(udp, Family::V4, network, offset, rest, false);
-    match address_at::<4>(ip, offset_of!(Ipv4Hdr, src_addr)) {
-        Some(source) => settle(frame, &datagram, source, tables),
-        None => Arriving::Unusual,
-    }
+    let total = headers.number(ip + offset_of!(Ipv4Hdr, tot_len));
+    let udp = Udp {
+        headers,
+        at: ip + size_of::<Ipv4Hdr>(),
+        rest: usize::from(total).cast_signed() - size_of::<Ipv4Hdr>().cast_signed(),
+        family: Family::V4,
+    };
+    let source: [u8; 4] = headers.bytes(ip + offset_of!(Ipv4Hdr, src_addr));
+    settle(frame, &udp, source, tables)
 }
 
 #[inline(always)]
-fn ipv6<F: Frame + ?Sized, T: Tables>(frame: &F, network: usize, tables: &T) -> Arriving {
-    let Some(headers) = frame.load::<OVER_IPV6>(network) else {
-        return Arriving::Unusual;
-    };
-    match headers[offset_of!(Ipv6Hdr, next_hdr)] {
+fn ipv6<F, W, T>(frame: &F, headers: &W, ip: usize, tables: &T) -> Arriving
+where
+    F: Frame + ?Sized,
+    W: Window,
+    T: Tables,
+{
+    match headers.byte(ip + offset_of!(Ipv6Hdr, next_hdr)) {
         UDP => {}
         other if is_extension(other) => return Arriving::Unusual,
         _ => return Arriving::Foreign,
     }
-    let rest = u16_at(&headers, offset_of!(Ipv6Hdr, payload_len));
-    if usize::from(rest) < size_of::<UdpHdr>() {
-        return Arriving::Unusual;
-    }
-    let (ip, udp) = headers.split_at(size_of::<Ipv6Hdr>());
-    let offset = network + size_of::<Ipv6Hdr>();
-    let datagram = datagram(udp, Family::V6, network, offset, rest, false);
-    match address_at::<16>(ip, offset_of!(Ipv6Hdr, src_addr)) {
-        Some(source) => settle(frame, &datagram, source, tables),
-        None => Arriving::Unusual,
-    }
+    let rest = headers.number(ip + offset_of!(Ipv6Hdr, payload_len));
+    let udp = Udp {
+        headers,
+        at: ip + size_of::<Ipv6Hdr>(),
+        rest: usize::from(rest).cast_signed(),
+        family: Family::V6,
+    };
+    let source: [u8; 16] = headers.bytes(ip + offset_of!(Ipv6Hdr, src_addr));
+    settle(frame, &udp, source, tables)
 }
 
-#[inline(always)]
-fn address_at<const N: usize>(header: &[u8], offset: usize) -> Option<[u8; N]> {
-    header.get(offset..)?.first_chunk().copied()
+/// A UDP header at the usual place.
+struct Udp<'a, W> {
+    /// The frame's headers.
+    headers: &'a W,
+    /// Where in the frame this one is.
+    at: usize,
+    /// Bytes from here to where IP says that the packet ends: below 0 where that is in IP's own header.
+    rest: isize,
+    family: Family,
 }
+
+const UDP_LEN: isize = size_of::<UdpHdr>().cast_signed();
+const NTP_LEN: isize = ntp::HEADER_LEN.cast_signed();
 
 /// What a datagram is that stands at the usual place.
 #[inline(always)]
-fn settle<A, F, T>(frame: &F, datagram: &Datagram, source: A, tables: &T) -> Arriving
+fn settle<A, F, W, T>(frame: &F, udp: &Udp<'_, W>, source: A, tables: &T) -> Arriving
 where
     A: Address,
     F: Frame + ?Sized,
+    W: Window,
     T: TablesOf<A>,
 {
-    let from_ntp = datagram.source_port == ntp::PORT;
-    let to_ntp = datagram.destination_port == ntp::PORT;
-    if !from_ntp && tables.may_be_asked_at(datagram.source_port) {
+    let source_port = udp.headers.number(udp.at + offset_of!(UdpHdr, src));
+    let from_ntp = source_port == ntp::PORT;
+    let to_ntp = udp.headers.number(udp.at + offset_of!(UdpHdr, dst)) == ntp::PORT;
+    if !from_ntp && tables.may_be_asked_at(source_port) {
         return Arriving::Unusual;
     }
-    if !from_ntp && !to_ntp {
-        return Arriving::Foreign;
-    }
-    if datagram.flaw.is_some() || usize::from(datagram.payload_len) < ntp::HEADER_LEN {
+    let Some(plain) = FirstBytes::between(from_ntp, to_ntp) else {
+        return if udp.rest < UDP_LEN {
+            Arriving::Unusual
+        } else {
+            Arriving::Foreign
+        };
+    };
+    let length = udp.headers.number(udp.at + offset_of!(UdpHdr, len));
+    if udp.rest != usize::from(length).cast_signed() || udp.rest < UDP_LEN + NTP_LEN {
         return Arriving::Unusual;
     }
-    let Some([first, ..]) = frame.load::<{ ntp::HEADER_LEN }>(datagram.payload) else {
+    let Some(header) = frame.window::<{ ntp::HEADER_LEN }>(udp.at + size_of::<UdpHdr>()) else {
         return Arriving::Unusual;
     };
-    let first = FirstByte(first);
-    if !is_plain(first, from_ntp, to_ntp) {
+    let first = FirstByte(header.byte(0));
+    if !plain.has(first) {
         return match first.mode() {
             Mode::Private => Arriving::Private,
             _ => Arriving::Unusual,
         };
     }
-    if tables.may_know(source) {
-        Arriving::Known(*datagram, plain_part(first))
+    // What a trusted sender asked for lets nobody ask us.
+    let is_reply = first.mode() == Mode::Server;
+    if tables.may_grant(source) || is_reply && tables.may_trust(source) {
+        Arriving::Known(udp.family)
     } else {
         Arriving::Stranger
     }
+}
+
+/// The datagram at the usual place and its part, where a glance found [`Arriving::Known`].
+///
+/// It is read again for that: kept while the tables are asked, it would cost strangers.
+#[inline(always)]
+pub fn known<F: Frame + ?Sized>(frame: &F, link: Link, family: Family) -> (Datagram, Part) {
+    let network = match link {
+        Link::Ethernet => size_of::<EthHdr>(),
+        Link::RawIp => 0,
+    };
+    let udp = match family {
+        Family::V4 => network + size_of::<Ipv4Hdr>(),
+        Family::V6 => network + size_of::<Ipv6Hdr>(),
+    };
+    let header: [u8; size_of::<UdpHdr>()] = frame.field(udp);
+    let payload = udp + size_of::<UdpHdr>();
+    let rest = u16_at(&header, offset_of!(UdpHdr, len));
+    let [first, _] = frame.field(payload);
+    (
+        datagram(&header, family, network, udp, rest, false),
+        plain_part(FirstByte(first)),
+    )
 }

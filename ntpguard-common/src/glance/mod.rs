@@ -4,5 +4,5 @@
 mod arriving;
 mod leaving;
 
-pub use arriving::{Arriving, arriving};
+pub use arriving::{Arriving, arriving, known};
 pub use leaving::is_plainly_foreign;

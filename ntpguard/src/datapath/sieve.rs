@@ -57,7 +57,7 @@ fn blocks_in(prefix: IpNet) -> u32 {
 }
 
 /// The hash of each block that a prefix touches; none of a wide one.
-fn blocks(prefix: IpNet) -> Box<dyn Iterator<Item = u32>> {
+fn blocks(prefix: IpNet) -> Box<dyn Iterator<Item = u64>> {
     if is_wide(prefix) {
         return Box::new(iter::empty());
     }
