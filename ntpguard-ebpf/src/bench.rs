@@ -14,7 +14,7 @@ use aya_ebpf::{
         BPF_ANY, TC_ACT_SHOT, TC_ACT_UNSPEC,
         xdp_action::{XDP_ABORTED, XDP_DROP, XDP_PASS, XDP_TX},
     },
-    btf_maps::{Array, LruHashMap, ProgramArray},
+    btf_maps::{Array, LruHashMap, PerCpuArray, ProgramArray},
     helpers::bpf_get_prandom_u32,
     macros::{btf_map, classifier, xdp},
     programs::{TcContext, XdpContext},
@@ -22,6 +22,7 @@ use aya_ebpf::{
 use ntpguard_common::{
     ntp,
     requests::{Request, Sent},
+    sieve::Bits,
     tables::REQUESTS_SIZE,
 };
 
@@ -48,6 +49,12 @@ static TOKEN_AT: Global<u32> = Global::new(0);
 /// The number that the next packet's token gets.
 #[btf_map]
 static NUMBER: Array<u32, 1> = Array::new();
+
+/// What one bit is looked up in, and where packets are counted: as the guard's own.
+#[btf_map]
+static KNOWN: Array<Bits, 1> = Array::new();
+#[btf_map]
+static COUNTED: PerCpuArray<u64, 1> = PerCpuArray::new();
 
 /// Tables like the guard's own of open requests.
 #[btf_map]
@@ -77,40 +84,63 @@ fn refuse(_context: XdpContext) -> u32 {
 /// options, and drops by them.
 #[xdp(frags)]
 fn ports(context: XdpContext) -> u32 {
-    match ntp_ports(context.data(), context.data_end()) {
-        Some(true) => XDP_DROP,
-        _ => XDP_PASS,
+    match stranger(&context) {
+        Some(_) => XDP_DROP,
+        None => XDP_PASS,
     }
 }
 
+/// The least that one can do which knows addresses and counts: it looks at one bit beside that, and adds
+/// to one counter.
+#[xdp(frags)]
+fn known(context: XdpContext) -> u32 {
+    let Some(source) = stranger(&context) else {
+        return XDP_PASS;
+    };
+    let Some(known) = KNOWN.get(0) else {
+        return XDP_ABORTED;
+    };
+    if known.may_hold(source) {
+        return XDP_PASS;
+    }
+    let Some(counted) = COUNTED.get_ptr_mut(0) else {
+        return XDP_ABORTED;
+    };
+    // SAFETY: no other CPU writes this CPU's copy.
+    unsafe { *counted += 1 };
+    XDP_DROP
+}
+
+/// The source of a packet that has port 123 on both sides.
 #[inline(always)]
-fn ntp_ports(start: usize, end: usize) -> Option<bool> {
-    const IPV4: u16 = 0x0800;
-    const UDP: u8 = 17;
-    let header = start as *const Headers;
-    if start + size_of::<Headers>() > end {
+fn stranger(context: &XdpContext) -> Option<[u8; 4]> {
+    const PORT: u16 = ntp::PORT.to_be();
+    let header = context.data() as *const Headers;
+    if context.data() + size_of::<Headers>() > context.data_end() {
         return None;
     }
-    // SAFETY: it lies within the frame, as checked, and is made of bytes, which need no alignment.
+    // SAFETY: it lies within the frame, as checked, which is aligned as its type wants it.
     let header = unsafe { &*header };
-    let is_udp = u16::from_be_bytes(header.ether_type) == IPV4
+    let is_udp = header.ether_type == 0x0800_u16.to_be()
         && header.version_and_length == 0x45
-        && header.protocol == UDP;
-    let port = ntp::PORT.to_be_bytes();
-    Some(is_udp && (header.source_port == port || header.destination_port == port))
+        && header.protocol == 17;
+    (is_udp && header.source_port == PORT && header.destination_port == PORT)
+        .then_some(header.source)
 }
 
-/// As far as [`ports`] reads.
-#[repr(C)]
+/// The fields in network order.
+#[repr(C, packed(2))]
 struct Headers {
     macs: [u8; 12],
-    ether_type: [u8; 2],
+    ether_type: u16,
     version_and_length: u8,
     before: [u8; 8],
     protocol: u8,
-    after: [u8; 10],
-    source_port: [u8; 2],
-    destination_port: [u8; 2],
+    checksum: u16,
+    source: [u8; 4],
+    destination: [u8; 4],
+    source_port: u16,
+    destination_port: u16,
 }
 
 /// Sends the frame out of the interface it is said to have come from, each from another source.

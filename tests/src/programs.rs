@@ -49,9 +49,14 @@ impl Program {
         Self::load("refuse", &Numbers::default())
     }
 
-    /// One that drops what has port 123, over IPv4 without tags or options.
+    /// One that drops what has port 123 on both sides, over IPv4 without tags or options.
     pub fn ports() -> Result<Self> {
         Self::load("ports", &Numbers::default())
+    }
+
+    /// The same with a bit to look up for the source and a counter.
+    pub fn known() -> Result<Self> {
+        Self::load("known", &Numbers::default())
     }
 
     /// One that lets every packet leave.

@@ -26,6 +26,9 @@ pub(crate) enum Kind {
     /// A program that finds the UDP ports, untagged and without options, and drops those of NTP: the
     /// least that a filter can do.
     Ports,
+    /// The same with one bit for the source and one counter: the least that a filter can do which knows
+    /// addresses and counts.
+    Known,
     /// An XDP program that passes everything.
     Passing,
     /// The guard in the driver.
@@ -50,9 +53,10 @@ pub(crate) enum Kind {
 
 impl Kind {
     /// All that a flood is to meet, the ceiling first.
-    pub(crate) const FLOODED: [Self; 11] = [
+    pub(crate) const FLOODED: [Self; 12] = [
         Self::Ceiling,
         Self::Ports,
+        Self::Known,
         Self::NtpguardNative,
         Self::NtpguardGeneric,
         Self::NtpguardTc,
@@ -69,6 +73,7 @@ impl Kind {
         match self {
             Self::Ceiling => "drop everything (ceiling)",
             Self::Ports => "look at the ports alone",
+            Self::Known => "ports, one bit, one counter",
             Self::Passing => "native XDP that passes everything",
             Self::NtpguardNative => "ntpguard, native XDP",
             Self::NtpguardGeneric => "ntpguard, generic XDP",
@@ -84,7 +89,7 @@ impl Kind {
 
     /// Whether legitimate replies get through as well.
     pub(crate) const fn admits(self) -> bool {
-        !matches!(self, Self::Ceiling | Self::Ports)
+        !matches!(self, Self::Ceiling | Self::Ports | Self::Known)
     }
 
     /// Puts it on the interface, with these addresses listed. `source` names the same ones to the
@@ -97,6 +102,7 @@ impl Kind {
         let standing = match self {
             Self::Ceiling => attached(Program::refuse()?, port),
             Self::Ports => attached(Program::ports()?, port),
+            Self::Known => attached(Program::known()?, port),
             Self::Passing => attached(Program::pass()?, port),
             Self::NtpguardNative => guard("native").map(Standing::Guard),
             Self::NtpguardGeneric => guard("generic").map(Standing::Guard),
