@@ -51,6 +51,9 @@ const DESTINATION_OPTIONS: u8 = 60;
 /// Version 4, and a header without options.
 pub(crate) const PLAIN_IPV4: u8 = 0x45;
 
+/// What the first four bits of an IPv6 header say.
+pub(crate) const IPV6_VERSION: u8 = 6;
+
 /// The fields of IPv4's flags and fragment offset, in host order.
 pub(crate) const IPV4_MORE_FRAGMENTS: u16 = 0x2000;
 pub(crate) const IPV4_FRAGMENT_OFFSET: u16 = 0x1fff;
@@ -354,15 +357,18 @@ fn walk_ipv6<F: Frame + ?Sized>(frame: &F, network: usize, wanted: &impl Wanted)
         return Packet::Foreign;
     };
     let next = header[offset_of!(Ipv6Hdr, next_hdr)];
-    let rest = u16_at(&header, offset_of!(Ipv6Hdr, payload_len));
-    let offset = network + size_of::<Ipv6Hdr>();
-    if next == UDP {
-        return walk_udp(frame, Family::V6, network, offset, rest, false, wanted);
+    if next != UDP && !is_extension(next) {
+        return Packet::Foreign;
     }
-    if is_extension(next) {
+    if header[0] >> 4 != IPV6_VERSION {
+        return Packet::Bad(Reason::Malformed);
+    }
+    let rest = u16_at(&header, offset_of!(Ipv6Hdr, payload_len));
+    if next != UDP {
         return walk_extensions(frame, network, next, rest, wanted);
     }
-    Packet::Foreign
+    let offset = network + size_of::<Ipv6Hdr>();
+    walk_udp(frame, Family::V6, network, offset, rest, false, wanted)
 }
 
 #[inline(always)]

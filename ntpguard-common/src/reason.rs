@@ -125,7 +125,7 @@ reasons! {
         WarmUp = 5, warm_up, "warm-up";
     }
     dropped {
-        /// A UDP header that is cut off, or an IP header that lies about its own size.
+        /// A UDP header that is cut off, or an IP header that lies about its own size or version.
         Malformed = 6, malformed, "malformed";
         /// A UDP length that disagrees with the IP length, or a payload too short for its mode.
         Length = 7, length, "length";

@@ -82,8 +82,8 @@ fn judge<A: Arrived>(frame: &A) -> u32 {
         // With reasons that are constants, what a flood consists of is recorded faster.
         Arriving::Stranger => return record(frame, Reason::Unlisted as u32),
         Arriving::Private => return record(frame, Reason::Private as u32),
-        Arriving::Known(family) => {
-            let (datagram, part) = known(frame, settings::link(), family);
+        Arriving::Known => {
+            let (datagram, part) = known(frame, settings::link());
             decide_in_part(frame, &datagram, part)
         }
         Arriving::Unusual => match judge_unusual(frame) {

@@ -14,7 +14,8 @@ use crate::{
     ntp::{self, FirstByte, Mode},
     packet::{
         Address, Datagram, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Family, IPV4_FRAGMENT_OFFSET,
-        IPV4_MORE_FRAGMENTS, Link, PLAIN_IPV4, UDP, datagram, is_extension, is_tag, u16_at,
+        IPV4_MORE_FRAGMENTS, IPV6_VERSION, Link, PLAIN_IPV4, UDP, datagram, is_extension, is_tag,
+        u16_at,
     },
     part::{FirstBytes, Part, plain_part},
 };
@@ -29,7 +30,7 @@ pub enum Arriving {
     /// A packet of mode 7.
     Private,
     /// A request or a reply from an address of which something may be known: [`known`] has it.
-    Known(Family),
+    Known,
     /// Something that only the walk can tell.
     Unusual,
 }
@@ -103,7 +104,6 @@ where
         headers,
         at: ip + size_of::<Ipv4Hdr>(),
         rest: usize::from(total).cast_signed() - size_of::<Ipv4Hdr>().cast_signed(),
-        family: Family::V4,
     };
     let source: [u8; 4] = headers.bytes(ip + offset_of!(Ipv4Hdr, src_addr));
     settle(frame, &udp, source, tables)
@@ -121,12 +121,14 @@ where
         other if is_extension(other) => return Arriving::Unusual,
         _ => return Arriving::Foreign,
     }
+    if headers.byte(ip) >> 4 != IPV6_VERSION {
+        return Arriving::Unusual;
+    }
     let rest = headers.number(ip + offset_of!(Ipv6Hdr, payload_len));
     let udp = Udp {
         headers,
         at: ip + size_of::<Ipv6Hdr>(),
         rest: usize::from(rest).cast_signed(),
-        family: Family::V6,
     };
     let source: [u8; 16] = headers.bytes(ip + offset_of!(Ipv6Hdr, src_addr));
     settle(frame, &udp, source, tables)
@@ -140,7 +142,6 @@ struct Udp<'a, W> {
     at: usize,
     /// Bytes from here to where IP says that the packet ends: below 0 where that is in IP's own header.
     rest: isize,
-    family: Family,
 }
 
 const UDP_LEN: isize = size_of::<UdpHdr>().cast_signed();
@@ -185,7 +186,7 @@ where
     // What a trusted sender asked for lets nobody ask us.
     let is_reply = first.mode() == Mode::Server;
     if tables.may_grant(source) || is_reply && tables.may_trust(source) {
-        Arriving::Known(udp.family)
+        Arriving::Known
     } else {
         Arriving::Stranger
     }
@@ -195,14 +196,16 @@ where
 ///
 /// It is read again for that: kept while the tables are asked, it would cost strangers.
 #[inline(always)]
-pub fn known<F: Frame + ?Sized>(frame: &F, link: Link, family: Family) -> (Datagram, Part) {
+pub fn known<F: Frame + ?Sized>(frame: &F, link: Link) -> (Datagram, Part) {
     let network = match link {
         Link::Ethernet => size_of::<EthHdr>(),
         Link::RawIp => 0,
     };
-    let udp = match family {
-        Family::V4 => network + size_of::<Ipv4Hdr>(),
-        Family::V6 => network + size_of::<Ipv6Hdr>(),
+    let [vihl, _] = frame.field(network);
+    let (family, udp) = if vihl == PLAIN_IPV4 {
+        (Family::V4, network + size_of::<Ipv4Hdr>())
+    } else {
+        (Family::V6, network + size_of::<Ipv6Hdr>())
     };
     let header: [u8; size_of::<UdpHdr>()] = frame.field(udp);
     let payload = udp + size_of::<UdpHdr>();
