@@ -40,7 +40,7 @@ fn text(top: &Top) -> String {
     if top.senders.is_empty() {
         return "nobody has sent what is not admitted, of late\n".to_owned();
     }
-    let headings = ["SENDER", "REASON", "PACKETS", "AT LEAST", "LAST"];
+    let headings = ["SENDER", "VERDICT", "REASON", "PACKETS", "AT LEAST", "LAST"];
     let rows = top.senders.iter().take(ROWS).map(row);
     output::table(&headings, rows) + &output::rest(top.senders.len(), ROWS)
 }
@@ -48,6 +48,7 @@ fn text(top: &Top) -> String {
 fn row(sender: &TopSender) -> Vec<String> {
     vec![
         address(&sender.source),
+        sender.verdict.clone(),
         sender.reason.clone(),
         sender.packets.to_string(),
         sender.packets.saturating_sub(sender.error).to_string(),
@@ -71,8 +72,10 @@ mod tests {
     fn sender(source: &str) -> TopSender {
         TopSender {
             source: source.parse().unwrap(),
+            verdict: "would drop".to_owned(),
             reason: "header-chain".to_owned(),
-            packets: 18_446_744_073,
+            // What a CPU drops in ten minutes.
+            packets: 9_446_744_073,
             error: 1_000,
             seconds_ago: 100,
         }
@@ -89,7 +92,7 @@ mod tests {
         let text = text(&top);
         assert!(text.lines().all(|line| line.len() <= 80), "{text}");
         assert!(text.contains("192.0.2.1 "), "{text}");
-        assert!(text.contains("18446743073"), "{text}");
+        assert!(text.contains("9446743073"), "{text}");
         assert!(text.ends_with("and 2 more with --json\n"), "{text}");
     }
 }

@@ -94,7 +94,9 @@ pub struct Top {
 pub struct TopSender {
     /// An IPv4 address, or an IPv6 /64.
     pub source: IpNet,
-    /// Why they were not admitted, or would not be.
+    /// `dropped`, or `would drop` in monitor mode.
+    pub verdict: String,
+    /// Why.
     pub reason: String,
     /// How many there were, as estimated from those that were told; halved every five minutes.
     pub packets: u64,
@@ -108,8 +110,9 @@ impl Top {
     /// What the sketch says at this moment of monotonic time, in nanoseconds.
     pub fn of(senders: &[Sender], now: u64) -> Self {
         let row = |sender: &Sender| TopSender {
-            source: sender.source,
-            reason: sender.reason.name().to_owned(),
+            source: sender.kind.source,
+            verdict: verdict(sender.kind.reason, sender.kind.mode).to_owned(),
+            reason: sender.kind.reason.name().to_owned(),
             packets: sender.packets,
             error: sender.error,
             seconds_ago: now.saturating_sub(sender.last) / 1_000_000_000,

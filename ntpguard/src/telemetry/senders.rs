@@ -6,10 +6,12 @@
 //! be attributed wrongly, and whoever sends a larger share than that has a counter, whatever else
 //! comes.
 
-use std::time::Duration;
+use std::{cmp::Reverse, time::Duration};
 
 use ipnet::IpNet;
 use ntpguard_common::reason::Reason;
+
+use crate::datapath::Mode;
 
 /// How many senders are kept.
 pub const COUNTERS: usize = 256;
@@ -17,13 +19,22 @@ pub const COUNTERS: usize = 256;
 /// How often all counts are halved, so that they tell of now.
 pub const HALF_LIFE: Duration = Duration::from_secs(300);
 
-/// A sender, and packets of his for one reason.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sender {
+/// What is counted apart from all else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Kind {
     /// An IPv4 address or an IPv6 /64, which one host can have to itself.
     pub source: IpNet,
     /// Why his packets are not admitted.
     pub reason: Reason,
+    /// Whether they were dropped for that.
+    pub mode: Mode,
+}
+
+/// A sender, and packets of his for one reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sender {
+    /// Whose they are, and of which kind.
+    pub kind: Kind,
     /// How many they are at most.
     pub packets: u64,
     /// How many of these may be others'.
@@ -50,17 +61,16 @@ impl Senders {
     }
 
     /// Counts packets of a sender.
-    pub fn count(&mut self, source: IpNet, reason: Reason, packets: u64, now: u64) {
+    pub fn count(&mut self, kind: Kind, packets: u64, now: u64) {
         self.age(now);
-        let is_same = |sender: &&mut Sender| sender.source == source && sender.reason == reason;
+        let is_same = |sender: &&mut Sender| sender.kind == kind;
         if let Some(sender) = self.counters.iter_mut().find(is_same) {
             sender.packets = sender.packets.saturating_add(packets);
             sender.last = sender.last.max(now);
             return;
         }
         let mut sender = Sender {
-            source,
-            reason,
+            kind,
             packets,
             error: 0,
             last: now,
@@ -85,7 +95,7 @@ impl Senders {
             .collect();
         top.sort_by_key(|sender| {
             let certain = sender.packets - sender.error;
-            (std::cmp::Reverse(certain), sender.source, sender.reason)
+            (Reverse(certain), sender.kind)
         });
         top
     }
@@ -118,8 +128,12 @@ mod tests {
 
     use super::*;
 
-    fn address(number: u32) -> IpNet {
-        IpNet::new_assert(std::net::Ipv4Addr::from(number).into(), 32)
+    fn unlisted(number: u32) -> Kind {
+        Kind {
+            source: IpNet::new_assert(std::net::Ipv4Addr::from(number).into(), 32),
+            reason: Reason::Unlisted,
+            mode: Mode::Enforce,
+        }
     }
 
     fn half_lives(count: u64) -> u64 {
@@ -127,23 +141,33 @@ mod tests {
     }
 
     #[test]
-    fn the_most_comes_first_and_reasons_are_apart() {
+    fn the_most_comes_first_and_reasons_and_modes_are_apart() {
         let mut senders = Senders::new(0);
-        senders.count(address(1), Reason::Unlisted, 3, 10);
-        senders.count(address(2), Reason::Unlisted, 7, 20);
-        senders.count(address(1), Reason::Private, 5, 30);
-        senders.count(address(1), Reason::Unlisted, 1, 40);
+        let private = Kind {
+            reason: Reason::Private,
+            ..unlisted(1)
+        };
+        let monitored = Kind {
+            mode: Mode::Monitor,
+            ..unlisted(1)
+        };
+        senders.count(unlisted(1), 3, 10);
+        senders.count(unlisted(2), 7, 20);
+        senders.count(private, 5, 30);
+        senders.count(monitored, 6, 35);
+        senders.count(unlisted(1), 1, 40);
         let top: Vec<_> = senders
             .top(50)
             .iter()
-            .map(|sender| (sender.source, sender.reason, sender.packets, sender.last))
+            .map(|sender| (sender.kind, sender.packets, sender.last))
             .collect();
         assert_eq!(
             top,
             [
-                (address(2), Reason::Unlisted, 7, 20),
-                (address(1), Reason::Private, 5, 30),
-                (address(1), Reason::Unlisted, 4, 40),
+                (unlisted(2), 7, 20),
+                (monitored, 6, 35),
+                (private, 5, 30),
+                (unlisted(1), 4, 40),
             ]
         );
     }
@@ -151,10 +175,10 @@ mod tests {
     #[test]
     fn what_is_past_fades() {
         let mut senders = Senders::new(0);
-        senders.count(address(1), Reason::Unlisted, 1000, 0);
+        senders.count(unlisted(1), 1000, 0);
         assert_eq!(senders.top(half_lives(1))[0].packets, 500);
-        senders.count(address(2), Reason::Unlisted, 600, half_lives(1));
-        assert_eq!(senders.top(half_lives(1))[0].source, address(2));
+        senders.count(unlisted(2), 600, half_lives(1));
+        assert_eq!(senders.top(half_lives(1))[0].kind, unlisted(2));
         assert_eq!(senders.top(half_lives(3))[0].packets, 150);
         assert!(senders.top(half_lives(100)).is_empty());
     }
@@ -164,18 +188,13 @@ mod tests {
         let mut senders = Senders::new(0);
         let room = senders.counters.capacity();
         for number in 0..100_000_u32 {
-            senders.count(
-                address(number.wrapping_mul(2_654_435_761) | 1),
-                Reason::Unlisted,
-                1,
-                0,
-            );
+            senders.count(unlisted(number.wrapping_mul(2_654_435_761) | 1), 1, 0);
             if number % 20 == 0 {
-                senders.count(address(0), Reason::Unlisted, 1, 0);
+                senders.count(unlisted(0), 1, 0);
             }
         }
         let top = senders.top(0);
-        assert_eq!(top[0].source, address(0), "{:?}", &top[..3]);
+        assert_eq!(top[0].kind, unlisted(0), "{:?}", &top[..3]);
         assert!(top[0].packets - top[0].error > 4_000, "{:?}", top[0]);
         assert_eq!(
             (senders.counters.len(), senders.counters.capacity()),
@@ -188,22 +207,22 @@ mod tests {
         #[test]
         fn bounds_hold(packets in prop::collection::vec((0_u32..600, 1_u64..50), 1..3000)) {
             let mut senders = Senders::new(0);
-            let mut truth = BTreeMap::<IpNet, u64>::new();
+            let mut truth = BTreeMap::<Kind, u64>::new();
             for (number, count) in packets {
                 // The low numbers are much more frequent.
-                let source = address(number * number / 600);
-                senders.count(source, Reason::Unlisted, count, 0);
-                *truth.entry(source).or_default() += count;
+                let kind = unlisted(number * number / 600);
+                senders.count(kind, count, 0);
+                *truth.entry(kind).or_default() += count;
             }
             let total: u64 = truth.values().sum();
             prop_assert_eq!(senders.counters.iter().map(|sender| sender.packets).sum::<u64>(), total);
             for sender in &senders.counters {
-                let sent = truth[&sender.source];
+                let sent = truth[&sender.kind];
                 prop_assert!(sent <= sender.packets && sent >= sender.packets - sender.error);
                 prop_assert!(sender.error <= total / COUNTERS as u64);
             }
-            for (source, sent) in truth {
-                let has_counter = senders.counters.iter().any(|sender| sender.source == source);
+            for (kind, sent) in truth {
+                let has_counter = senders.counters.iter().any(|sender| sender.kind == kind);
                 prop_assert!(has_counter || sent <= total / COUNTERS as u64);
             }
         }

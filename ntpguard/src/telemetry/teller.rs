@@ -9,9 +9,9 @@ use ntpguard_common::{
 };
 use tokio::time::sleep;
 
-use super::{News, tally::Tally};
+use super::{News, senders::Kind, tally::Tally};
 use crate::{
-    datapath::{Error, PinDir, Verdicts},
+    datapath::{Error, Mode, PinDir, Verdicts},
     report::events::Event,
 };
 
@@ -86,9 +86,12 @@ impl Teller {
 
     fn take(&self, verdict: &events::Event, reason: Reason, more: u64) {
         if !reason.admits() && verdict.depth >= ADDRESSES {
-            self.news
-                .senders()
-                .count(sender(verdict.source), reason, more + 1, verdict.time);
+            let kind = Kind {
+                source: sender(verdict.source),
+                reason,
+                mode: Mode::from_number(verdict.mode),
+            };
+            self.news.senders().count(kind, more + 1, verdict.time);
         }
         if self.news.is_followed() {
             self.news.tell(Event::of(verdict, reason, more));

@@ -162,6 +162,12 @@ fn monitor_mode_drops_nothing_and_tells_everything() -> Result<()> {
     ensure!(counts.enforced.values().sum::<u64>() == 0, "{counts:?}");
     // All of it arrives.
     scene.lab.sink.wait_for(judged, super::scene::SOON)?;
+    let top = guard.json(&["top", "--json"])?;
+    let senders = top["senders"].as_array().context("no senders")?;
+    ensure!(
+        !senders.is_empty() && senders.iter().all(|one| one["verdict"] == "would drop"),
+        "{top}"
+    );
     let shown = guard.cli(&["status"])?;
     let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
     ensure!(

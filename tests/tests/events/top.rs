@@ -53,7 +53,9 @@ fn a_heavy_sender_is_named_among_forged_addresses() -> Result<()> {
     let top = guard.json(&["top", "--json"])?;
     let first = &top["senders"][0];
     ensure!(
-        first["source"] == format!("{heavy}/32") && first["reason"] == "unlisted",
+        first["source"] == format!("{heavy}/32")
+            && first["reason"] == "unlisted"
+            && first["verdict"] == "dropped",
         "{first} of {counted}"
     );
     let packets = first["packets"].as_u64().context("no estimate")?;
