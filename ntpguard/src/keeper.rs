@@ -23,7 +23,7 @@ use crate::{
     clock::BootSeconds,
     daemon::protocol::{Addition, Removal},
     datapath::{self, Incomplete, Tables},
-    report::{self, Edited, Listing, SCHEMA, Status, Updated},
+    report::{self, Edited, Granted, Listing, SCHEMA, Status, Updated},
     resolve::{Answer, Failure, Question, Resolver},
     sources::{self, Sightings, Source},
 };
@@ -329,8 +329,8 @@ impl Keeper {
 
     /// What an update has come to, `before` being what was granted when it began.
     pub fn updated(&self, before: &Projection, in_kernel: bool, now: BootSeconds) -> Updated {
-        let before = granted(before);
-        let after = granted(&self.projected);
+        let before = Granted::all_of(before);
+        let after = Granted::all_of(&self.projected);
         Updated {
             schema: SCHEMA,
             added: after.difference(&before).copied().collect(),
@@ -383,15 +383,6 @@ impl Keeper {
     pub fn projected(&self) -> &Projection {
         &self.projected
     }
-}
-
-fn granted(projection: &Projection) -> BTreeSet<IpNet> {
-    let elsewhere = projection.elsewhere.keys().map(SocketAddr::ip);
-    let addresses = projection.addresses.keys().copied().chain(elsewhere);
-    addresses
-        .map(IpNet::from)
-        .chain(projection.prefixes.keys().copied())
-        .collect()
 }
 
 fn edited(prefix: IpNet, roles: &[Option<Role>], changed: bool) -> Edited {

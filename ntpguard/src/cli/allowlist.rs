@@ -14,7 +14,7 @@ use ntpguard::{
     },
     datapath::Tables,
     keeper::{Keeper, KeeperError},
-    report::{Edited, ListRow, Listing, Updated},
+    report::{Edited, Granted, ListRow, Listing, Updated},
     sources::Severity,
 };
 
@@ -102,12 +102,22 @@ fn list_table(listing: &Listing) -> String {
     output::table(&["ADDRESS", "ROLE", "ORIGIN", "FROM", "ENDS"], rows)
 }
 
-/// With the port where it is another than NTP's.
 fn shown_at(row: &ListRow) -> String {
-    let prefix = shown(&row.prefix);
-    match row.port {
-        Some(port) => format!("{prefix} port {port}"),
-        None => prefix,
+    with_port(shown(&row.prefix), row.port)
+}
+
+fn shown_granted(granted: &Granted) -> String {
+    match granted {
+        Granted::Prefix(prefix) => shown(prefix),
+        Granted::Server(server) => with_port(server.ip().to_string(), Some(server.port())),
+    }
+}
+
+/// With the port where it is another than NTP's.
+fn with_port(address: String, port: Option<u16>) -> String {
+    match port {
+        Some(port) => format!("{address} port {port}"),
+        None => address,
     }
 }
 
@@ -238,11 +248,11 @@ fn update_text(updated: &Updated) -> String {
     let added = updated
         .added
         .iter()
-        .map(|prefix| format!("+ {}", shown(prefix)));
+        .map(|granted| format!("+ {}", shown_granted(granted)));
     let removed = updated
         .removed
         .iter()
-        .map(|prefix| format!("- {}", shown(prefix)));
+        .map(|granted| format!("- {}", shown_granted(granted)));
     let failed = updated
         .failed
         .iter()

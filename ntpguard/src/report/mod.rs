@@ -362,17 +362,40 @@ pub struct Edited {
     pub in_kernel: bool,
 }
 
+/// What something is granted to; in JSON a prefix, or an address and a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Granted {
+    /// Addresses, whichever their role is.
+    Prefix(IpNet),
+    /// A server that is asked at another port than 123.
+    Server(SocketAddr),
+}
+
+impl Granted {
+    /// All that `projection` has.
+    pub fn all_of(projection: &Projection) -> BTreeSet<Self> {
+        let addresses = projection.addresses.keys().copied().map(IpNet::from);
+        let prefixes = addresses.chain(projection.prefixes.keys().copied());
+        let servers = projection.elsewhere.keys().copied();
+        prefixes
+            .map(Self::Prefix)
+            .chain(servers.map(Self::Server))
+            .collect()
+    }
+}
+
 /// The answer to `ntpguard allowlist update`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Updated {
     /// [`SCHEMA`].
     pub schema: u32,
     /// What is granted now and was not before.
-    pub added: Vec<IpNet>,
+    pub added: Vec<Granted>,
     /// What was granted before and still is.
-    pub kept: Vec<IpNet>,
+    pub kept: Vec<Granted>,
     /// What was granted before and is no more.
-    pub removed: Vec<IpNet>,
+    pub removed: Vec<Granted>,
     /// Names that could not be resolved, with the reason; their addresses are kept.
     pub failed: BTreeMap<String, String>,
     /// What is wrong with the configuration files.
@@ -422,5 +445,22 @@ mod tests {
         assert_eq!(row.ends_in, Some(60));
         let forever = [claims[0].clone(), claim(Origin::Config, None, None)];
         assert_eq!(Listing::of(&forever, BootSeconds(10)).rows[0].ends_in, None);
+    }
+
+    #[test]
+    fn what_is_granted_reads_as_prefixes_and_servers_with_their_port() {
+        let mut projection = Projection::default();
+        let grant = Grant::default();
+        let (prefix, server) = ("198.51.100.0/24", "[2001:db8::1]:1123");
+        projection.prefixes.insert(prefix.parse().unwrap(), grant);
+        projection
+            .addresses
+            .insert("192.0.2.1".parse().unwrap(), grant);
+        projection.elsewhere.insert(server.parse().unwrap(), grant);
+        let granted = Granted::all_of(&projection);
+        let json = serde_json::to_value(&granted).unwrap();
+        assert_eq!(json, serde_json::json!(["192.0.2.1/32", prefix, server]));
+        let read: BTreeSet<Granted> = serde_json::from_value(json).unwrap();
+        assert_eq!(read, granted);
     }
 }
