@@ -6,9 +6,10 @@
 use core::net::{IpAddr, SocketAddr};
 
 use crate::{
+    address::Address,
     frame::Frame,
     ntp,
-    packet::{Address, Datagram, Family},
+    packet::{Datagram, Family},
     tables::Grant,
 };
 

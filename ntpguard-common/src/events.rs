@@ -9,10 +9,11 @@ use network_types::{
 };
 
 use crate::{
+    address::Address as _,
     frame::Frame,
     packet::{
-        Address as _, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Family, Link, MAX_EXTENSION_HEADERS,
-        MAX_TAGS, NETWORK_MASK, TAG_LEN, UDP, extension_len, is_extension, is_tag,
+        ETHERTYPE_IPV4, ETHERTYPE_IPV6, Family, Link, MAX_EXTENSION_HEADERS, MAX_TAGS,
+        NETWORK_MASK, TAG_LEN, UDP, extension_len, is_extension, is_tag,
     },
 };
 
@@ -164,8 +165,9 @@ fn describe_udp<F: Frame + ?Sized>(frame: &F, offset: usize, event: &mut Event) 
 mod tests {
     use super::*;
     use crate::{
+        address::Address,
         fixtures,
-        packet::{Address, Datagram, OnNtpPort, Packet, walk},
+        packet::{Datagram, OnNtpPort, Packet, walk},
     };
 
     fn described(frame: &[u8], link: Link) -> Event {

@@ -1,10 +1,11 @@
 //! The rule: which packets of NTP's are admitted.
 
 use crate::{
+    address::Address,
     elsewhere::{self, Elsewhere, Endpoint, Far},
     frame::Frame,
     ntp,
-    packet::{self, Address, Datagram, Family, Link, OnAnyPort, OnNtpPort, Packet},
+    packet::{self, Datagram, Family, Link, OnAnyPort, OnNtpPort, Packet},
     part::{Part, Proof, part},
     proof,
     rates::Rates,

@@ -8,6 +8,7 @@
 #[cfg(any(test, feature = "fixtures"))]
 extern crate alloc;
 
+pub mod address;
 pub mod elsewhere;
 pub mod events;
 #[cfg(any(test, feature = "fixtures"))]

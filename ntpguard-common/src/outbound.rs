@@ -1,12 +1,13 @@
 //! What leaves this host: requests are noted, so that their replies can be told from forgeries.
 
 use crate::{
+    address::Address,
     elsewhere::{self, Elsewhere, Far},
     frame::Frame,
     glance::is_plainly_foreign,
     judge::{Clocks, Learn, Limits, Sender, Standing, TablesOf, standing},
     ntp::{self, FirstByte, Mode, NO_TIMESTAMP, Timestamp},
-    packet::{self, Address, Datagram, Family, Link, Packet, Wanted},
+    packet::{self, Datagram, Family, Link, Packet, Wanted},
     requests::{Request, Sent},
     tables::Role,
 };

@@ -1,9 +1,10 @@
 //! The part that a packet plays, as its mode, version and ports tell.
 
 use crate::{
+    address::Address,
     frame::Frame,
     ntp::{self, FirstByte, Mode},
-    packet::{Address, Datagram, Family, Link},
+    packet::{Datagram, Family, Link},
     reason::Reason,
     tables::Role,
 };

@@ -6,10 +6,11 @@
 use core::hint::black_box;
 
 use crate::{
+    address::Address,
     frame::Frame,
     judge::{Clocks, Learn, Limits, Sender, Standing, TablesOf, standing},
     ntp::{self, NO_TIMESTAMP},
-    packet::{Address, Datagram},
+    packet::Datagram,
     part::Part,
     reason::Reason,
     requests::{Request, Sent},

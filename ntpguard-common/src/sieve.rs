@@ -4,7 +4,7 @@
 //! CPU's nearest cache. What the sieve lets through is looked up, so a stranger that shares a bit
 //! with somebody known costs more, and is dropped all the same.
 
-use crate::packet::Address;
+use crate::address::Address;
 
 /// What is granted: the value of the `GRANT_BITS` map, one page. A bit is set for the hash of each
 /// granted address, and of each block of addresses in which a prefix is granted.

@@ -2,15 +2,14 @@
 
 use etherparse::{LenSource, NetSlice, SlicedPacket, TransportSlice};
 use ntpguard_common::{
+    address::Address as _,
     fixtures::{
         self, Fixture, ModelTables, NOW, StoppedClocks, untracked, with_options, with_tags,
     },
     glance::{Arriving, arriving, is_plainly_foreign, known},
     judge::{Verdict, judge, screen},
     outbound::{LedgerOf as _, request},
-    packet::{
-        Address as _, Family, Link, MAX_EXTENSION_HEADERS, MAX_TAGS, OnNtpPort, Packet, walk,
-    },
+    packet::{Family, Link, MAX_EXTENSION_HEADERS, MAX_TAGS, OnNtpPort, Packet, walk},
     reason::Reason,
 };
 use proptest::{collection::vec, prelude::*, sample::Index};

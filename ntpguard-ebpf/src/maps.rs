@@ -9,11 +9,11 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use ntpguard_common::{
+    address::Address,
     elsewhere::{Elsewhere, Endpoint, Ports},
     events::EVENTS_SIZE,
     judge::{Clocks, Sender, TablesOf},
     outbound::LedgerOf,
-    packet::Address,
     rates::{Bucket, RATES_SIZE, Rates},
     reason::Counters,
     requests::{Learned, Request, Requests, Sent, Server, Stray, Strayed, Teacher},

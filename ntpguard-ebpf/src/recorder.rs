@@ -5,10 +5,11 @@ use aya_ebpf::bindings::{
     xdp_action::{XDP_DROP, XDP_PASS},
 };
 use ntpguard_common::{
+    address::Address,
     frame::Frame,
     judge::Clocks as _,
     ntp::{self, FirstByte},
-    packet::{Address, Datagram},
+    packet::Datagram,
     reason::{Counters, Reason},
     requests::Server,
     tables::EXPLAIN_BASE,

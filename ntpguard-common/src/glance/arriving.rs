@@ -9,11 +9,12 @@ use network_types::{
 };
 
 use crate::{
+    address::Address,
     frame::{Frame, Window},
     judge::{Tables, TablesOf},
     ntp::{self, FirstByte, Mode},
     packet::{
-        Address, Datagram, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Family, IPV4_FRAGMENT_OFFSET,
+        Datagram, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Family, IPV4_FRAGMENT_OFFSET,
         IPV4_MORE_FRAGMENTS, IPV6_VERSION, Link, PLAIN_IPV4, UDP, datagram, is_extension, is_tag,
         u16_at,
     },

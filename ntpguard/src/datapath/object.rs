@@ -57,9 +57,14 @@ pub enum Mode {
 impl Mode {
     /// The mode's number in `INFO`, and its place in `COUNTERS`.
     pub const fn number(self) -> u32 {
+        *self.lasting_number()
+    }
+
+    /// The same for as long as a loader may want it.
+    const fn lasting_number(self) -> &'static u32 {
         match self {
-            Self::Enforce => 0,
-            Self::Monitor => 1,
+            Self::Enforce => &0,
+            Self::Monitor => &1,
         }
     }
 
@@ -232,7 +237,7 @@ impl<'a> Loader<'a> {
             self.0.override_global(name, number(value), true);
         }
         self.0
-            .override_global("MODE", mode_number(settings.mode), true);
+            .override_global("MODE", settings.mode.lasting_number(), true);
         self.0.override_global("TICK", tick(), true);
         self.0.override_global("FIRST_TICK", first_tick(), true);
         self.0
@@ -250,14 +255,6 @@ fn number(value: u8) -> &'static u8 {
     NUMBERS
         .get(usize::from(value))
         .unwrap_or(&NUMBERS[NUMBERS.len() - 1])
-}
-
-/// The number of a mode that lives as long as a loader does.
-const fn mode_number(mode: Mode) -> &'static u32 {
-    match mode {
-        Mode::Enforce => &0,
-        Mode::Monitor => &1,
-    }
 }
 
 /// The constants that are longer than a byte, little-endian, by name.

@@ -4,7 +4,7 @@
 use std::{iter, net::IpAddr};
 
 use ipnet::IpNet;
-use ntpguard_common::{elsewhere::Ports, packet::Address, sieve::Bits};
+use ntpguard_common::{address::Address, elsewhere::Ports, sieve::Bits};
 
 use crate::allowlist::projection::Projection;
 
