@@ -274,5 +274,5 @@ fn update_text(updated: &Updated) -> String {
         .chain(problems)
         .chain([summary])
         .collect();
-    lines.join("\n") + "\n" + unless_in_kernel(updated.in_kernel)
+    output::wrap(&lines.join("\n")) + "\n" + unless_in_kernel(updated.in_kernel)
 }

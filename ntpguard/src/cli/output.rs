@@ -1,4 +1,4 @@
-//! Printing: tables that fit 80 columns, and JSON.
+//! Printing: text and tables that fit 80 columns, and JSON.
 
 use std::io::{self, Write as _};
 
@@ -28,6 +28,23 @@ pub(crate) fn print_on(text: &str) -> Result<bool> {
     }
 }
 
+/// The columns that text and tables have.
+const WIDTH: usize = 80;
+
+/// Breaks each line of `text` that is too long, and goes on behind as many columns as a label has. Words,
+/// such as paths, stay whole.
+pub(crate) fn wrap(text: &str) -> String {
+    let options = textwrap::Options::new(WIDTH)
+        .subsequent_indent("          ")
+        .break_words(false)
+        .word_splitter(textwrap::WordSplitter::NoHyphenation);
+    let lines: Vec<String> = text
+        .lines()
+        .map(|line| textwrap::fill(line, &options))
+        .collect();
+    lines.join("\n")
+}
+
 /// Lays out rows below headings, without lines, in 80 columns.
 pub(crate) fn table<R>(headings: &[&str], rows: R) -> String
 where
@@ -37,7 +54,7 @@ where
     table
         .load_style(presets::NOTHING)
         .set_content_arrangement(ContentArrangement::Dynamic)
-        .set_width(80)
+        .set_width(WIDTH as u16)
         .set_header(headings)
         .add_rows(rows);
     for column in table.column_iter_mut() {
@@ -101,6 +118,28 @@ mod tests {
         let row = vec!["x".repeat(38), "y".repeat(40)];
         let text = table(&["A", "B"], vec![row.clone()]);
         assert_eq!(text.lines().nth(1), Some(row.join("  ").as_str()));
+    }
+
+    #[test]
+    fn long_lines_go_on_behind_their_label_and_words_stay_whole() {
+        let path = format!("/{}", "x".repeat(90));
+        let text = format!(
+            "source    short\nproblem   {path}: {}",
+            "it is so ".repeat(20)
+        );
+        let wrapped = wrap(&text);
+        let lines: Vec<&str> = wrapped.lines().collect();
+        assert_eq!(
+            lines[..3],
+            ["source    short", "problem", &format!("          {path}:")]
+        );
+        assert!(lines[3..].len() > 2, "{wrapped}");
+        for line in &lines[3..] {
+            assert!(
+                line.len() <= WIDTH && line.starts_with("          "),
+                "{wrapped}"
+            );
+        }
     }
 
     #[test]

@@ -61,7 +61,7 @@ fn text(inventory: &Inventory) -> String {
     let mut parts: Vec<String> = inventory
         .sources
         .iter()
-        .map(|source| output::source(source) + "\n")
+        .map(|source| output::wrap(&output::source(source)) + "\n")
         .collect();
     if parts.is_empty() {
         parts.push("source    none: no time daemon's configuration was found\n".to_owned());
@@ -83,7 +83,7 @@ fn text(inventory: &Inventory) -> String {
     parts.push("\n".to_owned());
     parts.push(differences(inventory));
     let problems = inventory.problems.iter();
-    parts.extend(problems.map(|problem| format!("problem   {problem}\n")));
+    parts.extend(problems.map(|problem| output::wrap(&format!("problem   {problem}")) + "\n"));
     parts.concat()
 }
 

@@ -114,7 +114,7 @@ fn text(status: &Status) -> String {
             .iter()
             .map(|problem| format!("problem   {problem}")),
     );
-    lines.join("\n") + "\n" + &traffic::tables(&status.traffic)
+    output::wrap(&lines.join("\n")) + "\n" + &traffic::tables(&status.traffic)
 }
 
 fn headline(status: &Status) -> String {
