@@ -110,20 +110,21 @@ impl Bars {
                 let (top, bottom) = self.place(row, series);
                 Rectangle::new([(0.0, top), (value, bottom)], colour.filled())
             });
-            let drawn = chart.draw_series(bars).map_err(failed)?;
-            if self.legend.len() > 1 {
-                drawn
-                    .label(*name)
-                    .legend(move |point| swatch(point, colour));
-            }
+            chart
+                .draw_series(bars)
+                .map_err(failed)?
+                .label(*name)
+                .legend(move |point| swatch(point, colour));
         }
-        chart
-            .configure_series_labels()
-            .label_font(FONT)
-            .border_style(BLACK)
-            .background_style(WHITE)
-            .draw()
-            .map_err(failed)?;
+        if self.legend.len() > 1 {
+            chart
+                .configure_series_labels()
+                .label_font(FONT)
+                .border_style(BLACK)
+                .background_style(WHITE)
+                .draw()
+                .map_err(failed)?;
+        }
         area.present().map_err(failed)
     }
 
