@@ -15,7 +15,7 @@ use ntpguard::{
         protocol::{Reply, Request},
     },
     datapath,
-    report::{Interface, Name, Status},
+    report::{Interface, Name, Status, events::WOULD_DROP},
 };
 use ntpguard_common::reason::Reason;
 
@@ -168,7 +168,7 @@ fn daemon_line(status: &Status) -> String {
 /// Admitted and dropped packets, of the mode in force.
 fn counter_lines(status: &Status) -> Vec<String> {
     let (counters, dropped) = match status.mode.as_deref() {
-        Some("monitor") => (&status.monitored, "would drop"),
+        Some("monitor") => (&status.monitored, WOULD_DROP),
         _ => (&status.enforced, "dropped"),
     };
     vec![

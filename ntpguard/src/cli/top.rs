@@ -9,7 +9,7 @@ use ntpguard::{
         control,
         protocol::{Reply, Request},
     },
-    report::events::{Top, TopSender},
+    report::events::{Top, TopSender, WOULD_DROP},
 };
 
 use super::{
@@ -40,15 +40,30 @@ fn text(top: &Top) -> String {
     if top.senders.is_empty() {
         return "nobody has sent what is not admitted, of late\n".to_owned();
     }
-    let headings = ["SENDER", "VERDICT", "REASON", "PACKETS", "AT LEAST", "LAST"];
-    let rows = top.senders.iter().take(ROWS).map(row);
-    output::table(&headings, rows) + &output::rest(top.senders.len(), ROWS)
+    let (monitored, dropped): (Vec<_>, Vec<_>) = top
+        .senders
+        .iter()
+        .partition(|sender| sender.verdict == WOULD_DROP);
+    let mut parts = Vec::new();
+    if !dropped.is_empty() {
+        parts.push(table(&dropped));
+    }
+    if !monitored.is_empty() {
+        let passed = table(&monitored);
+        parts.push(format!("In monitor mode, and so passed:\n{passed}"));
+    }
+    parts.join("\n")
+}
+
+fn table(senders: &[&TopSender]) -> String {
+    let headings = ["SENDER", "REASON", "PACKETS", "AT LEAST", "LAST"];
+    let rows = senders.iter().take(ROWS).map(|sender| row(sender));
+    output::table(&headings, rows) + &output::rest(senders.len(), ROWS)
 }
 
 fn row(sender: &TopSender) -> Vec<String> {
     vec![
         address(&sender.source),
-        sender.verdict.clone(),
         sender.reason.clone(),
         sender.packets.to_string(),
         sender.packets.saturating_sub(sender.error).to_string(),
@@ -72,10 +87,9 @@ mod tests {
     fn sender(source: &str) -> TopSender {
         TopSender {
             source: source.parse().unwrap(),
-            verdict: "would drop".to_owned(),
+            verdict: "dropped".to_owned(),
             reason: "header-chain".to_owned(),
-            // What a CPU drops in ten minutes.
-            packets: 9_446_744_073,
+            packets: 18_446_744_073,
             error: 1_000,
             seconds_ago: 100,
         }
@@ -92,7 +106,26 @@ mod tests {
         let text = text(&top);
         assert!(text.lines().all(|line| line.len() <= 80), "{text}");
         assert!(text.contains("192.0.2.1 "), "{text}");
-        assert!(text.contains("9446743073"), "{text}");
+        assert!(text.contains("18446743073"), "{text}");
         assert!(text.ends_with("and 2 more with --json\n"), "{text}");
+    }
+
+    #[test]
+    fn what_monitor_mode_passed_stands_apart() {
+        let monitored = TopSender {
+            verdict: WOULD_DROP.to_owned(),
+            ..sender("192.0.2.2/32")
+        };
+        let of = |senders| text(&Top { schema: 1, senders });
+        let both = of(vec![monitored.clone(), sender("192.0.2.1/32")]);
+        let lines: Vec<&str> = both.lines().collect();
+        assert!(lines[1].starts_with("192.0.2.1 "), "{both}");
+        assert_eq!(
+            lines[2..4],
+            ["", "In monitor mode, and so passed:"],
+            "{both}"
+        );
+        assert!(lines[5].starts_with("192.0.2.2 "), "{both}");
+        assert!(of(vec![monitored]).starts_with("In monitor mode"));
     }
 }

@@ -71,12 +71,15 @@ impl Event {
     }
 }
 
+/// The verdict of monitor mode on what it does not admit.
+pub const WOULD_DROP: &str = "would drop";
+
 /// What became of a packet.
 const fn verdict(reason: Reason, mode: Mode) -> &'static str {
     match (reason.admits(), mode) {
         (true, _) => "admitted",
         (false, Mode::Enforce) => "dropped",
-        (false, Mode::Monitor) => "would drop",
+        (false, Mode::Monitor) => WOULD_DROP,
     }
 }
 
