@@ -114,6 +114,8 @@ fn known(context: XdpContext) -> u32 {
 /// The source of a packet that has port 123 on both sides.
 #[inline(always)]
 fn stranger(context: &XdpContext) -> Option<[u8; 4]> {
+    const IPV4: u16 = 0x0800_u16.to_be();
+    const UDP: u8 = 17;
     const PORT: u16 = ntp::PORT.to_be();
     let header = context.data() as *const Headers;
     if context.data() + size_of::<Headers>() > context.data_end() {
@@ -121,9 +123,8 @@ fn stranger(context: &XdpContext) -> Option<[u8; 4]> {
     }
     // SAFETY: it lies within the frame, as checked, which is aligned as its type wants it.
     let header = unsafe { &*header };
-    let is_udp = header.ether_type == 0x0800_u16.to_be()
-        && header.version_and_length == 0x45
-        && header.protocol == 17;
+    let is_udp =
+        header.ether_type == IPV4 && header.version_and_length == 0x45 && header.protocol == UDP;
     (is_udp && header.source_port == PORT && header.destination_port == PORT)
         .then_some(header.source)
 }
