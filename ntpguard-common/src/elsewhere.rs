@@ -86,6 +86,9 @@ impl Ports {
 
 /// What the judge asks about servers that are asked at other ports than 123.
 pub trait Elsewhere {
+    /// Whether servers may be asked at other ports than 123 at all.
+    fn has_custom_ports(&self) -> bool;
+
     /// Whether any server is asked at `port`. Cheaper than to look for one, and right whenever it
     /// says no.
     fn may_be_asked_at(&self, port: u16) -> bool;

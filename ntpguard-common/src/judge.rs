@@ -2,15 +2,18 @@
 
 use crate::{
     address::Address,
-    elsewhere::{self, Elsewhere, Endpoint, Far},
+    elsewhere::{Elsewhere, Endpoint},
     frame::Frame,
+    glance::{Arriving, arriving, known},
     ntp,
-    packet::{self, Datagram, Family, Link, OnAnyPort, OnNtpPort, Packet},
+    packed::{self, Screened},
+    packet::{self, Datagram, Family, Link, OnNtpPort, Packet},
     part::{Part, Proof, part},
     proof,
     rates::Rates,
     reason::Reason,
     requests::{Request, Sent},
+    stages::{Arrived, Inline},
     tables::{BAN, DENY, Grant, Role},
 };
 
@@ -127,13 +130,11 @@ pub enum Verdict {
     Judged(Reason),
 }
 
-/// Judges a frame that arrives at this host.
+/// Judges a frame that arrives at this host, all of it here.
 ///
 /// Where several reasons to drop a packet hold, the first in this order is given: `header-chain`,
 /// `malformed`, `fragment`, `length` (of UDP against IP), `private`, `version`, `mode`, `length`
 /// (for the mode), `unlisted`, `role`, `rate`, `oversize`, `zero-origin`, `origin`, `unsolicited`.
-///
-/// The kernel's program takes the same steps, the last of them in functions of their own.
 #[inline(always)]
 pub fn judge<F, C, T>(frame: &F, clocks: &C, limits: Limits, tables: &T) -> Verdict
 where
@@ -141,70 +142,105 @@ where
     C: Clocks,
     T: Tables,
 {
-    match packet::walk(frame, limits.link, &OnNtpPort) {
-        Packet::Foreign => Verdict::Foreign,
-        Packet::OtherPorts => match judge_elsewhere(frame, clocks, limits, tables) {
-            Some(reason) => Verdict::Judged(reason),
-            None => Verdict::Foreign,
+    judge_arrived(&Inline {
+        frame,
+        clocks,
+        limits,
+        tables,
+    })
+}
+
+/// Judges a frame that arrives at this host, in the stages of whoever judges it. The kernel's programs
+/// call this.
+///
+/// A glance settles most frames.
+#[inline(always)]
+pub fn judge_arrived<A: Arrived>(arrived: &A) -> A::Outcome {
+    let reason = match arriving(arrived.frame(), arrived.link(), arrived.tables()) {
+        Arriving::Foreign => return arrived.pass(),
+        // With reasons that are constants, what a flood consists of is recorded faster.
+        Arriving::Stranger => return arrived.record(Reason::Unlisted as u32),
+        Arriving::Private => return arrived.record(Reason::Private as u32),
+        Arriving::Known => {
+            let (datagram, part) = known(arrived.frame(), arrived.link());
+            decide_in_part(arrived, &datagram, part)
+        }
+        Arriving::Unusual => match reason_of_unusual(arrived) {
+            Some(reason) => reason,
+            None => return arrived.pass(),
         },
-        Packet::Bad(reason) => Verdict::Judged(reason),
+    };
+    arrived.record(reason)
+}
+
+/// As [`judge_arrived`], for a frame that no glance settles: it is right for every frame.
+#[inline(always)]
+pub fn judge_unusual<A: Arrived>(arrived: &A) -> A::Outcome {
+    match reason_of_unusual(arrived) {
+        Some(reason) => arrived.record(reason),
+        None => arrived.pass(),
+    }
+}
+
+/// Walks through a frame and judges what it is; `None` if that is not the guard's business. Without
+/// closures, which are not always inlined.
+#[inline(always)]
+fn reason_of_unusual<A: Arrived>(arrived: &A) -> Option<u32> {
+    match packet::walk(arrived.frame(), arrived.link(), &OnNtpPort) {
+        Packet::Foreign => None,
+        Packet::OtherPorts => judge_elsewhere(arrived),
+        Packet::Bad(reason) => Some(reason as u32),
         Packet::Datagram(datagram) => {
-            let of_another_port = datagram.source_port != ntp::PORT;
-            let elsewhere = of_another_port
-                .then(|| judge_elsewhere(frame, clocks, limits, tables))
-                .flatten();
-            Verdict::Judged(
-                elsewhere.unwrap_or_else(|| {
-                    judge_datagram(frame, &datagram, false, clocks, limits, tables)
-                }),
-            )
+            if datagram.source_port != ntp::PORT
+                && let Some(reason) = judge_elsewhere(arrived)
+            {
+                return Some(reason);
+            }
+            Some(judge_datagram(arrived, &datagram))
         }
     }
+}
+
+/// Judges a datagram that comes from no server that is asked elsewhere.
+#[inline(always)]
+fn judge_datagram<A: Arrived>(arrived: &A, datagram: &Datagram) -> u32 {
+    match screen(
+        arrived.frame(),
+        datagram,
+        arrived.link(),
+        false,
+        arrived.tables(),
+    ) {
+        Ok(part) => decide_in_part(arrived, datagram, part),
+        Err(reason) => reason as u32,
+    }
+}
+
+#[inline(always)]
+fn decide_in_part<A: Arrived>(arrived: &A, datagram: &Datagram, part: Part) -> u32 {
+    let (place, ports) = packed::pack(datagram);
+    arrived.decide(datagram.family, place, ports, packed::pack_part(part))
 }
 
 /// Judges a frame that comes from a server that is asked elsewhere; `None` for any other.
+///
+/// It is walked again for that, as a stage of its own: what the walk found already would have to be
+/// kept over the look at the port, and cost all packets.
 #[inline(always)]
-fn judge_elsewhere<F, C, T>(frame: &F, clocks: &C, limits: Limits, tables: &T) -> Option<Reason>
-where
-    F: Frame + ?Sized,
-    C: Clocks,
-    T: Tables,
-{
-    match packet::walk(frame, limits.link, &OnAnyPort) {
-        Packet::Datagram(datagram)
-            if elsewhere::is_asked(frame, &datagram, Far::Source, tables) =>
-        {
-            Some(judge_datagram(
-                frame, &datagram, true, clocks, limits, tables,
-            ))
-        }
-        _ => None,
+fn judge_elsewhere<A: Arrived>(arrived: &A) -> Option<u32> {
+    if !arrived.tables().has_custom_ports() {
+        return None;
     }
-}
-
-/// Judges a datagram, from a server that is asked elsewhere or not.
-#[inline(always)]
-fn judge_datagram<F, C, T>(
-    frame: &F,
-    datagram: &Datagram,
-    elsewhere: bool,
-    clocks: &C,
-    limits: Limits,
-    tables: &T,
-) -> Reason
-where
-    F: Frame + ?Sized,
-    C: Clocks,
-    T: Tables,
-{
-    match screen(frame, datagram, limits.link, elsewhere, tables) {
-        Ok(part) => match datagram.family {
-            Family::V4 => decide::<[u8; 4], F, C, T>(frame, datagram, part, clocks, limits, tables),
-            Family::V6 => {
-                decide::<[u8; 16], F, C, T>(frame, datagram, part, clocks, limits, tables)
-            }
-        },
-        Err(reason) => reason,
+    let found = arrived.find();
+    if found == packed::NOTHING {
+        return None;
+    }
+    match packed::unpack_screened(arrived.screen(found)) {
+        Screened::Ungranted => None,
+        Screened::Dropped(reason) => Some(reason),
+        Screened::Part { ports, part } => {
+            Some(arrived.decide(packed::family(found), found, ports, part))
+        }
     }
 }
 

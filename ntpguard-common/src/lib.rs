@@ -1,7 +1,8 @@
 //! What the kernel and the user-space half of ntpguard share, and the judge itself.
 //!
 //! [`judge::judge`] is a pure function of a packet and the tables. The same source runs in the
-//! kernel, in unit tests and under fuzzing, so that what is tested is what filters.
+//! kernel, in unit tests and under fuzzing, so that what is tested is what filters: the kernel only
+//! puts some of its [`stages`] into BPF subprograms.
 
 #![no_std]
 
@@ -18,6 +19,7 @@ pub mod glance;
 pub mod judge;
 pub mod ntp;
 pub mod outbound;
+pub mod packed;
 pub mod packet;
 pub mod part;
 mod proof;
@@ -25,4 +27,5 @@ pub mod rates;
 pub mod reason;
 pub mod requests;
 pub mod sieve;
+pub mod stages;
 pub mod tables;

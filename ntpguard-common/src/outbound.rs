@@ -7,8 +7,10 @@ use crate::{
     glance::is_plainly_foreign,
     judge::{Clocks, Learn, Limits, Sender, Standing, TablesOf, standing},
     ntp::{self, FirstByte, Mode, NO_TIMESTAMP, Timestamp},
-    packet::{self, Datagram, Family, Link, Packet, Wanted},
+    packed,
+    packet::{self, Datagram, Link, Packet, Wanted},
     requests::{Request, Sent},
+    stages::{Inline, InlineLeaving, Leaving},
     tables::Role,
 };
 
@@ -44,10 +46,8 @@ pub enum Noted {
     Ungranted([u8; 16]),
 }
 
-/// Notes a frame that leaves this host, if it is a request. `is_trusted` says whether its sender
-/// is; it is asked for requests alone.
-///
-/// The kernel's program takes the same steps, the last of them in a function of its own.
+/// Notes a frame that leaves this host, if it is a request, all of it here. `is_trusted` says whether
+/// its sender is; it is asked for requests alone.
 #[inline(always)]
 pub fn note<F, C, T>(
     frame: &F,
@@ -61,20 +61,36 @@ where
     C: Clocks,
     T: Ledger,
 {
-    if is_plainly_foreign(frame, limits.link, ledger) {
-        return Noted::Nothing;
-    }
-    match request(frame, limits.link, ledger) {
-        Some(datagram) => match datagram.family {
-            Family::V4 => note_request::<[u8; 4], F, C, T>(
-                frame, &datagram, is_trusted, clocks, limits, ledger,
-            ),
-            Family::V6 => note_request::<[u8; 16], F, C, T>(
-                frame, &datagram, is_trusted, clocks, limits, ledger,
-            ),
+    note_leaving(&InlineLeaving {
+        inline: Inline {
+            frame,
+            clocks,
+            limits,
+            tables: ledger,
         },
-        None => Noted::Nothing,
+        is_trusted,
+    })
+}
+
+/// Notes a frame that leaves this host, in the stages of whoever notes it. The kernel's program calls
+/// this.
+#[inline(always)]
+pub fn note_leaving<L: Leaving>(leaving: &L) -> L::Outcome {
+    if is_plainly_foreign(leaving.glance(), leaving.link(), leaving.tables()) {
+        leaving.pass()
+    } else {
+        leaving.look()
     }
+}
+
+/// The stage of [`Leaving::look`].
+#[inline(always)]
+pub fn look<L: Leaving>(leaving: &L) -> L::Outcome {
+    let Some(datagram) = request(leaving.frame(), leaving.link(), leaving.tables()) else {
+        return leaving.pass();
+    };
+    let (place, ports) = packed::pack(&datagram);
+    leaving.note(datagram.family, place, ports)
 }
 
 /// Finds a datagram that may be a request: to port 123, or to a server that is asked elsewhere.

@@ -7,10 +7,11 @@ use ntpguard_common::{
         self, Fixture, ModelTables, NOW, StoppedClocks, untracked, with_options, with_tags,
     },
     glance::{Arriving, arriving, is_plainly_foreign, known},
-    judge::{Verdict, judge, screen},
+    judge::{Verdict, judge, judge_unusual, screen},
     outbound::{LedgerOf as _, request},
     packet::{Family, Link, MAX_EXTENSION_HEADERS, MAX_TAGS, OnNtpPort, Packet, walk},
     reason::Reason,
+    stages::Inline,
 };
 use proptest::{collection::vec, prelude::*, sample::Index};
 use std::sync::LazyLock;
@@ -128,10 +129,22 @@ fn ntp_header_end(frame: &[u8]) -> Option<usize> {
     Some(start + if is_control { 12 } else { 48 })
 }
 
-/// Glances at a frame and checks whatever that tells against the judge.
+/// The verdict without the glance that comes first.
+fn by_walk(frame: &[u8], link: Link, tables: &ModelTables) -> Verdict {
+    judge_unusual(&Inline {
+        frame,
+        clocks: &StoppedClocks(NOW),
+        limits: untracked(link),
+        tables,
+    })
+}
+
+/// Glances at a frame and checks whatever that tells against the walk.
 fn glance_and_judge(frame: &[u8], link: Link) {
     for tables in [fixtures::tables(), ModelTables::default()] {
-        let verdict = judge(frame, &StoppedClocks(NOW), untracked(link), &tables);
+        let verdict = by_walk(frame, link, &tables);
+        let judged = judge(frame, &StoppedClocks(NOW), untracked(link), &tables);
+        assert_eq!(judged, verdict);
         match arriving(frame, link, &tables) {
             Arriving::Foreign => assert_eq!(verdict, Verdict::Foreign),
             Arriving::Stranger => assert_eq!(verdict, Verdict::Judged(Reason::Unlisted)),

@@ -8,16 +8,16 @@ use aya_ebpf::{
     programs::TcContext,
 };
 use ntpguard_common::{
-    glance::is_plainly_foreign,
     judge::Clocks as _,
-    outbound::{Noted, note_request, request},
-    packet::{Datagram, Family},
+    outbound::{Noted, look, note_leaving, note_request},
+    packed,
+    packet::{Datagram, Family, Link},
     requests::Stray,
+    stages::Leaving,
     tables::EXPLAIN_BASE,
 };
 
 use crate::{
-    apart,
     frame::{LinearFrame, SkbFrame},
     maps::{self, InMaps, KernelTables},
     settings::{self, KernelClocks},
@@ -28,44 +28,95 @@ const NEXT: i32 = TC_ACT_UNSPEC;
 
 #[classifier]
 fn ntpguard_egress(context: TcContext) -> i32 {
-    let frame = LinearFrame(context);
-    if is_plainly_foreign(&frame, settings::link(), &KernelTables) {
-        return NEXT;
-    }
-    ntpguard_note(frame.0.as_ptr().cast())
+    note_leaving(&LeavingFrame::new(context))
 }
 
-/// Notes what may be a request, in a function of its own: see [`apart`].
+/// A frame that leaves, and the stages by which it is noted as BPF subprograms.
+struct LeavingFrame {
+    linear: LinearFrame,
+    whole: SkbFrame,
+}
+
+impl LeavingFrame {
+    #[inline(always)]
+    fn new(context: TcContext) -> Self {
+        Self {
+            whole: SkbFrame(TcContext::new(context.as_ptr().cast())),
+            linear: LinearFrame(context),
+        }
+    }
+}
+
+impl Leaving for LeavingFrame {
+    /// An action of tc's.
+    type Outcome = i32;
+    type Glance = LinearFrame;
+    type Frame = SkbFrame;
+    type Tables = KernelTables;
+
+    #[inline(always)]
+    fn glance(&self) -> &LinearFrame {
+        &self.linear
+    }
+
+    #[inline(always)]
+    fn frame(&self) -> &SkbFrame {
+        &self.whole
+    }
+
+    #[inline(always)]
+    fn link(&self) -> Link {
+        settings::link()
+    }
+
+    #[inline(always)]
+    fn tables(&self) -> &KernelTables {
+        &KernelTables
+    }
+
+    #[inline(always)]
+    fn pass(&self) -> i32 {
+        NEXT
+    }
+
+    #[inline(always)]
+    fn look(&self) -> i32 {
+        ntpguard_note(self.whole.0.as_ptr().cast())
+    }
+
+    #[inline(always)]
+    fn note(&self, family: Family, place: u64, ports: u64) -> i32 {
+        let context = self.whole.0.as_ptr().cast();
+        match family {
+            Family::V4 => ntpguard_note4(context, place, ports),
+            Family::V6 => ntpguard_note6(context, place, ports),
+        }
+    }
+}
+
+/// Notes what may be a request.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn ntpguard_note(context: *mut __sk_buff) -> i32 {
-    let frame = SkbFrame(TcContext::new(context));
-    let Some(datagram) = request(&frame, settings::link(), &KernelTables) else {
-        return NEXT;
-    };
-    let (place, ports) = apart::pack(&datagram);
-    match datagram.family {
-        Family::V4 => ntpguard_note4(context, place, ports),
-        Family::V6 => ntpguard_note6(context, place, ports),
-    }
+    look(&LeavingFrame::new(TcContext::new(context)))
 }
 
 /// Notes a request over IPv4.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn ntpguard_note4(context: *mut __sk_buff, place: u64, ports: u64) -> i32 {
-    note_apart::<[u8; 4]>(context, &apart::unpack(Family::V4, place, ports))
+    note::<[u8; 4]>(context, &packed::unpack(Family::V4, place, ports))
 }
 
 /// The same over IPv6.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn ntpguard_note6(context: *mut __sk_buff, place: u64, ports: u64) -> i32 {
-    note_apart::<[u8; 16]>(context, &apart::unpack(Family::V6, place, ports))
+    note::<[u8; 16]>(context, &packed::unpack(Family::V6, place, ports))
 }
 
 #[inline(always)]
-fn note_apart<A: InMaps>(context: *mut __sk_buff, datagram: &Datagram) -> i32 {
+fn note<A: InMaps>(context: *mut __sk_buff, datagram: &Datagram) -> i32 {
     let frame = SkbFrame(TcContext::new(context));
     let noted = note_request::<A, _, _, _>(
         &frame,

@@ -1,7 +1,7 @@
 //! Sampled verdicts for whoever reads `EVENTS`.
 //!
 //! Deciding that a packet is not told costs two loads and a comparison, and writes nothing: that is
-//! all that most packets of a flood meet of this. An event is made in a function apart.
+//! all that most packets of a flood meet of this. An event is made in a subprogram.
 
 use core::{cell::UnsafeCell, ptr};
 
@@ -68,8 +68,8 @@ fn tell<F: Frame>(frame: &F, reason: u64, interface: u32) -> u32 {
     1
 }
 
-/// Tells of a packet on the XDP hook, and says whether there was room for it. A global function
-/// has to return a number: see [`crate::apart`].
+/// Tells of a packet on the XDP hook, and says whether there was room for it: a subprogram has to
+/// return a number.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(crate) extern "C" fn ntpguard_tell(context: *mut xdp_md, reason: u64) -> u32 {

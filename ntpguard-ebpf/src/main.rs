@@ -3,7 +3,6 @@
 #![no_std]
 #![no_main]
 
-mod apart;
 mod chain;
 mod egress;
 mod events;

@@ -164,8 +164,13 @@ impl InMaps for [u8; 16] {
 
 impl Elsewhere for KernelTables {
     #[inline(always)]
+    fn has_custom_ports(&self) -> bool {
+        settings::looks_at_other_ports()
+    }
+
+    #[inline(always)]
     fn may_be_asked_at(&self, port: u16) -> bool {
-        settings::looks_at_other_ports() && only(&PORT_BITS).is_none_or(|ports| ports.has(port))
+        self.has_custom_ports() && only(&PORT_BITS).is_none_or(|ports| ports.has(port))
     }
 
     #[inline(always)]

@@ -1,0 +1,295 @@
+//! Arguments of BPF subprograms: what the walk found, in numbers.
+//!
+//! See [`stages`](crate::stages) for what subprograms are for. They take and give numbers, and of
+//! a number that it is given the verifier knows nothing: so whatever is unpacked is within bounds,
+//! whatever it is unpacked from.
+
+use crate::{
+    frame::Frame,
+    packet::{Datagram, Family, NETWORK_MASK, PAYLOAD_MASK},
+    part::{Part, Proof},
+    reason::Reason,
+};
+
+const PAYLOAD_SHIFT: u32 = 16;
+const LENGTH_SHIFT: u32 = 32;
+const PORT_SHIFT: u32 = 16;
+const PROOF_SHIFT: u32 = 32;
+const PROOF_MASK: u64 = 0x3;
+const ELSEWHERE_SHIFT: u32 = 40;
+
+/// A datagram's offsets and length in one number, and its ports in the other.
+#[inline(always)]
+pub const fn pack(datagram: &Datagram) -> (u64, u64) {
+    let place = datagram.network as u64
+        | (datagram.payload as u64) << PAYLOAD_SHIFT
+        | (datagram.payload_len as u64) << LENGTH_SHIFT;
+    let ports = datagram.source_port as u64 | (datagram.destination_port as u64) << PORT_SHIFT;
+    (place, ports)
+}
+
+/// The datagram again, without its flaw.
+#[inline(always)]
+pub const fn unpack(family: Family, place: u64, ports: u64) -> Datagram {
+    Datagram {
+        family,
+        network: place as usize & NETWORK_MASK,
+        payload: (place >> PAYLOAD_SHIFT) as usize & PAYLOAD_MASK,
+        payload_len: (place >> LENGTH_SHIFT) as u16,
+        source_port: ports as u16,
+        destination_port: (ports >> PORT_SHIFT) as u16,
+        flaw: None,
+    }
+}
+
+/// Bits of what [`pack_found`] gives beside those of a place.
+const FLAW_SHIFT: u32 = 48;
+const FLAW_MASK: u64 = 0xff;
+const V6: u64 = 1 << 62;
+const FOUND: u64 = 1 << 63;
+const UDP_LEN: usize = 8;
+
+const _: () = {
+    let mut number = 0;
+    while number < Reason::ALL.len() {
+        let reason = Reason::ALL[number];
+        assert!(reason as u64 & FLAW_MASK == reason as u64);
+        // That number says that there is no flaw.
+        assert!(reason as u64 != 0 || reason.admits());
+        number += 1;
+    }
+    assert!(FLAW_MASK << FLAW_SHIFT < V6);
+};
+
+/// In the place of a datagram in a number: there is none.
+pub const NOTHING: u64 = 0;
+
+/// A datagram in one number, without its ports.
+#[inline(always)]
+pub const fn pack_found(datagram: &Datagram) -> u64 {
+    let family = match datagram.family {
+        Family::V4 => 0,
+        Family::V6 => V6,
+    };
+    let flaw = match datagram.flaw {
+        Some(reason) => reason as u64,
+        None => 0,
+    };
+    FOUND | family | flaw << FLAW_SHIFT | pack(datagram).0
+}
+
+/// The datagram again, without its flaw and with the ports that are in the frame.
+#[inline(always)]
+pub fn unpack_found<F: Frame + ?Sized>(frame: &F, found: u64) -> Datagram {
+    let datagram = unpack(family(found), found, 0);
+    let udp = datagram.payload.wrapping_sub(UDP_LEN) & PAYLOAD_MASK;
+    let [a, b, c, d] = frame.field(udp);
+    Datagram {
+        source_port: u16::from_be_bytes([a, b]),
+        destination_port: u16::from_be_bytes([c, d]),
+        ..datagram
+    }
+}
+
+/// The number of the reason that is wrong with it, or 0.
+#[inline(always)]
+pub const fn flaw(found: u64) -> u64 {
+    found >> FLAW_SHIFT & FLAW_MASK
+}
+
+/// The IP version of what was found.
+#[inline(always)]
+pub const fn family(found: u64) -> Family {
+    if found & V6 == 0 {
+        Family::V4
+    } else {
+        Family::V6
+    }
+}
+
+/// In the place of a reason's number: the packet comes from no server that is asked elsewhere.
+pub const UNGRANTED: u64 = u32::MAX as u64;
+
+/// Bits of what [`pack_screened`] gives beside those of the ports.
+const SCREENED: u64 = 1 << 63;
+const ROLES_SHIFT: u32 = 32;
+const ROLES_MASK: u64 = 0xff;
+const SCREENED_PROOF_SHIFT: u32 = 40;
+const SCREENED_ELSEWHERE_SHIFT: u32 = 42;
+
+/// The ports of a datagram of a server that is asked elsewhere, and the part that it plays, in one
+/// number that is none of a reason.
+#[inline(always)]
+pub const fn pack_screened(datagram: &Datagram, part: Part) -> u64 {
+    let (_, ports) = pack(datagram);
+    SCREENED
+        | (part.roles as u64 & ROLES_MASK) << ROLES_SHIFT
+        | (part.proof as u64) << SCREENED_PROOF_SHIFT
+        | (part.elsewhere as u64) << SCREENED_ELSEWHERE_SHIFT
+        | ports
+}
+
+/// What became of a datagram that was screened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Screened {
+    /// It comes from no server that is asked elsewhere.
+    Ungranted,
+    /// It is dropped for the reason of this number.
+    Dropped(u32),
+    /// It plays a part: its ports as [`pack`] gives them, and that part as [`pack_part`] does.
+    Part {
+        /// See [`unpack`].
+        ports: u64,
+        /// See [`unpack_part`].
+        part: u64,
+    },
+}
+
+/// What the number of a screened datagram says.
+#[inline(always)]
+pub const fn unpack_screened(number: u64) -> Screened {
+    if number == UNGRANTED {
+        return Screened::Ungranted;
+    }
+    if number & SCREENED == 0 {
+        return Screened::Dropped(number as u32);
+    }
+    let roles = number >> ROLES_SHIFT & ROLES_MASK;
+    let proof = number >> SCREENED_PROOF_SHIFT & PROOF_MASK;
+    let elsewhere = number >> SCREENED_ELSEWHERE_SHIFT & 1;
+    Screened::Part {
+        ports: number & u32::MAX as u64,
+        part: roles | proof << PROOF_SHIFT | elsewhere << ELSEWHERE_SHIFT,
+    }
+}
+
+/// The part a datagram plays, in a number.
+#[inline(always)]
+pub const fn pack_part(part: Part) -> u64 {
+    part.roles as u64
+        | (part.proof as u64) << PROOF_SHIFT
+        | (part.elsewhere as u64) << ELSEWHERE_SHIFT
+}
+
+/// The part again.
+#[inline(always)]
+pub const fn unpack_part(number: u64) -> Part {
+    Part {
+        roles: number as u32,
+        proof: match number >> PROOF_SHIFT & PROOF_MASK {
+            0 => Proof::None,
+            1 => Proof::Answer,
+            _ => Proof::Association,
+        },
+        elsewhere: number >> ELSEWHERE_SHIFT != 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::{vec, vec::Vec};
+
+    use proptest::{option, prelude::*, sample::select};
+
+    use super::*;
+
+    fn datagram() -> impl Strategy<Value = Datagram> {
+        let family = prop_oneof![Just(Family::V4), Just(Family::V6)];
+        let flaws: Vec<Reason> = Reason::ALL
+            .iter()
+            .copied()
+            .filter(|reason| !reason.admits())
+            .collect();
+        let flaw = option::of(select(flaws));
+        let numbers = (0..=NETWORK_MASK, UDP_LEN..=PAYLOAD_MASK, any::<[u16; 3]>());
+        (family, numbers, flaw).prop_map(|(family, (network, payload, words), flaw)| {
+            let [payload_len, source_port, destination_port] = words;
+            Datagram {
+                family,
+                network,
+                payload,
+                payload_len,
+                source_port,
+                destination_port,
+                flaw,
+            }
+        })
+    }
+
+    fn part() -> impl Strategy<Value = Part> {
+        let proof = select(vec![Proof::None, Proof::Answer, Proof::Association]);
+        (0..=ROLES_MASK as u32, proof, any::<bool>()).prop_map(|(roles, proof, elsewhere)| Part {
+            roles,
+            proof,
+            elsewhere,
+        })
+    }
+
+    /// A frame with nothing in it but a datagram's ports.
+    fn with_ports(datagram: &Datagram) -> Vec<u8> {
+        let mut frame = vec![0; datagram.payload];
+        let udp = datagram.payload - UDP_LEN;
+        frame[udp..udp + 2].copy_from_slice(&datagram.source_port.to_be_bytes());
+        frame[udp + 2..udp + 4].copy_from_slice(&datagram.destination_port.to_be_bytes());
+        frame
+    }
+
+    proptest! {
+        #[test]
+        fn a_datagram_is_unpacked_as_it_was_packed(datagram in datagram()) {
+            let (place, ports) = pack(&datagram);
+            let flawless = Datagram { flaw: None, ..datagram };
+            prop_assert_eq!(unpack(datagram.family, place, ports), flawless);
+        }
+
+        #[test]
+        fn what_was_found_is_unpacked_with_its_flaw(datagram in datagram()) {
+            let found = pack_found(&datagram);
+            prop_assert_ne!(found, NOTHING);
+            prop_assert_eq!(family(found), datagram.family);
+            prop_assert_eq!(flaw(found), datagram.flaw.map_or(0, |reason| reason as u64));
+            let flawless = Datagram { flaw: None, ..datagram };
+            prop_assert_eq!(unpack_found(&with_ports(&datagram)[..], found), flawless);
+            // The stage that decides is given the same number for a place.
+            let (_, ports) = pack(&datagram);
+            prop_assert_eq!(unpack(datagram.family, found, ports), flawless);
+        }
+
+        #[test]
+        fn a_part_is_unpacked_as_it_was_packed(part in part()) {
+            prop_assert_eq!(unpack_part(pack_part(part)), part);
+        }
+
+        #[test]
+        fn what_was_screened_is_its_ports_and_its_part(datagram in datagram(), part in part()) {
+            let screened = unpack_screened(pack_screened(&datagram, part));
+            let (_, ports) = pack(&datagram);
+            prop_assert_eq!(screened, Screened::Part { ports, part: pack_part(part) });
+        }
+
+        #[test]
+        fn whatever_is_unpacked_is_within_bounds(place: u64, ports: u64) {
+            let datagram = unpack(Family::V6, place, ports);
+            prop_assert!(datagram.network <= NETWORK_MASK && datagram.payload <= PAYLOAD_MASK);
+            let found = unpack_found(&[][..], place);
+            prop_assert!(found.network <= NETWORK_MASK && found.payload <= PAYLOAD_MASK);
+        }
+    }
+
+    #[test]
+    fn what_was_screened_can_be_any_reason_or_none() {
+        for reason in Reason::ALL {
+            let number = *reason as u32;
+            assert_eq!(unpack_screened(number.into()), Screened::Dropped(number));
+        }
+        assert_eq!(unpack_screened(UNGRANTED), Screened::Ungranted);
+    }
+
+    #[test]
+    fn every_role_fits() {
+        use crate::tables::Role;
+        for role in Role::ALL {
+            assert_eq!(u64::from(role.bit()) & ROLES_MASK, u64::from(role.bit()));
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! The stages of judging what arrives and noting what leaves, for whoever takes them.
+//!
+//! User space takes them one after another ([`Inline`]). In the kernel some are BPF subprograms,
+//! global functions: the verifier checks one once, for any arguments (Linux 5.6, commit 51c39bb1d5d1),
+//! and code in its caller's midst again for every way there. Behind the walk, with its tags and
+//! extension headers, that makes a program that loads at once out of one that takes half a second; and
+//! packets that are not NTP do not pay for the registers that the rest needs. What such functions are
+//! given and give is numbers, made by [`packed`].
+
+use crate::{
+    address::Address,
+    elsewhere::{Elsewhere, Far, is_asked},
+    frame::Frame,
+    judge::{Clocks, Limits, Tables, Verdict, decide, screen},
+    outbound::{Ledger, LedgerOf, Noted, look, note_request},
+    packed,
+    packet::{Datagram, Family, Link, OnAnyPort, Packet, walk},
+    reason::Reason,
+};
+
+/// A frame that has arrived, and the stages by which it is judged.
+pub trait Arrived {
+    /// What becomes of the frame.
+    type Outcome;
+    /// How its bytes are read.
+    type Frame: Frame + ?Sized;
+    /// What is known of its source.
+    type Tables: Tables;
+
+    /// The frame itself.
+    fn frame(&self) -> &Self::Frame;
+
+    /// What stands at its start.
+    fn link(&self) -> Link;
+
+    /// The tables.
+    fn tables(&self) -> &Self::Tables;
+
+    /// Has a frame passed that is not the guard's business.
+    fn pass(&self) -> Self::Outcome;
+
+    /// Records that the frame was judged for the [`Reason`] of this number.
+    fn record(&self, reason: u32) -> Self::Outcome;
+
+    /// Walks to a datagram that may come from a server that is asked elsewhere: see [`find`].
+    fn find(&self) -> u64;
+
+    /// Screens such a datagram: see [`screen_found`].
+    fn screen(&self, found: u64) -> u64;
+
+    /// Judges a datagram that plays a part, all three made by [`packed`], and gives the number of the
+    /// reason: see [`decide`].
+    fn decide(&self, family: Family, place: u64, ports: u64, part: u64) -> u32;
+}
+
+/// The stage of [`Arrived::find`]: a datagram from a port at which servers are asked, as
+/// [`packed::pack_found`] makes it, or [`packed::NOTHING`].
+#[inline(always)]
+pub fn find<F, T>(frame: &F, link: Link, tables: &T) -> u64
+where
+    F: Frame + ?Sized,
+    T: Elsewhere,
+{
+    match walk(frame, link, &OnAnyPort) {
+        Packet::Datagram(datagram) if tables.may_be_asked_at(datagram.source_port) => {
+            packed::pack_found(&datagram)
+        }
+        _ => packed::NOTHING,
+    }
+}
+
+/// The stage of [`Arrived::screen`]: the part that a datagram of a server that is asked elsewhere
+/// plays, as [`packed::pack_screened`] makes it, the number of the [`Reason`] to drop it, or
+/// [`packed::UNGRANTED`]. What it leaves to be decided is not decided in it, as the stack of that
+/// would come on top.
+#[inline(always)]
+pub fn screen_found<F, T>(frame: &F, found: u64, link: Link, tables: &T) -> u64
+where
+    F: Frame + ?Sized,
+    T: Tables,
+{
+    let datagram = packed::unpack_found(frame, found);
+    if !is_asked(frame, &datagram, Far::Source, tables) {
+        return packed::UNGRANTED;
+    }
+    let flaw = packed::flaw(found);
+    if flaw != 0 {
+        return flaw;
+    }
+    match screen(frame, &datagram, link, true, tables) {
+        Ok(part) => packed::pack_screened(&datagram, part),
+        Err(reason) => reason as u64,
+    }
+}
+
+/// A frame that is about to leave, and the stages by which it is noted.
+pub trait Leaving {
+    /// What comes of it.
+    type Outcome;
+    /// How the bytes are read in which a glance finds most frames to be no requests.
+    type Glance: Frame + ?Sized;
+    /// How all bytes are read.
+    type Frame: Frame + ?Sized;
+    /// Where servers are asked.
+    type Tables: Elsewhere;
+
+    /// What can be read at once.
+    fn glance(&self) -> &Self::Glance;
+
+    /// The frame itself.
+    fn frame(&self) -> &Self::Frame;
+
+    /// What stands at its start.
+    fn link(&self) -> Link;
+
+    /// The tables.
+    fn tables(&self) -> &Self::Tables;
+
+    /// Lets go a frame that is no request.
+    fn pass(&self) -> Self::Outcome;
+
+    /// Looks for a request in a frame that may be one: see [`look`].
+    fn look(&self) -> Self::Outcome;
+
+    /// Notes a datagram to the port of servers, made by [`packed`]: see [`note_request`].
+    fn note(&self, family: Family, place: u64, ports: u64) -> Self::Outcome;
+}
+
+/// A frame, and all that is needed to take its stages one after another.
+#[derive(Debug)]
+pub struct Inline<'a, F: ?Sized, C, T> {
+    /// The frame.
+    pub frame: &'a F,
+    /// The clocks by which it is judged.
+    pub clocks: &'a C,
+    /// What is fixed beforehand.
+    pub limits: Limits,
+    /// What is known.
+    pub tables: &'a T,
+}
+
+impl<F, C, T> Arrived for Inline<'_, F, C, T>
+where
+    F: Frame + ?Sized,
+    C: Clocks,
+    T: Tables,
+{
+    type Outcome = Verdict;
+    type Frame = F;
+    type Tables = T;
+
+    fn frame(&self) -> &F {
+        self.frame
+    }
+
+    fn link(&self) -> Link {
+        self.limits.link
+    }
+
+    fn tables(&self) -> &T {
+        self.tables
+    }
+
+    fn pass(&self) -> Verdict {
+        Verdict::Foreign
+    }
+
+    /// There is no other number; were there one, it would not admit.
+    fn record(&self, reason: u32) -> Verdict {
+        Verdict::Judged(Reason::from_number(reason).unwrap_or(Reason::Malformed))
+    }
+
+    fn find(&self) -> u64 {
+        find(self.frame, self.limits.link, self.tables)
+    }
+
+    fn screen(&self, found: u64) -> u64 {
+        screen_found(self.frame, found, self.limits.link, self.tables)
+    }
+
+    fn decide(&self, family: Family, place: u64, ports: u64, part: u64) -> u32 {
+        let Self {
+            frame,
+            clocks,
+            limits,
+            tables,
+        } = *self;
+        let datagram = packed::unpack(family, place, ports);
+        let part = packed::unpack_part(part);
+        let reason = match family {
+            Family::V4 => {
+                decide::<[u8; 4], F, C, T>(frame, &datagram, part, clocks, limits, tables)
+            }
+            Family::V6 => {
+                decide::<[u8; 16], F, C, T>(frame, &datagram, part, clocks, limits, tables)
+            }
+        };
+        reason as u32
+    }
+}
+
+/// As [`Inline`], for a frame that leaves.
+#[derive(Debug)]
+pub struct InlineLeaving<'a, F: ?Sized, C, T, S> {
+    /// The frame and the rest.
+    pub inline: Inline<'a, F, C, T>,
+    /// Whether its sender is trusted.
+    pub is_trusted: S,
+}
+
+impl<F, C, T, S> Leaving for InlineLeaving<'_, F, C, T, S>
+where
+    F: Frame + ?Sized,
+    C: Clocks,
+    T: Ledger,
+    S: Fn() -> bool,
+{
+    type Outcome = Noted;
+    type Glance = F;
+    type Frame = F;
+    type Tables = T;
+
+    fn glance(&self) -> &F {
+        self.inline.frame
+    }
+
+    fn frame(&self) -> &F {
+        self.inline.frame
+    }
+
+    fn link(&self) -> Link {
+        self.inline.limits.link
+    }
+
+    fn tables(&self) -> &T {
+        self.inline.tables
+    }
+
+    fn pass(&self) -> Noted {
+        Noted::Nothing
+    }
+
+    fn look(&self) -> Noted {
+        look(self)
+    }
+
+    fn note(&self, family: Family, place: u64, ports: u64) -> Noted {
+        let datagram = packed::unpack(family, place, ports);
+        match family {
+            Family::V4 => self.note_in::<[u8; 4]>(&datagram),
+            Family::V6 => self.note_in::<[u8; 16]>(&datagram),
+        }
+    }
+}
+
+impl<F, C, T, S> InlineLeaving<'_, F, C, T, S>
+where
+    F: Frame + ?Sized,
+    C: Clocks,
+    S: Fn() -> bool,
+{
+    fn note_in<A>(&self, datagram: &Datagram) -> Noted
+    where
+        A: Address,
+        T: LedgerOf<A>,
+    {
+        let Inline {
+            frame,
+            clocks,
+            limits,
+            tables,
+        } = self.inline;
+        note_request::<A, F, C, T>(frame, datagram, &self.is_trusted, clocks, limits, tables)
+    }
+}
