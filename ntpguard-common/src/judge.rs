@@ -7,7 +7,7 @@ use crate::{
     glance::{Arriving, arriving, known},
     ntp,
     packed::{self, Screened},
-    packet::{self, Datagram, Family, Link, OnNtpPort, Packet},
+    packet::{self, Datagram, Family, Inner, Link, MAX_INNER_PACKETS, OnNtpPort, Packet},
     part::{Part, Proof, part},
     proof,
     rates::Rates,
@@ -190,7 +190,14 @@ fn reason_of_unusual<A: Arrived>(arrived: &A) -> Option<u32> {
         Packet::Foreign => None,
         Packet::OtherPorts => judge_elsewhere(arrived),
         Packet::Bad(reason) => Some(reason as u32),
+        Packet::Inner(inner) => judge_inside(arrived, inner),
+        Packet::Cut(_) if A::MAY_HOLD_MORE => whole(arrived),
+        Packet::Cut(Some(reason)) => Some(reason as u32),
+        Packet::Cut(None) => None,
         Packet::Datagram(datagram) => {
+            if A::MAY_HOLD_MORE && !is_readable(arrived.frame(), &datagram) {
+                return whole(arrived);
+            }
             if datagram.source_port != ntp::PORT
                 && let Some(reason) = judge_elsewhere(arrived)
             {
@@ -199,6 +206,48 @@ fn reason_of_unusual<A: Arrived>(arrived: &A) -> Option<u32> {
             Some(judge_datagram(arrived, &datagram))
         }
     }
+}
+
+/// Whether the frame has all of an NTP header.
+#[inline(always)]
+fn is_readable<F: Frame + ?Sized>(frame: &F, datagram: &Datagram) -> bool {
+    frame
+        .window::<{ ntp::HEADER_LEN }>(datagram.payload)
+        .is_some()
+}
+
+#[inline(always)]
+fn whole<A: Arrived>(arrived: &A) -> Option<u32> {
+    match arrived.judge_whole() {
+        packed::FOREIGN => None,
+        reason => Some(reason),
+    }
+}
+
+/// The stage of [`Arrived::judge_whole`].
+#[inline(always)]
+pub fn judge_whole<A: Arrived>(whole: &A) -> u32 {
+    reason_of_unusual(whole).unwrap_or(packed::FOREIGN)
+}
+
+/// Looks into a packet inside another, and into what is inside that. What a host would take for NTP there
+/// is dropped, since none of those who are granted anything sends it so; `None` for all else.
+#[inline(always)]
+fn judge_inside<A: Arrived>(arrived: &A, inner: Inner) -> Option<u32> {
+    if A::MAY_HOLD_MORE {
+        return whole(arrived);
+    }
+    let mut inside = packed::pack_inner(inner);
+    for _ in 0..MAX_INNER_PACKETS {
+        inside = arrived.look_inside(inside);
+        if inside == packed::NOTHING {
+            return None;
+        }
+        if inside == packed::HIDDEN {
+            break;
+        }
+    }
+    Some(Reason::HeaderChain as u32)
 }
 
 /// Judges a datagram that comes from no server that is asked elsewhere.
@@ -230,6 +279,9 @@ fn decide_in_part<A: Arrived>(arrived: &A, datagram: &Datagram, part: Part) -> u
 fn judge_elsewhere<A: Arrived>(arrived: &A) -> Option<u32> {
     if !arrived.tables().has_custom_ports() {
         return None;
+    }
+    if A::MAY_HOLD_MORE {
+        return whole(arrived);
     }
     let found = arrived.find();
     if found == packed::NOTHING {

@@ -6,7 +6,7 @@
 
 use crate::{
     frame::Frame,
-    packet::{Datagram, Family, NETWORK_MASK, PAYLOAD_MASK},
+    packet::{Datagram, Family, Inner, NETWORK_MASK, PAYLOAD_MASK},
     part::{Part, Proof},
     reason::Reason,
 };
@@ -106,6 +106,31 @@ pub const fn family(found: u64) -> Family {
         Family::V6
     }
 }
+
+/// Where a packet inside another is, in a number that is neither [`NOTHING`] nor [`HIDDEN`].
+#[inline(always)]
+pub const fn pack_inner(inner: Inner) -> u64 {
+    let family = match inner.family {
+        Family::V4 => 0,
+        Family::V6 => V6,
+    };
+    FOUND | family | inner.network as u64
+}
+
+/// The place again.
+#[inline(always)]
+pub fn unpack_inner<F: Frame + ?Sized>(frame: &F, number: u64) -> Inner {
+    Inner {
+        family: family(number),
+        network: frame.forget(number as usize, PAYLOAD_MASK),
+    }
+}
+
+/// In the place of a packet inside another: it holds, or may hide, what does not arrive inside.
+pub const HIDDEN: u64 = 1;
+
+/// In the place of a reason's number: the frame is none of the guard's business.
+pub const FOREIGN: u32 = u32::MAX;
 
 /// In the place of a reason's number: the packet comes from no server that is asked elsewhere.
 pub const UNGRANTED: u64 = u32::MAX as u64;
@@ -256,6 +281,15 @@ mod tests {
         }
 
         #[test]
+        fn a_place_inside_is_unpacked_as_it_was_packed(network in 0..=PAYLOAD_MASK, v6: bool) {
+            let family = if v6 { Family::V6 } else { Family::V4 };
+            let inner = Inner { family, network };
+            let number = pack_inner(inner);
+            prop_assert!(![NOTHING, HIDDEN].contains(&number));
+            prop_assert_eq!(unpack_inner(&[][..], number), inner);
+        }
+
+        #[test]
         fn a_part_is_unpacked_as_it_was_packed(part in part()) {
             prop_assert_eq!(unpack_part(pack_part(part)), part);
         }
@@ -273,6 +307,7 @@ mod tests {
             prop_assert!(datagram.network <= NETWORK_MASK && datagram.payload <= PAYLOAD_MASK);
             let found = unpack_found(&[][..], place);
             prop_assert!(found.network <= NETWORK_MASK && found.payload <= PAYLOAD_MASK);
+            prop_assert!(unpack_inner(&[][..], place).network <= PAYLOAD_MASK);
         }
     }
 

@@ -29,6 +29,9 @@ pub const MAX_TAGS: usize = 4;
 /// Most IPv6 extension headers that the walk steps over.
 pub const MAX_EXTENSION_HEADERS: usize = 6;
 
+/// Most packets inside packets that the judge looks into.
+pub const MAX_INNER_PACKETS: usize = 3;
+
 pub(crate) const ETHERTYPE_IPV4: u16 = 0x0800;
 pub(crate) const ETHERTYPE_IPV6: u16 = 0x86dd;
 /// At least the greatest offset of an IP header, and that of a UDP header or payload behind the longest
@@ -43,6 +46,8 @@ pub(crate) const TAG_LEN: usize = 4;
 
 const HOP_BY_HOP: u8 = 0;
 pub(crate) const UDP: u8 = 17;
+const IPV4_INSIDE: u8 = 4;
+const IPV6_INSIDE: u8 = 41;
 const ROUTING: u8 = 43;
 const FRAGMENT: u8 = 44;
 const AUTHENTICATION: u8 = 51;
@@ -73,6 +78,21 @@ pub enum Packet {
     Bad(Reason),
     /// A UDP datagram that was looked for, right or wrong.
     Datagram(Datagram),
+    /// Another packet behind a routing header.
+    Inner(Inner),
+    /// The frame, or what can be read of it here, ends before that is known. If there is no more of it,
+    /// it is bad for this reason or, with none, foreign: no stack takes it.
+    Cut(Option<Reason>),
+}
+
+/// A packet behind a routing header, which a host at the end of the route takes out by itself and puts
+/// where the whole arrived: `ipv6_srh_rcv` and `ipv6_rpl_srh_rcv` in Linux.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Inner {
+    /// What it is, as the header before it says.
+    pub family: Family,
+    /// Offset of its IP header.
+    pub network: usize,
 }
 
 /// Where a datagram's parts are. Offsets are bytes from the start of the frame.
@@ -147,7 +167,17 @@ fn walk_raw_ip<F: Frame + ?Sized>(frame: &F, wanted: &impl Wanted) -> Packet {
     match frame.load(0).map(|[byte, _]: [u8; 2]| byte >> 4) {
         Some(4) => walk_ipv4(frame, 0, wanted),
         Some(6) => walk_ipv6(frame, 0, wanted),
-        _ => Packet::Foreign,
+        Some(_) => Packet::Foreign,
+        None => Packet::Cut(None),
+    }
+}
+
+/// Walks from the IP header of a packet inside another.
+#[inline(always)]
+pub fn walk_inner<F: Frame + ?Sized>(frame: &F, inner: Inner, wanted: &impl Wanted) -> Packet {
+    match inner.family {
+        Family::V4 => walk_ipv4(frame, inner.network, wanted),
+        Family::V6 => walk_ipv6(frame, inner.network, wanted),
     }
 }
 
@@ -155,7 +185,7 @@ fn walk_raw_ip<F: Frame + ?Sized>(frame: &F, wanted: &impl Wanted) -> Packet {
 #[inline(always)]
 fn walk_ethernet<F: Frame + ?Sized>(frame: &F, wanted: &impl Wanted) -> Packet {
     let Some(ether_type) = frame.load_u16(offset_of!(EthHdr, ether_type)) else {
-        return Packet::Foreign;
+        return Packet::Cut(None);
     };
     if is_tag(ether_type) {
         walk_tagged(frame, wanted)
@@ -170,7 +200,7 @@ fn walk_tagged<F: Frame + ?Sized>(frame: &F, wanted: &impl Wanted) -> Packet {
     let mut inner = ETHERTYPE_8021Q;
     for _ in 0..MAX_TAGS {
         let Some(ether_type) = frame.load_u16(offset + 2) else {
-            return Packet::Foreign;
+            return Packet::Cut(None);
         };
         inner = ether_type;
         offset += TAG_LEN;
@@ -207,7 +237,7 @@ pub(crate) const fn is_tag(ether_type: u16) -> bool {
 #[inline(always)]
 fn walk_ipv4<F: Frame + ?Sized>(frame: &F, network: usize, wanted: &impl Wanted) -> Packet {
     let Some(header) = frame.load::<{ size_of::<Ipv4Hdr>() }>(network) else {
-        return Packet::Foreign;
+        return Packet::Cut(None);
     };
     if header[offset_of!(Ipv4Hdr, proto)] != UDP {
         return Packet::Foreign;
@@ -218,35 +248,22 @@ fn walk_ipv4<F: Frame + ?Sized>(frame: &F, network: usize, wanted: &impl Wanted)
         return Packet::Foreign;
     }
     let is_fragment = fragment & IPV4_MORE_FRAGMENTS != 0;
+    let flaw = is_fragment.then_some(Reason::Fragment);
     let vihl = header[offset_of!(Ipv4Hdr, vihl)];
     let total = u16_at(&header, offset_of!(Ipv4Hdr, tot_len));
     let plain = size_of::<Ipv4Hdr>() as u16;
     if vihl == PLAIN_IPV4 && total >= plain {
         let udp = network + usize::from(plain);
-        return walk_udp(
-            frame,
-            Family::V4,
-            network,
-            udp,
-            total - plain,
-            is_fragment,
-            wanted,
-        );
+        let rest = total - plain;
+        return walk_udp(frame, Family::V4, network, udp, rest, flaw, wanted);
     }
     let length = u16::from(vihl & 0x0f) * 4;
     if vihl >> 4 != 4 || length < plain || total < length {
         return Packet::Bad(Reason::Malformed);
     }
     let udp = network + usize::from(length);
-    walk_udp(
-        frame,
-        Family::V4,
-        network,
-        udp,
-        total - length,
-        is_fragment,
-        wanted,
-    )
+    let rest = total - length;
+    walk_udp(frame, Family::V4, network, udp, rest, flaw, wanted)
 }
 
 /// Reads a big-endian number out of a header.
@@ -258,7 +275,7 @@ pub(crate) const fn u16_at(header: &[u8], offset: usize) -> u16 {
 #[inline(always)]
 fn walk_ipv6<F: Frame + ?Sized>(frame: &F, network: usize, wanted: &impl Wanted) -> Packet {
     let Some(header) = frame.load::<{ offset_of!(Ipv6Hdr, src_addr) }>(network) else {
-        return Packet::Foreign;
+        return Packet::Cut(None);
     };
     let next = header[offset_of!(Ipv6Hdr, next_hdr)];
     if next != UDP && !is_extension(next) {
@@ -272,8 +289,14 @@ fn walk_ipv6<F: Frame + ?Sized>(frame: &F, network: usize, wanted: &impl Wanted)
         return walk_extensions(frame, network, next, rest, wanted);
     }
     let offset = network + size_of::<Ipv6Hdr>();
-    walk_udp(frame, Family::V6, network, offset, rest, false, wanted)
+    walk_udp(frame, Family::V6, network, offset, rest, None, wanted)
 }
+
+/// What a walk over extension headers came by, in one number so that the verifier can forget it: a first
+/// fragment of several, a length of 0, a routing header.
+const SEEN_FRAGMENT: usize = 1;
+const SEEN_JUMBO: usize = 2;
+const SEEN_ROUTING: usize = 4;
 
 #[inline(always)]
 fn walk_extensions<F: Frame + ?Sized>(
@@ -283,18 +306,21 @@ fn walk_extensions<F: Frame + ?Sized>(
     mut rest: u16,
     wanted: &impl Wanted,
 ) -> Packet {
-    // A jumbogram (RFC 2675) is longer than any NTP packet, and BIG TCP makes them of ordinary ones.
+    // A jumbogram (RFC 2675), as BIG TCP makes them of ordinary packets, or what says that it is one.
+    // Linux goes by the option alone, and without it by the length of the frame (ip6_rcv_core): so the
+    // walk goes on, and no datagram at its end has the length that IP says.
+    let mut seen = 0;
     if rest == 0 && next == HOP_BY_HOP {
-        return Packet::Foreign;
+        rest = u16::MAX;
+        seen = SEEN_JUMBO;
     }
     let mut offset = network + size_of::<Ipv6Hdr>();
-    let mut is_fragment = false;
     for _ in 0..MAX_EXTENSION_HEADERS {
         if !is_extension(next) {
             break;
         }
         let Some([following, length, high, low]) = frame.load(offset) else {
-            return Packet::Bad(Reason::HeaderChain);
+            return Packet::Cut(Some(Reason::HeaderChain));
         };
         if next == FRAGMENT {
             let field = u16::from_be_bytes([high, low]);
@@ -302,8 +328,9 @@ fn walk_extensions<F: Frame + ?Sized>(
                 return Packet::Foreign;
             }
             // An atomic fragment, with nothing to follow, is a whole packet (RFC 6946).
-            is_fragment |= field & IPV6_MORE_FRAGMENTS != 0;
+            seen |= usize::from(field & IPV6_MORE_FRAGMENTS) * SEEN_FRAGMENT;
         }
+        seen |= usize::from(next == ROUTING) * SEEN_ROUTING;
         let header = extension_len(next, length);
         let Some(left) = rest.checked_sub(header) else {
             return Packet::Bad(Reason::HeaderChain);
@@ -312,23 +339,32 @@ fn walk_extensions<F: Frame + ?Sized>(
         offset += usize::from(header);
         next = following;
     }
-    let offset = frame.forget(offset, PAYLOAD_MASK);
-    let rest = frame.forget(rest.into(), u16::MAX.into()) as u16;
-    if next == UDP {
-        return walk_udp(
-            frame,
-            Family::V6,
-            network,
-            offset,
-            rest,
-            is_fragment,
-            wanted,
-        );
-    }
-    if is_extension(next) {
+    // Only behind the chain of another packet can it be that far.
+    if is_extension(next) || offset > PAYLOAD_MASK {
         return Packet::Bad(Reason::HeaderChain);
     }
-    Packet::Foreign
+    let offset = frame.forget(offset, PAYLOAD_MASK);
+    let rest = frame.forget(rest.into(), u16::MAX.into()) as u16;
+    let seen = frame.forget(seen, SEEN_FRAGMENT | SEEN_JUMBO | SEEN_ROUTING);
+    let inner = |family| Inner {
+        family,
+        network: offset,
+    };
+    match next {
+        UDP => {
+            let flaw = if seen & SEEN_FRAGMENT != 0 {
+                Some(Reason::Fragment)
+            } else if seen & SEEN_JUMBO != 0 {
+                Some(Reason::Length)
+            } else {
+                None
+            };
+            walk_udp(frame, Family::V6, network, offset, rest, flaw, wanted)
+        }
+        IPV4_INSIDE if seen & SEEN_ROUTING != 0 => Packet::Inner(inner(Family::V4)),
+        IPV6_INSIDE if seen & SEEN_ROUTING != 0 => Packet::Inner(inner(Family::V6)),
+        _ => Packet::Foreign,
+    }
 }
 
 /// The headers that a host steps over on its way to UDP. ESP is opaque and ends the walk.
@@ -351,7 +387,8 @@ pub(crate) const fn extension_len(next: u8, length: u8) -> u16 {
     }
 }
 
-/// `rest` is what the IP header says follows it, from the UDP header on.
+/// `rest` is what the IP header says follows it, from the UDP header on; `flaw` is what is wrong with
+/// the datagram already.
 #[inline(always)]
 fn walk_udp<F: Frame + ?Sized>(
     frame: &F,
@@ -359,23 +396,22 @@ fn walk_udp<F: Frame + ?Sized>(
     network: usize,
     offset: usize,
     rest: u16,
-    is_fragment: bool,
+    flaw: Option<Reason>,
     wanted: &impl Wanted,
 ) -> Packet {
     // A fragment that hides its ports may be anything once it is reassembled (RFC 7112); what
     // follows the IP packet in the frame is padding, whatever it looks like.
-    let unreadable = Packet::Bad(if is_fragment {
-        Reason::Fragment
-    } else {
-        Reason::Malformed
-    });
+    let unreadable = match flaw {
+        Some(Reason::Fragment) => Reason::Fragment,
+        _ => Reason::Malformed,
+    };
     if rest < size_of::<UdpHdr>() as u16 {
-        return unreadable;
+        return Packet::Bad(unreadable);
     }
     let Some(header) = frame.load::<{ size_of::<UdpHdr>() }>(offset) else {
-        return unreadable;
+        return Packet::Cut(Some(unreadable));
     };
-    let datagram = datagram(&header, family, network, offset, rest, is_fragment);
+    let datagram = datagram(&header, family, network, offset, rest, flaw);
     if !wanted.is(&datagram) {
         return Packet::OtherPorts;
     }
@@ -390,15 +426,9 @@ pub(crate) const fn datagram(
     network: usize,
     offset: usize,
     rest: u16,
-    is_fragment: bool,
+    flaw: Option<Reason>,
 ) -> Datagram {
-    let flaw = if is_fragment {
-        Some(Reason::Fragment)
-    } else if u16_at(header, offset_of!(UdpHdr, len)) != rest {
-        Some(Reason::Length)
-    } else {
-        None
-    };
+    let is_whole = u16_at(header, offset_of!(UdpHdr, len)) == rest;
     Datagram {
         family,
         network,
@@ -406,6 +436,9 @@ pub(crate) const fn datagram(
         payload_len: rest - size_of::<UdpHdr>() as u16,
         source_port: u16_at(header, offset_of!(UdpHdr, src)),
         destination_port: u16_at(header, offset_of!(UdpHdr, dst)),
-        flaw,
+        flaw: match flaw {
+            None if !is_whole => Some(Reason::Length),
+            flaw => flaw,
+        },
     }
 }

@@ -14,7 +14,7 @@ use crate::{
     judge::{Clocks, Limits, Tables, Verdict, decide, screen},
     outbound::{Ledger, LedgerOf, Noted, look, note_request},
     packed,
-    packet::{Datagram, Family, Link, OnAnyPort, Packet, walk},
+    packet::{Datagram, Family, Link, OnAnyPort, OnNtpPort, Packet, Wanted as _, walk, walk_inner},
     reason::Reason,
 };
 
@@ -26,6 +26,9 @@ pub trait Arrived {
     type Frame: Frame + ?Sized;
     /// What is known of its source.
     type Tables: Tables;
+
+    /// Whether there may be more of the frame than [`Self::frame`] reads.
+    const MAY_HOLD_MORE: bool = false;
 
     /// The frame itself.
     fn frame(&self) -> &Self::Frame;
@@ -51,6 +54,15 @@ pub trait Arrived {
     /// Judges a datagram that plays a part, all three made by [`packed`], and gives the number of the
     /// reason: see [`decide`].
     fn decide(&self, family: Family, place: u64, ports: u64, part: u64) -> u32;
+
+    /// Looks into a packet inside another: see [`look_inside`].
+    fn look_inside(&self, inner: u64) -> u64;
+
+    /// Judges the frame with all there is of it, where [`Self::MAY_HOLD_MORE`]: gives the number of the
+    /// reason, or [`packed::FOREIGN`]. See [`judge_whole`](crate::judge::judge_whole).
+    fn judge_whole(&self) -> u32 {
+        Reason::HeaderChain as u32
+    }
 }
 
 /// The stage of [`Arrived::find`]: a datagram from a port at which servers are asked, as
@@ -90,6 +102,30 @@ where
     match screen(frame, &datagram, link, true, tables) {
         Ok(part) => packed::pack_screened(&datagram, part),
         Err(reason) => reason as u64,
+    }
+}
+
+/// The stage of [`Arrived::look_inside`]: [`packed::NOTHING`] for what may arrive, [`packed::HIDDEN`]
+/// for NTP and what may be NTP, or the place of one more packet inside.
+#[inline(always)]
+pub fn look_inside<F, T>(frame: &F, inner: u64, tables: &T) -> u64
+where
+    F: Frame + ?Sized,
+    T: Elsewhere,
+{
+    let inner = packed::unpack_inner(frame, inner);
+    match walk_inner(frame, inner, &OnAnyPort) {
+        Packet::Foreign | Packet::OtherPorts => packed::NOTHING,
+        Packet::Bad(_) | Packet::Cut(_) => packed::HIDDEN,
+        Packet::Inner(inner) => packed::pack_inner(inner),
+        Packet::Datagram(datagram) => {
+            let is_ntp = OnNtpPort.is(&datagram) || is_asked(frame, &datagram, Far::Source, tables);
+            if is_ntp {
+                packed::HIDDEN
+            } else {
+                packed::NOTHING
+            }
+        }
     }
 }
 
@@ -196,6 +232,10 @@ where
             }
         };
         reason as u32
+    }
+
+    fn look_inside(&self, inner: u64) -> u64 {
+        look_inside(self.frame, inner, self.tables)
     }
 }
 

@@ -4,7 +4,7 @@ use std::{cell::Cell, collections::BTreeSet};
 
 use etherparse::{NetSlice, SlicedPacket, TransportSlice};
 use ntpguard_common::{
-    fixtures::{self, Fixture, ModelTables, NOW, Step, StoppedClocks, untracked},
+    fixtures::{self, Fixture, ModelTables, NOW, Step, StoppedClocks, judge_split, untracked},
     judge::{Clocks, Learn, Limits, Verdict, judge},
     outbound::{Noted, note},
     packet::Link,
@@ -44,6 +44,28 @@ fn each_fixture_gets_the_verdict_it_must_get() {
         wrong.len(),
         wrong.join("\n")
     );
+}
+
+/// Drivers put what they like into the first buffer of a frame, or nothing.
+#[test]
+fn a_frame_in_several_buffers_gets_the_verdict_of_the_whole() {
+    let tables = fixtures::tables();
+    for fixture in fixtures::all() {
+        for first in 0..=fixture.frame.len().min(100) {
+            let verdict = judge_split(
+                &fixture.frame,
+                first,
+                &StoppedClocks(NOW),
+                untracked(fixture.link),
+                &tables,
+            );
+            assert_eq!(
+                verdict, fixture.expected,
+                "{}, the first buffer has {first} bytes",
+                fixture.name
+            );
+        }
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What holds of every packet: made-up ones, and fixtures with bytes changed.
 
-use etherparse::{LenSource, NetSlice, SlicedPacket, TransportSlice};
+use etherparse::{Ipv6ExtensionSlice, LenSource, NetSlice, SlicedPacket, TransportSlice};
 use ntpguard_common::{
     address::Address as _,
     fixtures::{
@@ -108,6 +108,7 @@ fn surely_foreign(frame: &[u8], link: Link) -> bool {
         None => return false,
     };
     readable
+        && !hides_another(&packet)
         && match &packet.transport {
             Some(TransportSlice::Udp(udp)) => {
                 ![123, fixtures::PORT_ELSEWHERE].contains(&udp.source_port())
@@ -115,6 +116,19 @@ fn surely_foreign(frame: &[u8], link: Link) -> bool {
             }
             _ => true,
         }
+}
+
+/// Whether another packet is inside, behind a routing header, which this reader does not look into.
+fn hides_another(packet: &SlicedPacket) -> bool {
+    let Some(NetSlice::Ipv6(ip)) = &packet.net else {
+        return false;
+    };
+    let is_routed = ip
+        .extensions()
+        .clone()
+        .into_iter()
+        .any(|header| matches!(header, Ipv6ExtensionSlice::Routing(_)));
+    is_routed && matches!(ip.payload().ip_number.0, 4 | 41)
 }
 
 /// Where the NTP header of an Ethernet frame ends, as another reader finds it.

@@ -5,10 +5,7 @@
 
 use core::{cell::UnsafeCell, ptr};
 
-use aya_ebpf::{
-    bindings::{__sk_buff, BPF_RB_NO_WAKEUP, xdp_md},
-    programs::{TcContext, XdpContext},
-};
+use aya_ebpf::bindings::{__sk_buff, BPF_RB_NO_WAKEUP, xdp_md};
 use ntpguard_common::{
     events::{Event, INTERVAL, describe},
     frame::Frame,
@@ -17,7 +14,7 @@ use ntpguard_common::{
 };
 
 use crate::{
-    frame::{ArrivedFrame, SkbFrame, XdpFrame},
+    frame::{ArrivedFrame, KernelFrame as _, WholeFrame, XdpFrame},
     maps::EVENTS,
     settings::{self, KernelClocks},
 };
@@ -73,9 +70,20 @@ fn tell<F: Frame>(frame: &F, reason: u64, interface: u32) -> u32 {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(crate) extern "C" fn ntpguard_tell(context: *mut xdp_md, reason: u64) -> u32 {
+    tell(&XdpFrame::of(context), reason, interface(context))
+}
+
+/// The same of a packet in any number of buffers.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn ntpguard_whole_tell(context: *mut xdp_md, reason: u64) -> u32 {
+    tell(&WholeFrame::of(context), reason, interface(context))
+}
+
+#[inline(always)]
+fn interface(context: *mut xdp_md) -> u32 {
     // SAFETY: the context is the kernel's.
-    let interface = unsafe { (*context).ingress_ifindex };
-    tell(&XdpFrame(XdpContext::new(context)), reason, interface)
+    unsafe { (*context).ingress_ifindex }
 }
 
 /// The same on the tc hook.
@@ -84,6 +92,5 @@ pub(crate) extern "C" fn ntpguard_tell(context: *mut xdp_md, reason: u64) -> u32
 pub(crate) extern "C" fn ntpguard_tc_tell(context: *mut __sk_buff, reason: u64) -> u32 {
     // SAFETY: the context is the kernel's.
     let interface = unsafe { (*context).ifindex };
-    let frame = ArrivedFrame(SkbFrame(TcContext::new(context)));
-    tell(&frame, reason, interface)
+    tell(&ArrivedFrame::of(context), reason, interface)
 }

@@ -4,8 +4,8 @@ use core::hint::black_box;
 
 use aya_ebpf::{
     EbpfContext as _,
-    bindings::bpf_hdr_start_off::BPF_HDR_START_MAC,
-    helpers::generated::{bpf_skb_load_bytes, bpf_skb_load_bytes_relative},
+    bindings::{__sk_buff, bpf_hdr_start_off::BPF_HDR_START_MAC, xdp_md},
+    helpers::generated::{bpf_skb_load_bytes, bpf_skb_load_bytes_relative, bpf_xdp_load_bytes},
     programs::{TcContext, XdpContext},
 };
 use ntpguard_common::{
@@ -15,8 +15,34 @@ use ntpguard_common::{
 
 use crate::settings;
 
-/// The first buffer of an XDP frame, which holds all the headers.
+/// A frame as a program is handed it.
+pub(crate) trait KernelFrame: Frame {
+    /// What the kernel hands over.
+    type Context;
+
+    /// The frame of a context.
+    fn of(context: *mut Self::Context) -> Self;
+
+    /// The context again.
+    fn context(&self) -> *mut Self::Context;
+}
+
+/// The first buffer of an XDP frame. Drivers that know no frames in several put all of it there.
 pub(crate) struct XdpFrame(pub(crate) XdpContext);
+
+impl KernelFrame for XdpFrame {
+    type Context = xdp_md;
+
+    #[inline(always)]
+    fn of(context: *mut xdp_md) -> Self {
+        Self(XdpContext::new(context))
+    }
+
+    #[inline(always)]
+    fn context(&self) -> *mut xdp_md {
+        self.0.as_ptr().cast()
+    }
+}
 
 impl Frame for XdpFrame {
     type Window<'a, const N: usize> = Linear<N>;
@@ -43,6 +69,68 @@ impl Frame for XdpFrame {
         // SAFETY: the context is the kernel's.
         let queue = unsafe { (*self.0.ctx).rx_queue_index };
         mixed_with(queue, number) & mask
+    }
+}
+
+/// An XDP frame in any number of buffers, of which the first may be short or empty: mlx5 puts all of a
+/// frame into the others where the MTU is large, and other drivers split it where they please.
+pub(crate) struct WholeFrame(XdpFrame);
+
+impl KernelFrame for WholeFrame {
+    type Context = xdp_md;
+
+    #[inline(always)]
+    fn of(context: *mut xdp_md) -> Self {
+        Self(XdpFrame::of(context))
+    }
+
+    #[inline(always)]
+    fn context(&self) -> *mut xdp_md {
+        self.0.context()
+    }
+}
+
+impl Frame for WholeFrame {
+    type Window<'a, const N: usize> = [u8; N];
+
+    #[inline(always)]
+    fn window<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+        self.load(offset)
+    }
+
+    #[inline(always)]
+    fn load<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+        let mut bytes = [0; N];
+        self.gather(offset, &mut bytes).then_some(bytes)
+    }
+
+    #[inline(always)]
+    fn field<const N: usize>(&self, offset: usize) -> [u8; N] {
+        let mut bytes = [0; N];
+        self.gather(offset, &mut bytes);
+        bytes
+    }
+
+    #[inline(always)]
+    fn forget(&self, number: usize, mask: usize) -> usize {
+        self.0.forget(number, mask)
+    }
+}
+
+impl WholeFrame {
+    /// Reads from whatever buffers the bytes are in, and says whether they are there.
+    #[inline(always)]
+    fn gather<const N: usize>(&self, offset: usize, bytes: &mut [u8; N]) -> bool {
+        // SAFETY: the context is the kernel's, and the helper writes N bytes, or none if it fails.
+        let status = unsafe {
+            bpf_xdp_load_bytes(
+                self.context(),
+                offset as u32,
+                bytes.as_mut_ptr().cast(),
+                N as u32,
+            )
+        };
+        status == 0
     }
 }
 
@@ -160,6 +248,20 @@ impl Frame for ArrivedFrame {
     }
 }
 
+impl KernelFrame for ArrivedFrame {
+    type Context = __sk_buff;
+
+    #[inline(always)]
+    fn of(context: *mut __sk_buff) -> Self {
+        Self(SkbFrame(TcContext::new(context)))
+    }
+
+    #[inline(always)]
+    fn context(&self) -> *mut __sk_buff {
+        self.0.0.as_ptr().cast()
+    }
+}
+
 impl ArrivedFrame {
     /// Reads `offset` bytes after the start of the link header, and says whether that is there.
     #[inline(always)]
@@ -180,11 +282,12 @@ impl ArrivedFrame {
 }
 
 /// Changes a number by one that the verifier cannot know and back, so that nothing is known of it any
-/// more.
+/// more. Not by the compiler either, which would mask the parts of the sum, and older verifiers know no
+/// bounds of those together.
 #[inline(always)]
 fn mixed_with(unknown: u32, number: usize) -> usize {
     let unknown = unknown as usize;
-    number ^ unknown ^ black_box(unknown)
+    black_box(number ^ unknown) ^ unknown
 }
 
 /// Bytes in one piece of packet memory, which were found to be before its end.

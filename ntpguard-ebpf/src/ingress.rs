@@ -3,22 +3,21 @@
 use core::hint::black_box;
 
 use aya_ebpf::{
-    EbpfContext as _,
     bindings::{__sk_buff, xdp_md},
     macros::{classifier, xdp},
     programs::{TcContext, XdpContext},
 };
 use ntpguard_common::{
     frame::Frame,
-    judge::{decide, judge_arrived},
+    judge::{decide, judge_arrived, judge_whole},
     packed,
     packet::{Datagram, Family, Link},
-    stages::{Arrived, find, screen_found},
+    stages::{Arrived, find, look_inside, screen_found},
 };
 
 use crate::{
-    events::{ntpguard_tc_tell, ntpguard_tell},
-    frame::{ArrivedFrame, SkbFrame, XdpFrame},
+    events::{ntpguard_tc_tell, ntpguard_tell, ntpguard_whole_tell},
+    frame::{ArrivedFrame, KernelFrame, SkbFrame, WholeFrame, XdpFrame},
     maps::{InMaps, KernelTables},
     recorder::{self, Actions},
     settings::{self, KernelClocks},
@@ -27,10 +26,10 @@ use crate::{
 /// For drivers that hand over jumbo frames in several buffers (Linux 5.18).
 #[xdp(frags)]
 fn ingress(context: XdpContext) -> u32 {
-    judge_arrived(&XdpFrame(context))
+    judge_arrived(&FirstBuffer(XdpFrame(context)))
 }
 
-/// For kernels and drivers that refuse the former.
+/// For kernels and drivers that refuse the former: they hand over one buffer.
 #[xdp]
 fn ingress_linear(context: XdpContext) -> u32 {
     judge_arrived(&XdpFrame(context))
@@ -66,184 +65,192 @@ fn decide_and_record<A: InMaps, F: Frame>(frame: &F, datagram: &Datagram, part: 
     reason as u32
 }
 
-impl Arrived for XdpFrame {
-    /// An action of XDP's.
+/// The stages of the judge for one kind of frame, each in a subprogram of its own: for another kind
+/// they are other code.
+macro_rules! subprograms {
+    (
+        $frame:ty, $context:ty, $actions:expr, $tell:ident:
+        $find:ident, $screen:ident, $inside:ident, $decide4:ident, $decide6:ident
+    ) => {
+        impl Arrived for $frame {
+            /// The number of an action.
+            type Outcome = u32;
+            type Frame = Self;
+            type Tables = KernelTables;
+
+            #[inline(always)]
+            fn frame(&self) -> &Self {
+                self
+            }
+
+            #[inline(always)]
+            fn link(&self) -> Link {
+                settings::link()
+            }
+
+            #[inline(always)]
+            fn tables(&self) -> &KernelTables {
+                &KernelTables
+            }
+
+            #[inline(always)]
+            fn pass(&self) -> u32 {
+                $actions.pass
+            }
+
+            #[inline(always)]
+            fn record(&self, reason: u32) -> u32 {
+                recorder::record(reason, $actions, || {
+                    $tell(self.context(), reason.into());
+                })
+            }
+
+            #[inline(always)]
+            fn find(&self) -> u64 {
+                $find(self.context())
+            }
+
+            #[inline(always)]
+            fn screen(&self, found: u64) -> u64 {
+                $screen(self.context(), found)
+            }
+
+            #[inline(always)]
+            fn look_inside(&self, inner: u64) -> u64 {
+                $inside(self.context(), inner)
+            }
+
+            #[inline(always)]
+            fn decide(&self, family: Family, place: u64, ports: u64, part: u64) -> u32 {
+                unknown(match family {
+                    Family::V4 => $decide4(self.context(), place, ports, part),
+                    Family::V6 => $decide6(self.context(), place, ports, part),
+                })
+            }
+        }
+
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        extern "C" fn $find(context: *mut $context) -> u64 {
+            find(&<$frame>::of(context), settings::link(), &KernelTables)
+        }
+
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        extern "C" fn $screen(context: *mut $context, found: u64) -> u64 {
+            screen_found(
+                &<$frame>::of(context),
+                found,
+                settings::link(),
+                &KernelTables,
+            )
+        }
+
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        extern "C" fn $inside(context: *mut $context, inner: u64) -> u64 {
+            look_inside(&<$frame>::of(context), inner, &KernelTables)
+        }
+
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        extern "C" fn $decide4(context: *mut $context, place: u64, ports: u64, part: u64) -> u32 {
+            let datagram = packed::unpack(Family::V4, place, ports);
+            decide_and_record::<[u8; 4], _>(&<$frame>::of(context), &datagram, part)
+        }
+
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        extern "C" fn $decide6(context: *mut $context, place: u64, ports: u64, part: u64) -> u32 {
+            let datagram = packed::unpack(Family::V6, place, ports);
+            decide_and_record::<[u8; 16], _>(&<$frame>::of(context), &datagram, part)
+        }
+    };
+}
+
+subprograms! {
+    XdpFrame, xdp_md, Actions::XDP, ntpguard_tell:
+    ntpguard_find, ntpguard_screen, ntpguard_inside, ntpguard_decide4, ntpguard_decide6
+}
+
+subprograms! {
+    WholeFrame, xdp_md, Actions::XDP, ntpguard_whole_tell:
+    ntpguard_whole_find, ntpguard_whole_screen, ntpguard_whole_inside,
+    ntpguard_whole_decide4, ntpguard_whole_decide6
+}
+
+subprograms! {
+    ArrivedFrame, __sk_buff, Actions::TC, ntpguard_tc_tell:
+    ntpguard_tc_find, ntpguard_tc_screen, ntpguard_tc_inside,
+    ntpguard_tc_decide4, ntpguard_tc_decide6
+}
+
+/// A frame of which the first buffer is read, as long as it has what is looked for: nearly always. Of
+/// any other the judge begins again with all of it, in a subprogram.
+struct FirstBuffer(XdpFrame);
+
+impl Arrived for FirstBuffer {
     type Outcome = u32;
-    type Frame = Self;
+    type Frame = XdpFrame;
     type Tables = KernelTables;
 
+    const MAY_HOLD_MORE: bool = true;
+
     #[inline(always)]
-    fn frame(&self) -> &Self {
-        self
+    fn frame(&self) -> &XdpFrame {
+        &self.0
     }
 
     #[inline(always)]
     fn link(&self) -> Link {
-        settings::link()
+        self.0.link()
     }
 
     #[inline(always)]
     fn tables(&self) -> &KernelTables {
-        &KernelTables
+        self.0.tables()
     }
 
     #[inline(always)]
     fn pass(&self) -> u32 {
-        Actions::XDP.pass
+        self.0.pass()
     }
 
     #[inline(always)]
     fn record(&self, reason: u32) -> u32 {
         recorder::record(reason, Actions::XDP, || {
-            ntpguard_tell(self.0.as_ptr().cast(), reason.into());
+            ntpguard_whole_tell(self.0.context(), reason.into());
         })
     }
 
     #[inline(always)]
     fn find(&self) -> u64 {
-        ntpguard_find(self.0.as_ptr().cast())
+        ntpguard_whole_find(self.0.context())
     }
 
     #[inline(always)]
     fn screen(&self, found: u64) -> u64 {
-        ntpguard_screen(self.0.as_ptr().cast(), found)
+        ntpguard_whole_screen(self.0.context(), found)
+    }
+
+    #[inline(always)]
+    fn look_inside(&self, inner: u64) -> u64 {
+        ntpguard_whole_inside(self.0.context(), inner)
     }
 
     #[inline(always)]
     fn decide(&self, family: Family, place: u64, ports: u64, part: u64) -> u32 {
-        let context = self.0.as_ptr().cast();
-        unknown(match family {
-            Family::V4 => ntpguard_decide4(context, place, ports, part),
-            Family::V6 => ntpguard_decide6(context, place, ports, part),
-        })
+        self.0.decide(family, place, ports, part)
+    }
+
+    #[inline(always)]
+    fn judge_whole(&self) -> u32 {
+        unknown(ntpguard_whole(self.0.context()))
     }
 }
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn ntpguard_find(context: *mut xdp_md) -> u64 {
-    find(
-        &XdpFrame(XdpContext::new(context)),
-        settings::link(),
-        &KernelTables,
-    )
-}
-
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn ntpguard_screen(context: *mut xdp_md, found: u64) -> u64 {
-    screen_found(
-        &XdpFrame(XdpContext::new(context)),
-        found,
-        settings::link(),
-        &KernelTables,
-    )
-}
-
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn ntpguard_decide4(context: *mut xdp_md, place: u64, ports: u64, part: u64) -> u32 {
-    let datagram = packed::unpack(Family::V4, place, ports);
-    decide_and_record::<[u8; 4], _>(&XdpFrame(XdpContext::new(context)), &datagram, part)
-}
-
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn ntpguard_decide6(context: *mut xdp_md, place: u64, ports: u64, part: u64) -> u32 {
-    let datagram = packed::unpack(Family::V6, place, ports);
-    decide_and_record::<[u8; 16], _>(&XdpFrame(XdpContext::new(context)), &datagram, part)
-}
-
-impl Arrived for ArrivedFrame {
-    /// An action of tc's.
-    type Outcome = u32;
-    type Frame = Self;
-    type Tables = KernelTables;
-
-    #[inline(always)]
-    fn frame(&self) -> &Self {
-        self
-    }
-
-    #[inline(always)]
-    fn link(&self) -> Link {
-        settings::link()
-    }
-
-    #[inline(always)]
-    fn tables(&self) -> &KernelTables {
-        &KernelTables
-    }
-
-    #[inline(always)]
-    fn pass(&self) -> u32 {
-        Actions::TC.pass
-    }
-
-    #[inline(always)]
-    fn record(&self, reason: u32) -> u32 {
-        recorder::record(reason, Actions::TC, || {
-            ntpguard_tc_tell(self.0.0.as_ptr().cast(), reason.into());
-        })
-    }
-
-    #[inline(always)]
-    fn find(&self) -> u64 {
-        ntpguard_tc_find(self.0.0.as_ptr().cast())
-    }
-
-    #[inline(always)]
-    fn screen(&self, found: u64) -> u64 {
-        ntpguard_tc_screen(self.0.0.as_ptr().cast(), found)
-    }
-
-    #[inline(always)]
-    fn decide(&self, family: Family, place: u64, ports: u64, part: u64) -> u32 {
-        let context = self.0.0.as_ptr().cast();
-        unknown(match family {
-            Family::V4 => ntpguard_tc_decide4(context, place, ports, part),
-            Family::V6 => ntpguard_tc_decide6(context, place, ports, part),
-        })
-    }
-}
-
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn ntpguard_tc_find(context: *mut __sk_buff) -> u64 {
-    find(&arrived(context), settings::link(), &KernelTables)
-}
-
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn ntpguard_tc_screen(context: *mut __sk_buff, found: u64) -> u64 {
-    screen_found(&arrived(context), found, settings::link(), &KernelTables)
-}
-
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn ntpguard_tc_decide4(
-    context: *mut __sk_buff,
-    place: u64,
-    ports: u64,
-    part: u64,
-) -> u32 {
-    let datagram = packed::unpack(Family::V4, place, ports);
-    decide_and_record::<[u8; 4], _>(&arrived(context), &datagram, part)
-}
-
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn ntpguard_tc_decide6(
-    context: *mut __sk_buff,
-    place: u64,
-    ports: u64,
-    part: u64,
-) -> u32 {
-    let datagram = packed::unpack(Family::V6, place, ports);
-    decide_and_record::<[u8; 16], _>(&arrived(context), &datagram, part)
-}
-
-#[inline(always)]
-const fn arrived(context: *mut __sk_buff) -> ArrivedFrame {
-    ArrivedFrame(SkbFrame(TcContext::new(context)))
+extern "C" fn ntpguard_whole(context: *mut xdp_md) -> u32 {
+    judge_whole(&WholeFrame::of(context))
 }

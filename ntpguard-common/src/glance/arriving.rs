@@ -213,7 +213,7 @@ pub fn known<F: Frame + ?Sized>(frame: &F, link: Link) -> (Datagram, Part) {
     let rest = u16_at(&header, offset_of!(UdpHdr, len));
     let [first, _] = frame.field(payload);
     (
-        datagram(&header, family, network, udp, rest, false),
+        datagram(&header, family, network, udp, rest, None),
         plain_part(FirstByte(first)),
     )
 }
