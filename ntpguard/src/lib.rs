@@ -9,10 +9,12 @@
 //! - [`senders`] finds the processes whose requests are trusted;
 //! - [`datapath`] loads the kernel programs, attaches them, and writes the tables;
 //! - [`telemetry`] reads what they tell of single packets;
+//! - [`confine`] gives up what guarding does not take;
 //! - [`daemon`] ties these together while the guard runs.
 
 pub mod allowlist;
 pub mod clock;
+pub mod confine;
 pub mod daemon;
 pub mod datapath;
 pub mod inventory;

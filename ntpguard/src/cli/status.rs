@@ -10,6 +10,7 @@ use std::{
 use anyhow::Result;
 use ntpguard::{
     clock::BootSeconds,
+    confine::Confinement,
     daemon::{
         control::{self, ControlError},
         protocol::{Reply, Request},
@@ -91,6 +92,9 @@ fn text(status: &Status) -> String {
     let mut lines = vec![headline(status)];
     lines.extend(status.interfaces.iter().map(interface_line));
     lines.push(daemon_line(status));
+    let daemon = status.daemon.as_ref();
+    let confinement = daemon.and_then(|daemon| daemon.confinement.as_ref());
+    lines.extend(confinement.map(confinement_line));
     if status.mode.is_some() {
         lines.push(format!(
             "allowed   {}, {}",
@@ -163,6 +167,25 @@ fn daemon_line(status: &Status) -> String {
         }
         None => "daemon    none".to_owned(),
     }
+}
+
+/// What the daemon may still do.
+fn confinement_line(confinement: &Confinement) -> String {
+    let mut parts = vec![match confinement.capabilities.as_slice() {
+        [] => "no capabilities".to_owned(),
+        held => format!("capabilities {}", held.join(", ")),
+    }];
+    parts.push(if confinement.no_new_privileges {
+        "no new privileges".to_owned()
+    } else {
+        "new privileges NOT refused".to_owned()
+    });
+    parts.push(if confinement.system_calls_filtered {
+        "system calls filtered".to_owned()
+    } else {
+        "system calls NOT filtered".to_owned()
+    });
+    format!("confined  {}", parts.join("; "))
 }
 
 /// Admitted and dropped packets, of the mode in force.

@@ -33,6 +33,7 @@ use self::{
 use crate::{
     allowlist::state::StateFile,
     clock::BootSeconds,
+    confine,
     datapath::{self, AttachMode, Guard, Interface, Lock, Mode, PinDir, Tracking},
     keeper::{Keeper, KeeperError, Origins},
     report::Grants,
@@ -104,6 +105,7 @@ pub enum DaemonError {
 /// Guards until `shutdown`, or until a successor takes over.
 pub async fn run(options: Options, shutdown: impl Future<Output = ()>) -> Result<(), DaemonError> {
     let lock = take(&options).await?;
+    give_up_privileges(options.attach);
     let interfaces = interfaces(&options.interfaces).await?;
     let now = BootSeconds::now();
     let state = StateFile::below(&options.state_dir);
@@ -166,6 +168,17 @@ pub async fn run(options: Options, shutdown: impl Future<Output = ()>) -> Result
         telling.abort();
     }
     daemon.end(&options, yielded, lock)
+}
+
+/// Before anything from outside is read, and while there is one thread.
+fn give_up_privileges(attach: AttachMode) {
+    datapath::prepare();
+    let needs = confine::Needs {
+        sees_all_programs: attach == AttachMode::External,
+    };
+    for failure in confine::confine(needs) {
+        tracing::warn!("{failure}: this process has more privileges than it needs");
+    }
 }
 
 /// Reads what the kernel tells of single packets, from now on. The guard is as good without.

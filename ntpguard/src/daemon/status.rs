@@ -2,6 +2,7 @@
 
 use crate::{
     clock::BootSeconds,
+    confine::Confinement,
     datapath::{self, Guard},
     keeper::Keeper,
     report::{Daemon, Grants, Interface, Status},
@@ -17,6 +18,7 @@ pub(super) fn of(
     status.daemon = Some(Daemon {
         pid: std::process::id(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        confinement: Confinement::of_this_process().ok(),
     });
     status.guarding = guard.is_guarding();
     status.settled = keeper.book.names.all_settled();

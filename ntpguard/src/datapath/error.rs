@@ -19,7 +19,7 @@ const VERIFIER_LINES: usize = 12;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The process may not do this.
-    #[error("cannot {doing}: it needs root (CAP_BPF and CAP_NET_ADMIN)")]
+    #[error("cannot {doing}: it needs root, or CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON")]
     Privilege {
         /// What was tried.
         doing: String,
@@ -332,7 +332,7 @@ mod tests {
         let error = Error::system("pin map INFO", io::Error::from_raw_os_error(EPERM));
         assert_eq!(
             error.to_string(),
-            "cannot pin map INFO: it needs root (CAP_BPF and CAP_NET_ADMIN)"
+            "cannot pin map INFO: it needs root, or CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON"
         );
     }
 

@@ -2,7 +2,8 @@
 //!
 //! aya makes these too, but falls back to netlink whenever the kernel says EINVAL, and what it
 //! attaches so can neither be pinned nor told apart afterwards; nor does it say which interface
-//! a link belongs to. Five commands of bpf(2) are all that this takes.
+//! a link belongs to. Five commands of bpf(2) are all that this takes. aya's
+//! query of a hook opens each program, for which `CAP_SYS_ADMIN` is needed; their numbers do here.
 
 use std::{
     ffi::CString,
@@ -18,11 +19,15 @@ use nix::libc;
 
 use super::{Hook, attach::Xdp};
 
+/// How many programs a hook has, most often: more are asked for again.
+const USUAL_PROGRAMS: usize = 64;
+
 /// The numbers of bpf(2), from the kernel's `include/uapi/linux/bpf.h`.
 mod number {
     pub(super) const OBJ_PIN: i32 = 6;
     pub(super) const OBJ_GET: i32 = 7;
     pub(super) const OBJ_GET_INFO_BY_FD: i32 = 15;
+    pub(super) const PROG_QUERY: i32 = 16;
     pub(super) const LINK_CREATE: i32 = 28;
     pub(super) const LINK_UPDATE: i32 = 29;
     pub(super) const ATTACH_TYPE_XDP: u32 = 37;
@@ -82,11 +87,7 @@ impl Link {
         interface: u32,
         hook: Hook,
     ) -> io::Result<Self> {
-        let attach_type = match hook {
-            Hook::Ingress => number::ATTACH_TYPE_TCX_INGRESS,
-            Hook::Egress => number::ATTACH_TYPE_TCX_EGRESS,
-        };
-        Self::create(program, interface, attach_type, number::FLAG_BEFORE)
+        Self::create(program, interface, tcx(hook), number::FLAG_BEFORE)
     }
 
     fn create(
@@ -188,6 +189,60 @@ impl Link {
                 "it is neither an XDP nor a tcx link",
             ))
         }
+    }
+}
+
+/// The numbers of the programs on a tc hook of an interface of this network namespace that are attached
+/// as links, in the order in which they run.
+///
+/// # Errors
+/// EINVAL before Linux 6.6; EPERM without `CAP_NET_ADMIN`.
+pub(super) fn programs_on(hook: Hook, interface: u32) -> io::Result<Vec<u32>> {
+    let mut programs = vec![0_u32; USUAL_PROGRAMS];
+    loop {
+        let mut query = Query {
+            interface,
+            attach_type: tcx(hook),
+            programs: programs.as_mut_ptr() as u64,
+            count: programs.len() as u32,
+            ..Query::default()
+        };
+        // SAFETY: Query is how bpf_attr starts for this command; `programs` has room for as many
+        // numbers as it says, and lives until the command returns.
+        match unsafe { bpf(number::PROG_QUERY, &mut query) } {
+            Ok(_) => {
+                programs.truncate(query.count as usize);
+                return Ok(programs);
+            }
+            Err(error) if error.raw_os_error() == Some(libc::ENOSPC) => {
+                programs.resize(programs.len() * 2, 0);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// The attributes of a query.
+#[derive(Default)]
+#[repr(C)]
+struct Query {
+    interface: u32,
+    attach_type: u32,
+    flags: u32,
+    attach_flags: u32,
+    programs: u64,
+    count: u32,
+    padding: u32,
+    attach_flags_of_programs: u64,
+    links: u64,
+    attach_flags_of_links: u64,
+    revision: u64,
+}
+
+const fn tcx(hook: Hook) -> u32 {
+    match hook {
+        Hook::Ingress => number::ATTACH_TYPE_TCX_INGRESS,
+        Hook::Egress => number::ATTACH_TYPE_TCX_EGRESS,
     }
 }
 

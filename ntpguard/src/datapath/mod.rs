@@ -27,6 +27,7 @@ mod loaded;
 pub mod mend;
 mod netlink;
 pub mod object;
+mod others;
 pub mod pins;
 mod place;
 mod programs;
@@ -56,3 +57,9 @@ pub use tables::{Changes, Incomplete, Tables};
 pub use tc::Tc;
 pub use trial::{Trial, TrialResult};
 pub use verdicts::Verdicts;
+
+/// Does what takes privileges that a guard gives up before it begins: see [`crate::confine`].
+pub fn prepare() {
+    object::lift_memory_limit();
+    others::remember();
+}

@@ -303,7 +303,7 @@ fn names_process() -> bool {
 
 /// Before 5.11 (kernel commit 3ac1f01b43b6) the memory of maps counted against this limit, which
 /// is too low everywhere. Where it cannot be lifted, making the maps fails and says why.
-fn lift_memory_limit() {
+pub(super) fn lift_memory_limit() {
     if let Err(error) = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY) {
         tracing::debug!("the limit on locked memory stays: {error}");
     }

@@ -2,7 +2,6 @@
 
 use std::{io, path::PathBuf};
 
-use aya::programs::loaded_programs;
 use nix::libc::{EBUSY, EEXIST, EINVAL, ENODEV, ENOMEM, ENOSPC, EOPNOTSUPP, EPERM, ERANGE};
 use rtnetlink::packet_route::link::LinkMessage;
 
@@ -10,8 +9,9 @@ use super::{
     AttachMode, Attached, Error, How, Interface, PinDir,
     attach::Xdp,
     filter,
-    link::Link,
+    link::{self, Link},
     netlink::{self, Occupant},
+    others,
     pins::{self, Hook},
     programs::{Kind, Programs},
     tc,
@@ -53,11 +53,9 @@ impl Holder {
         // Of another network namespace, the interface can have any index.
         let message = message.filter(|_| info.interface == index);
         let found = if info.is_tcx() {
-            let name = message.and_then(netlink::name).unwrap_or_default();
-            let mut there = tc::links_on(Hook::Ingress, name).into_iter();
-            there
-                .any(|program| program.id() == info.program_id)
-                .then_some(Self::Tc)
+            let there = message.map(|_| link::programs_on(Hook::Ingress, index));
+            let there = there.transpose().map_err(failed)?.unwrap_or_default();
+            there.contains(&info.program_id).then_some(Self::Tc)
         } else {
             let occupant = message.and_then(netlink::occupant);
             let ours = occupant.filter(|occupant| occupant.program_id == info.program_id);
@@ -313,14 +311,7 @@ fn described(occupant: Option<Occupant>) -> String {
     if id == 0 {
         return "attached by somebody else".to_owned();
     }
-    let found = loaded_programs()
-        .flatten()
-        .find(|program| program.id() == id);
-    let name = found
-        .as_ref()
-        .and_then(|program| program.name_as_str())
-        .unwrap_or("of no name");
-    format!("{name} (id {id})")
+    others::described(id)
 }
 
 /// One way that did not work, and why.

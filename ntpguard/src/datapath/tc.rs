@@ -1,12 +1,12 @@
 //! Putting programs on the two tc hooks of an interface: where packets arrive and where they leave.
 
-use aya::programs::{ProgramInfo, SchedClassifier, TcAttachType};
 use nix::libc::EINVAL;
 use serde::{Deserialize, Serialize};
 
 use super::{
     Error, Interface, PinDir, filter,
-    link::Link,
+    link::{self, Link},
+    others,
     pins::{self, Hook},
     programs::{Kind, Programs},
 };
@@ -110,28 +110,18 @@ pub(super) fn vacate(pins: &PinDir, hook: Hook, interface: u32) -> Result<bool, 
     Ok(had_link || had_filter)
 }
 
-/// The numbers of the programs on a hook of an interface of this network namespace that are
-/// attached as links, in the order in which they run; none before Linux 6.6.
-pub(super) fn links_on(hook: Hook, interface: &str) -> Vec<ProgramInfo> {
-    let side = match hook {
-        Hook::Ingress => TcAttachType::Ingress,
-        Hook::Egress => TcAttachType::Egress,
-    };
-    SchedClassifier::query_tcx(interface, side).map_or_else(|_| Vec::new(), |(_, found)| found)
-}
-
 /// The programs that run before ours, by name and number.
 fn links_before(programs: &mut Programs, hook: Hook, interface: &Interface) -> Vec<String> {
-    let Ok(ours) = programs.id(Kind::on_tc(hook)) else {
+    let (Ok(ours), Ok(there)) = (
+        programs.id(Kind::on_tc(hook)),
+        link::programs_on(hook, interface.index),
+    ) else {
         return Vec::new();
     };
-    links_on(hook, &interface.name)
-        .iter()
-        .take_while(|program| program.id() != ours)
-        .map(|program| {
-            let name = program.name_as_str().unwrap_or("a program");
-            format!("{name} (id {})", program.id())
-        })
+    there
+        .into_iter()
+        .take_while(|program| *program != ours)
+        .map(others::described)
         .collect()
 }
 

@@ -21,6 +21,7 @@ pub use self::traffic::Traffic;
 use crate::{
     allowlist::{claim::Claim, projection::Projection},
     clock::BootSeconds,
+    confine::Confinement,
     datapath::{Attached, Error, Guarded, Missing, Mode, Survey, Tables},
     resolve::NameStatus,
     sources::{self, Family, Problem},
@@ -106,6 +107,8 @@ pub struct Daemon {
     pub pid: u32,
     /// Its version.
     pub version: String,
+    /// What holds it back; absent where the kernel does not show it.
+    pub confinement: Option<Confinement>,
 }
 
 /// A guarded interface.

@@ -1,0 +1,102 @@
+//! What `ntpguard run` gives up for good before it reads a word from outside.
+//!
+//! It keeps the capabilities that guarding takes and drops the others, can gain none again, and asks
+//! the kernel to refuse the system calls that it never makes. What it is taken over by, should a parser
+//! have a flaw, has no more than that.
+
+mod capabilities;
+mod system_calls;
+
+use std::{fs, io};
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+pub use self::capabilities::Needs;
+
+/// What holds a process back, as the kernel shows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Confinement {
+    /// The capabilities in effect, by their names.
+    pub capabilities: Vec<String>,
+    /// Whether no program that it executes could have more privileges.
+    pub no_new_privileges: bool,
+    /// Whether system calls are filtered.
+    pub system_calls_filtered: bool,
+}
+
+/// What could not be given up.
+#[derive(Debug, Error)]
+pub enum ConfineError {
+    /// Capabilities.
+    #[error("cannot drop {what}: {source}")]
+    Capabilities {
+        /// Which set of them.
+        what: &'static str,
+        /// What the kernel said.
+        source: caps::errors::CapsError,
+    },
+    /// The filter of system calls.
+    #[error("the kernel does not filter system calls: {0}")]
+    SystemCalls(#[from] seccompiler::Error),
+    /// What the kernel shows of this process.
+    #[error("cannot read {STATUS}: {0}")]
+    Status(#[from] io::Error),
+}
+
+/// Where the kernel shows what holds this process back. Every thread has its own, and all are as the
+/// first: it is confined before there are others.
+const STATUS: &str = "/proc/self/status";
+
+/// What it shows of system calls where a filter is in force (`SECCOMP_MODE_FILTER`).
+const FILTERED: &str = "2";
+
+/// Confines this process, which must have one thread only, and says what could not be had. The rest is
+/// in force all the same.
+pub fn confine(needs: Needs) -> Vec<ConfineError> {
+    let mut failed = capabilities::drop_others(needs);
+    failed.extend(system_calls::filter().err().map(ConfineError::from));
+    failed
+}
+
+impl Confinement {
+    /// What holds this process back now.
+    ///
+    /// # Errors
+    /// /proc cannot be read.
+    pub fn of_this_process() -> Result<Self, ConfineError> {
+        Ok(Self::from_status(&fs::read_to_string(STATUS)?))
+    }
+
+    fn from_status(status: &str) -> Self {
+        let field = |name: &str| {
+            let mut fields = status.lines().filter_map(|line| line.split_once(':'));
+            fields
+                .find(|(key, _)| *key == name)
+                .map_or("", |(_, value)| value.trim())
+        };
+        Self {
+            capabilities: capabilities::names(field("CapEff")),
+            no_new_privileges: field("NoNewPrivs") == "1",
+            system_calls_filtered: field("Seccomp") == FILTERED,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernels_account_is_read_by_its_fields() {
+        let status = "Name:\tntpguard\nCapInh:\t0000000000000000\nCapPrm:\t000001ffffffffff\n\
+                      CapEff:\t000000c000001000\nNoNewPrivs:\t1\nSeccomp:\t2\nSeccomp_filters:\t1\n";
+        let expected = Confinement {
+            capabilities: ["NET_ADMIN", "PERFMON", "BPF"].map(str::to_owned).into(),
+            no_new_privileges: true,
+            system_calls_filtered: true,
+        };
+        assert_eq!(Confinement::from_status(status), expected);
+        assert_eq!(Confinement::from_status(""), Confinement::default());
+    }
+}

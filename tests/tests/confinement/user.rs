@@ -1,0 +1,129 @@
+//! A guard that an ordinary user runs, with the three capabilities that guarding takes.
+
+use std::{
+    fs,
+    os::unix::fs::{PermissionsExt as _, chown},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, ensure};
+use nix::mount::{MsFlags, mount, umount};
+use ntpguard_tests::{
+    guard::program,
+    lab::Lab,
+    namespace::Namespace,
+    packets::raw::RawSocket,
+    process::{self, Process},
+    wait::eventually,
+};
+use serde_json::Value;
+use tempfile::TempDir;
+
+const UID: u32 = 1_500;
+const CAPABILITIES: &str = "-all,+bpf,+net_admin,+perfmon";
+const SOON: Duration = Duration::from_secs(10);
+
+/// Directories of the user's: one on a BPF file system that may be passed by all, and one for the state.
+struct Place {
+    directory: TempDir,
+}
+
+impl Place {
+    fn new() -> Result<Self> {
+        let directory = tempfile::tempdir()?;
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755))?;
+        let place = Self { directory };
+        let bpffs = place.bpffs();
+        fs::create_dir(&bpffs)?;
+        let none: Option<&str> = None;
+        mount(Some("bpf"), &bpffs, Some("bpf"), MsFlags::empty(), none)
+            .context("cannot mount a BPF file system")?;
+        for owned in [place.pins(), place.state()] {
+            fs::create_dir(&owned)?;
+            chown(&owned, Some(UID), Some(UID))?;
+        }
+        Ok(place)
+    }
+
+    fn bpffs(&self) -> PathBuf {
+        self.directory.path().join("bpf")
+    }
+
+    fn pins(&self) -> PathBuf {
+        self.bpffs().join("pins")
+    }
+
+    fn state(&self) -> PathBuf {
+        self.directory.path().join("state")
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Err(error) = umount(&self.bpffs()) {
+            eprintln!("cannot unmount {}: {error}", self.bpffs().display());
+        }
+    }
+}
+
+fn run(namespace: &Namespace, place: &Place, interface: &str, source: &Path) -> Result<Process> {
+    let mut command = namespace.command("setpriv");
+    command
+        .args([format!("--reuid={UID}"), format!("--regid={UID}")])
+        .args(["--clear-groups", "--inh-caps", CAPABILITIES])
+        .args(["--ambient-caps", CAPABILITIES])
+        .arg(program()?)
+        .arg("run")
+        .args(["--interface", interface, "--source"])
+        .arg(source);
+    directories(&mut command, place);
+    Process::spawn(command)
+}
+
+fn directories(command: &mut std::process::Command, place: &Place) {
+    command
+        .env("NTPGUARD_PIN_DIR", place.pins())
+        .env("NTPGUARD_STATE_DIR", place.state());
+}
+
+fn status(namespace: &Namespace, place: &Place) -> Result<Value> {
+    let mut command = namespace.command(program()?);
+    command.args(["status", "--json"]);
+    directories(&mut command, place);
+    Ok(serde_json::from_str(&process::run(command)?)?)
+}
+
+#[test]
+fn three_capabilities_and_two_directories_are_enough() -> Result<()> {
+    let lab = Lab::new()?;
+    let place = Place::new()?;
+    let source = lab.write("ntp.conf", "server 192.0.2.1\n")?;
+    fs::set_permissions(
+        source.parent().context("a directory")?,
+        fs::Permissions::from_mode(0o755),
+    )?;
+    let namespace = &lab.inside.namespace;
+    let mut guard = run(namespace, &place, &lab.inside.port.interface, &source)?;
+    let guarding = eventually(SOON, "a guard", || {
+        guard.ensure_running()?;
+        let status = status(namespace, &place)?;
+        ensure!(status["guarding"] == true, "{status}");
+        Ok(status)
+    })
+    .with_context(|| guard.story())?;
+    ensure!(
+        guarding["daemon"]["confinement"]["capabilities"]
+            == serde_json::json!(["NET_ADMIN", "PERFMON", "BPF"]),
+        "{guarding}"
+    );
+    let stranger = lab.frame(
+        "203.0.113.9".parse()?,
+        ntpguard_common::tables::Role::Client,
+    )?;
+    let before = lab.sink.count();
+    RawSocket::open(&lab.outside.port)?.send(&stranger)?;
+    lab.flush()?;
+    ensure!(lab.sink.count() == before, "a stranger came through");
+    Ok(())
+}
