@@ -29,3 +29,4 @@ pub mod requests;
 pub mod sieve;
 pub mod stages;
 pub mod tables;
+pub mod teachers;

@@ -133,14 +133,6 @@ pub struct Strayed {
     pub process: [u8; 16],
 }
 
-/// A trusted sender: the value of the `TEACHERS` and `TEACHER_UIDS` maps.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(C)]
-pub struct Teacher {
-    /// When it was found.
-    pub since: u64,
-}
-
 /// Outbound requests, by what became of them: the value of the `REQUESTS` map.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
@@ -164,7 +156,7 @@ impl Requests {
 
 #[cfg(feature = "user")]
 mod pod {
-    use super::{Learned, Request, Requests, Sent, Server, Stray, Strayed, Teacher};
+    use super::{Learned, Request, Requests, Sent, Server, Stray, Strayed};
 
     // SAFETY: repr(C), made of integers alone, without padding, valid for every bit pattern.
     unsafe impl aya::Pod for Request<[u8; 4]> {}
@@ -180,8 +172,6 @@ mod pod {
     unsafe impl aya::Pod for Stray {}
     // SAFETY: as for the former.
     unsafe impl aya::Pod for Strayed {}
-    // SAFETY: as for the former.
-    unsafe impl aya::Pod for Teacher {}
     // SAFETY: as for the former.
     unsafe impl aya::Pod for Requests {}
 }

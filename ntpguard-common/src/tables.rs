@@ -4,7 +4,7 @@
 //! change only together with [`ABI`].
 
 /// The number of this layout, kept in [`Info::abi`].
-pub const ABI: u32 = 5;
+pub const ABI: u32 = 6;
 
 /// Names of the maps, as they are in the object and under the pin directory.
 pub mod names {
@@ -40,9 +40,10 @@ pub mod names {
     pub const LEARNED_V6: &str = "LEARNED_V6";
     /// Address (16 bytes, IPv4 as IPv4-mapped) → [`Server`](crate::requests::Server).
     pub const SERVERS: &str = "SERVERS";
-    /// Cgroup id → [`Teacher`](crate::requests::Teacher).
+    /// Cgroup id → [`Teacher`](crate::teachers::Teacher).
+    /// [`Info::depths`](super::Info::depths) has the depths of these cgroups.
     pub const TEACHERS: &str = "TEACHERS";
-    /// Uid → [`Teacher`](crate::requests::Teacher).
+    /// Uid → [`TeacherUid`](crate::teachers::TeacherUid).
     pub const TEACHER_UIDS: &str = "TEACHER_UIDS";
     /// 0 → [`Requests`](crate::requests::Requests), per CPU.
     pub const REQUESTS: &str = "REQUESTS";
@@ -291,8 +292,8 @@ pub struct Info {
     /// Grants with [`BAN`]; while there are none the judge does not search for the server of a
     /// trusted sender's request.
     pub bans: u32,
-    /// Keeps the size a multiple of the alignment.
-    pub reserved: u32,
+    /// [`Depths`](crate::teachers::Depths) of the trusted cgroups.
+    pub depths: u32,
     /// 1 where a reply must answer a request, 0 where requests are not tracked.
     pub track: u32,
     /// Whose requests admit replies whatever is granted: the number of a [`Learn`].

@@ -3,7 +3,10 @@
 use aya_ebpf::{
     EbpfContext as _,
     bindings::{__sk_buff, TC_ACT_UNSPEC},
-    helpers::{bpf_get_current_comm, generated::bpf_skb_cgroup_id},
+    helpers::{
+        bpf_get_current_comm,
+        generated::{bpf_skb_ancestor_cgroup_id, bpf_skb_cgroup_id},
+    },
     macros::classifier,
     programs::TcContext,
 };
@@ -153,14 +156,21 @@ const fn explain(noted: Noted) -> i32 {
     EXPLAIN_BASE.cast_signed() + number
 }
 
-/// Whether the process that sent this frame is trusted: by its cgroup and, where that was asked
-/// for, by the uid that made its socket.
+/// Whether the process that sent this frame is trusted: by its cgroup or one above it and, where that
+/// was asked for, by the uid that made its socket.
 #[inline(always)]
 fn is_trusted(context: &TcContext) -> bool {
-    if maps::is_teacher(cgroup(context)) {
-        return true;
-    }
-    settings::trusts_uids() && maps::is_teacher_uid(context.get_socket_uid())
+    let uid = || context.get_socket_uid();
+    let is_teacher = |depth| maps::is_teacher(cgroup_at(context, depth), uid);
+    maps::teacher_depths().any(is_teacher) || settings::trusts_uids() && maps::is_teacher_uid(uid())
+}
+
+/// The number of the cgroup at this depth which the sender's own is or is below, where the root is at
+/// 0; 0 where there is none.
+#[inline(always)]
+fn cgroup_at(context: &TcContext, depth: u32) -> u64 {
+    // SAFETY: the context is the kernel's.
+    unsafe { bpf_skb_ancestor_cgroup_id(context.as_ptr().cast(), depth.cast_signed()) }
 }
 
 /// The number of the sender's cgroup; 0 for what no socket here sent.

@@ -16,12 +16,13 @@ use ntpguard_common::{
     outbound::LedgerOf,
     rates::{Bucket, RATES_SIZE, Rates},
     reason::Counters,
-    requests::{Learned, Request, Requests, Sent, Server, Stray, Strayed, Teacher},
+    requests::{Learned, Request, Requests, Sent, Server, Stray, Strayed},
     sieve::{Bits, Marks},
     tables::{
         DEFAULT_TABLE_SIZE, ELSEWHERE_SIZE, Grant, Info, REQUESTS_SIZE, SERVERS_SIZE,
         TEACHERS_SIZE, UNGRANTED_SIZE,
     },
+    teachers::{Depths, Teacher, TeacherUid},
 };
 
 use crate::settings;
@@ -68,7 +69,7 @@ static SERVERS: LruHashMap<[u8; 16], Server, SERVERS_KNOWN> = LruHashMap::new();
 #[btf_map]
 static TEACHERS: HashMap<u64, Teacher, TEACHERS_KNOWN, NO_PREALLOC> = HashMap::new();
 #[btf_map]
-static TEACHER_UIDS: HashMap<u32, Teacher, TEACHERS_KNOWN, NO_PREALLOC> = HashMap::new();
+static TEACHER_UIDS: HashMap<u32, TeacherUid, TEACHERS_KNOWN, NO_PREALLOC> = HashMap::new();
 #[btf_map]
 static REQUESTS: PerCpuArray<Requests, 1> = PerCpuArray::new();
 #[btf_map]
@@ -336,10 +337,18 @@ fn mark<A: Address>(server: A) {
     }
 }
 
-/// Whether senders in this cgroup are trusted.
+/// The depths at which there are trusted cgroups.
 #[inline(always)]
-pub(crate) fn is_teacher(cgroup: u64) -> bool {
-    TEACHERS.get_ptr(cgroup).is_some()
+pub(crate) fn teacher_depths() -> Depths {
+    Depths(only(&INFO).map_or(0, |info| info.depths))
+}
+
+/// Whether senders of `uid` in this cgroup are trusted.
+#[inline(always)]
+pub(crate) fn is_teacher(cgroup: u64, uid: impl Fn() -> u32) -> bool {
+    // SAFETY: nothing writes the value while it is in the map, and it is freed only after this
+    // program's RCU section.
+    unsafe { TEACHERS.get(cgroup) }.is_some_and(|teacher| teacher.trusts(uid))
 }
 
 /// Whether senders of this uid are trusted.

@@ -7,7 +7,7 @@
 mod exchanges;
 mod ingress;
 
-pub use exchanges::own_cgroup;
+pub use exchanges::every_cgroup;
 
 use std::cell::RefCell;
 

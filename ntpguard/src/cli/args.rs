@@ -1,6 +1,6 @@
 //! The command line as it is typed. What it means is worked out by each command.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
@@ -69,6 +69,9 @@ pub(crate) enum Command {
     /// Read and change who is allowed what.
     #[command(subcommand)]
     Allowlist(AllowlistCommand),
+    /// Run a time daemon in a cgroup of its own, by which the guard knows it, where the service
+    /// manager makes none: runit, s6, busybox init.
+    Exec(ExecArgs),
     /// Write the program as xdp-loader takes it, to run before or after programs of others; `run
     /// --attach external` keeps its tables.
     Object(ObjectArgs),
@@ -175,6 +178,21 @@ pub(crate) struct ObjectArgs {
     /// For interfaces without Ethernet headers, such as tun and WireGuard.
     #[arg(long)]
     pub(crate) raw_ip: bool,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ExecArgs {
+    /// Name the cgroup /ntpguard.NAME [default: the command's name].
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// The command, which takes the place of this process, and its arguments.
+    #[arg(
+        value_name = "COMMAND",
+        required = true,
+        trailing_var_arg = true,
+        allow_hyphen_values = true
+    )]
+    pub(crate) command: Vec<OsString>,
 }
 
 /// Whether a reply must answer a request.

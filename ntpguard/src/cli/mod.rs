@@ -5,6 +5,7 @@ mod args;
 mod ask;
 mod config;
 mod events;
+mod exec;
 mod object;
 mod output;
 mod run;
@@ -19,7 +20,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Parser as _;
 
-use self::args::{Cli, Command};
+use self::args::{Cli, Command, GuardArgs};
 
 /// What a command exits with where the command line or a configuration is wrong.
 const WRONG_USAGE: u8 = 2;
@@ -28,7 +29,12 @@ const WRONG_USAGE: u8 = 2;
 pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
     log_to_stderr(cli.verbose);
-    match command(cli) {
+    let done = match cli.command {
+        // Before there is a runtime: what it executes is to find nothing of ours.
+        Command::Exec(args) => exec::run(&args),
+        command => run(cli.guard, command),
+    };
+    match done {
         Ok(code) => code,
         Err(error) => {
             eprintln!("ntpguard: {error:#}");
@@ -39,16 +45,17 @@ pub(crate) fn main() -> ExitCode {
 
 /// One thread does everything: there is little to do, and it is done in order.
 #[tokio::main(flavor = "current_thread")]
-async fn command(cli: Cli) -> Result<ExitCode> {
-    match cli.command {
-        Command::Run(args) => run::run(cli.guard, &args).await,
-        Command::Status(args) => status::run(&cli.guard, &args).await,
-        Command::Sources(args) => sources::run(&cli.guard, &args).await,
-        Command::Events(args) => events::run(&cli.guard, &args).await,
-        Command::Top(args) => top::run(&cli.guard, &args).await,
-        Command::Allowlist(command) => allowlist::run(&cli.guard, command).await,
+async fn run(guard: GuardArgs, command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Run(args) => run::run(guard, &args).await,
+        Command::Status(args) => status::run(&guard, &args).await,
+        Command::Sources(args) => sources::run(&guard, &args).await,
+        Command::Events(args) => events::run(&guard, &args).await,
+        Command::Top(args) => top::run(&guard, &args).await,
+        Command::Allowlist(command) => allowlist::run(&guard, command).await,
+        Command::Exec(args) => exec::run(&args),
         Command::Object(args) => object::run(&args),
-        Command::Unload => unload::run(&cli.guard),
+        Command::Unload => unload::run(&guard),
     }
 }
 

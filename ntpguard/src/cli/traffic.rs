@@ -2,7 +2,7 @@
 
 use ntpguard::report::{
     Traffic,
-    traffic::{Server, Ungranted},
+    traffic::{Server, Ungranted, Untrusted},
 };
 
 use super::output::{self, seconds};
@@ -35,12 +35,10 @@ pub(super) fn lines(traffic: &Traffic) -> Vec<String> {
             .iter()
             .map(|teacher| format!("trusted   {} ({})", teacher.cgroup, teacher.why)),
     );
-    lines.extend(
-        traffic
-            .indistinct
-            .iter()
-            .map(|daemon| format!("untrusted {daemon}: its cgroup is everybody's")),
-    );
+    lines.extend(traffic.untrusted.iter().map(|untrusted| {
+        let Untrusted { daemon, why, cure } = untrusted;
+        format!("untrusted {daemon}: {why}; {cure}")
+    }));
     let requests = traffic.requests;
     let total = requests.trusted + requests.granted + requests.ungranted;
     lines.push(format!(

@@ -30,7 +30,7 @@ use crate::{
     live::Heard,
     report::{Edited, Grants},
     resolve::{Answer, Failure, Question, Resolver},
-    senders::{Found, Senders},
+    senders::{Found, Senders, Untrusted},
     sources::Severity,
 };
 
@@ -65,6 +65,14 @@ pub(super) fn report_senders(found: &Found, before: &Found) {
     for (number, teacher) in &found.teachers {
         if !before.teachers.contains_key(number) {
             tracing::info!("trusted: {} ({})", teacher.cgroup.display(), teacher.why);
+        }
+    }
+    for Untrusted { daemon, refusal } in &found.untrusted {
+        if !before.untrusted.iter().any(|known| known.daemon == *daemon) {
+            tracing::warn!(
+                "{daemon} is not trusted, so only granted servers answer it: {refusal}; {}",
+                refusal.cure()
+            );
         }
     }
     for (number, teacher) in &before.teachers {
@@ -232,13 +240,12 @@ impl<'a> Daemon<'a> {
     fn find_senders(&mut self) {
         let found = self.senders.find();
         if found.teachers != self.found.teachers {
-            let numbers = found.teachers.keys().copied().collect();
-            if let Err(error) = self.guard.tables.set_teachers(&numbers) {
+            if let Err(error) = self.guard.tables.set_teachers(&found.for_kernel()) {
                 self.note_trouble(error.to_string());
                 return;
             }
-            report_senders(&found, &self.found);
         }
+        report_senders(&found, &self.found);
         self.found = found;
     }
 

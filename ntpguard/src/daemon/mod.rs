@@ -150,12 +150,6 @@ pub async fn run(options: Options, shutdown: impl Future<Output = ()>) -> Result
     announce(&guard, &keeper, options.mode);
     warn_of_forwarding(options.tracking);
     report_senders(&found, &Found::default());
-    for daemon in &found.indistinct {
-        tracing::warn!(
-            "{daemon} is in the root cgroup, where every process may be: only the servers that its \
-             configuration names can answer it; `--trust` names another cgroup"
-        );
-    }
     let news = Arc::new(News::new());
     let telling = tell(&options.pin_dir, &news);
     let serving = tokio::spawn(control::serve(listener, calls, news));

@@ -164,8 +164,7 @@ fn install(
     let mut tables = Tables::open_maps(&maps.dir(pins))?;
     let held = tables.read()?;
     tables.apply(&held, wanted)?;
-    let teachers = options.senders.teachers.keys().copied().collect();
-    tables.set_teachers(&teachers)?;
+    tables.set_teachers(&options.senders.for_kernel())?;
     tables.set_teacher_uids(&options.uids)?;
     stops::here(Stop::TablesFilled);
     maps.publish(pins)?;
@@ -196,8 +195,8 @@ fn guards_anything(pins: &PinDir, places: &[Place]) -> Result<bool, Error> {
     if places.iter().any(Place::is_guarded) || !pins.linked(Hook::Ingress)?.is_empty() {
         return Ok(true);
     }
-    // Filters have no pins. What cannot be read, as of another version, tells of none.
-    let info = Tables::open_maps(&pins.maps()).and_then(|tables| tables.info());
+    // Filters have no pins. Where there is no table to tell of them there are none.
+    let info = Tables::info_in(&pins.maps());
     for index in info.iter().flat_map(guarded) {
         if tc::look(pins, Hook::Ingress, index)?.is_some() {
             return Ok(true);

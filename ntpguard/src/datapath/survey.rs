@@ -111,8 +111,8 @@ pub fn unload(pin_dir: &Path) -> Result<Unloaded, Error> {
     for hook in [Hook::Ingress, Hook::Egress] {
         guarded.extend(pins.linked(hook)?);
     }
-    // What cannot be read, as of another version, tells of no more interfaces.
-    if let Ok(info) = Tables::open_maps(&pins.maps()).and_then(|tables| tables.info()) {
+    // Where there is no table that tells of more interfaces there are no more.
+    if let Ok(info) = Tables::info_in(&pins.maps()) {
         guarded.extend(guard::guarded(&info));
     }
     // First what judges, so that no reply is dropped because nobody saw its request.

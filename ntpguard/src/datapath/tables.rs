@@ -19,9 +19,10 @@ use nix::libc::{ENOENT, ENOMEM};
 use ntpguard_common::{
     elsewhere::{Endpoint, Ports},
     reason::Counters,
-    requests::{Learned, Requests, Server, Stray, Strayed, Teacher},
+    requests::{Learned, Requests, Server, Stray, Strayed},
     sieve::Bits,
     tables::{ABI, Grant, Info, names},
+    teachers::{Depths, Teacher, TeacherUid},
 };
 
 pub use super::change::{Changes, Incomplete};
@@ -55,7 +56,7 @@ pub struct Tables {
     learned_v6: HashMap<MapData, [u8; 16], Learned>,
     servers: HashMap<MapData, [u8; 16], Server>,
     teachers: HashMap<MapData, u64, Teacher>,
-    teacher_uids: HashMap<MapData, u32, Teacher>,
+    teacher_uids: HashMap<MapData, u32, TeacherUid>,
     requests: PerCpuArray<MapData, Requests>,
     ungranted: HashMap<MapData, Stray, Strayed>,
     counters: PerCpuArray<MapData, Counters>,
@@ -96,6 +97,14 @@ impl Tables {
                 "their layout is number {other}, not {ABI}"
             ))),
         }
+    }
+
+    /// What the `INFO` pinned in `dir` says, whatever the layout of the other maps.
+    pub(super) fn info_in(dir: &Path) -> Result<Info, Error> {
+        let map = MapData::from_pin(dir.join(names::INFO)).and_then(Map::from_map_data);
+        let info = map.and_then(Array::<MapData, Info>::try_from);
+        info.and_then(|info| info.get(&0, 0))
+            .map_err(|source| Error::map(names::INFO, "read", source))
     }
 
     /// Opens the maps pinned in `dir`, whatever `INFO` says of them.
@@ -221,10 +230,30 @@ impl Tables {
         read_all(&self.ungranted, names::UNGRANTED)
     }
 
-    /// Makes the cgroups of these numbers the trusted ones, and no others.
-    pub fn set_teachers(&mut self, wanted: &BTreeSet<u64>) -> Result<(), Error> {
-        set_keys(&mut self.teachers, wanted)
-            .map_err(|source| Error::map(names::TEACHERS, "write", source))
+    /// Makes the cgroups of these numbers the trusted ones, and no others. When each was found is
+    /// written here.
+    pub fn set_teachers(&mut self, wanted: &BTreeMap<u64, Teacher>) -> Result<(), Error> {
+        let failed = |source| Error::map(names::TEACHERS, "write", source);
+        let now = boot_nanoseconds();
+        let held: BTreeMap<u64, Teacher> = read_all(&self.teachers, names::TEACHERS)?
+            .into_iter()
+            .collect();
+        for (cgroup, teacher) in wanted {
+            let since = held.get(cgroup).map_or(now, |held| held.since);
+            let teacher = Teacher { since, ..*teacher };
+            if held.get(cgroup) != Some(&teacher) {
+                self.teachers.insert(cgroup, teacher, 0).map_err(failed)?;
+            }
+        }
+        let info = Info {
+            depths: Depths::of(wanted.values().copied()).0,
+            ..self.info()?
+        };
+        self.set_info(&info)?;
+        for cgroup in held.keys().filter(|cgroup| !wanted.contains_key(cgroup)) {
+            self.teachers.remove(cgroup).map_err(failed)?;
+        }
+        Ok(())
     }
 
     /// Makes these uids the trusted ones, and no others.
@@ -240,8 +269,8 @@ impl Tables {
             .map_err(|source| Error::map(names::INFO, "read", source))
     }
 
-    /// Says how the guard was loaded. The counts of prefixes and bans in it are the judge's: take
-    /// them from [`Self::info`].
+    /// Says how the guard was loaded. The counts of prefixes and bans in it and the depths of trusted
+    /// cgroups are the programs': take them from [`Self::info`].
     pub fn set_info(&mut self, info: &Info) -> Result<(), Error> {
         self.info
             .set(0, info, 0)
@@ -350,14 +379,14 @@ fn update<T: Pod + PartialEq>(
 }
 
 /// Gives a table these keys and no others: new ones first.
-fn set_keys<K: Pod + Ord>(
-    map: &mut HashMap<MapData, K, Teacher>,
-    wanted: &BTreeSet<K>,
+fn set_keys(
+    map: &mut HashMap<MapData, u32, TeacherUid>,
+    wanted: &BTreeSet<u32>,
 ) -> Result<(), MapError> {
     let since = boot_nanoseconds();
-    let held: BTreeSet<K> = map.keys().collect::<Result<_, _>>()?;
+    let held: BTreeSet<u32> = map.keys().collect::<Result<_, _>>()?;
     for key in wanted.difference(&held) {
-        map.insert(key, Teacher { since }, 0)?;
+        map.insert(key, TeacherUid { since }, 0)?;
     }
     for key in held.difference(wanted) {
         map.remove(key)?;

@@ -91,6 +91,17 @@ impl TimeDaemon {
         fs::read_to_string(self.directory.join("cgroup")).ok()
     }
 
+    /// The uids that it runs under, each once; none if it is gone.
+    pub fn uids(&self) -> Vec<u32> {
+        let status = fs::read_to_string(self.directory.join("status")).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("Uid:"));
+        let words = line.unwrap_or_default().split_whitespace();
+        let mut uids: Vec<u32> = words.filter_map(|uid| uid.parse().ok()).collect();
+        uids.sort_unstable();
+        uids.dedup();
+        uids
+    }
+
     /// Whether its program is a file of root's that nobody else can write, and runs for root or a
     /// system account: nobody else chose what it does.
     fn is_of_the_system(&self) -> bool {

@@ -32,8 +32,8 @@ pub struct Traffic {
     pub requests: Requests,
     /// The trusted senders, while a daemon lives to know them.
     pub teachers: Vec<Teacher>,
-    /// Time daemons that cannot be trusted, since their cgroup is everybody's.
-    pub indistinct: Vec<String>,
+    /// Time daemons that run and are not trusted.
+    pub untrusted: Vec<Untrusted>,
     /// The servers, those that replied last first.
     pub servers: Vec<Server>,
     /// Servers that were asked and that nobody granted, by whom; the last first.
@@ -58,6 +58,19 @@ pub struct Teacher {
     pub cgroup: String,
     /// What makes it trusted.
     pub why: String,
+    /// The uids whose sockets count there; absent where all do.
+    pub uids: Option<Vec<u32>>,
+}
+
+/// A time daemon that is not trusted: only granted servers answer it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Untrusted {
+    /// The daemon.
+    pub daemon: String,
+    /// Why it is not trusted.
+    pub why: String,
+    /// What makes it trusted.
+    pub cure: String,
 }
 
 /// What a server last said.
@@ -149,9 +162,21 @@ impl Traffic {
             .map(|teacher| Teacher {
                 cgroup: teacher.cgroup.display().to_string(),
                 why: teacher.why.clone(),
+                uids: teacher
+                    .uids
+                    .as_ref()
+                    .map(|uids| uids.iter().copied().collect()),
             })
             .collect();
-        self.indistinct.clone_from(&found.indistinct);
+        self.untrusted = found
+            .untrusted
+            .iter()
+            .map(|untrusted| Untrusted {
+                daemon: untrusted.daemon.clone(),
+                why: untrusted.refusal.to_string(),
+                cure: untrusted.refusal.cure(),
+            })
+            .collect();
     }
 }
 

@@ -4,19 +4,24 @@ use std::{
     collections::BTreeMap,
     fs,
     os::unix::fs::MetadataExt as _,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
 };
+
+use super::service;
 
 /// Where the mounts of this process are told.
 const MOUNTS: &str = "/proc/self/mountinfo";
 
-/// Where systemd puts the cgroups of services.
-const SERVICES: &str = "system.slice";
+/// The number of the root of every hierarchy: the first that the kernel gives (`idr_alloc_cyclic` in
+/// `__kernfs_new_node`).
+const ROOT: u64 = 1;
 
 /// The hierarchy, as it is mounted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hierarchy {
     mount: PathBuf,
+    /// Whether all of it is seen, which it is not in a cgroup namespace.
+    is_whole: bool,
 }
 
 impl Hierarchy {
@@ -25,13 +30,18 @@ impl Hierarchy {
         fs::read_to_string(MOUNTS)
             .ok()
             .and_then(|mounts| mount_point(&mounts))
-            .map(Self::at)
+            .map(|mount| Self {
+                is_whole: id(&mount) == Some(ROOT),
+                mount,
+            })
     }
 
-    /// A hierarchy that is mounted at `mount`.
+    /// A hierarchy that is mounted at `mount`, all of it.
+    #[cfg(test)]
     pub(super) fn at(mount: impl Into<PathBuf>) -> Self {
         Self {
             mount: mount.into(),
+            is_whole: true,
         }
     }
 
@@ -47,7 +57,7 @@ impl Hierarchy {
 
     /// The directory of a unit's cgroup.
     pub(super) fn unit(&self, unit: &str) -> PathBuf {
-        self.mount.join(SERVICES).join(unit)
+        self.mount.join(service::SYSTEMD).join(unit)
     }
 
     /// What the kernel calls the cgroup of a directory; `None` for one elsewhere.
@@ -55,6 +65,20 @@ impl Hierarchy {
         let below = path.strip_prefix(&self.mount).ok()?;
         Some(Path::new("/").join(below))
     }
+
+    /// How many cgroups above the one that the kernel calls `name` there are; `None` where this process
+    /// does not see all of them.
+    pub(super) fn depth(&self, name: &Path) -> Option<u32> {
+        let below = name.strip_prefix("/").ok()?.components().count();
+        u32::try_from(below).ok().filter(|_| self.is_whole)
+    }
+}
+
+/// Whether the kernel's name of a cgroup says that it is not below the root that this process sees
+/// (cgroup_namespaces(7)).
+pub(super) fn is_outside(name: &Path) -> bool {
+    name.components()
+        .any(|component| component == Component::ParentDir)
 }
 
 /// The number of the cgroup at `path`, which is what programs in the kernel see of a sender: the

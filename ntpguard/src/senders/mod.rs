@@ -1,22 +1,37 @@
 //! Trusted senders: the processes whose NTP requests admit their replies, whatever the allowlist
-//! says. The kernel knows a sender by its cgroup, or where that was asked for by its uid.
+//! says. The kernel knows a sender by its cgroup and uid, or where that was asked for by its uid
+//! alone.
 //!
-//! By default these are the time daemons: [`known`] names their units, [`processes`] finds those that
-//! run, [`cgroup`] tells the number of a cgroup.
+//! By default these are the time daemons: [`known`] names their services, [`processes`] finds those
+//! that run. What is found counts only in the cgroup of a [`service`], into which only root can put
+//! processes ([`ownership`]), and there for root and the daemon's account ([`accounts`]), since jobs
+//! of users may share it. [`own`] makes a cgroup where the service manager makes none.
 
+mod accounts;
 pub mod cgroup;
 pub mod forwarding;
 pub mod known;
+pub mod own;
+mod ownership;
+mod refusal;
+mod service;
 pub mod trust;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    io,
     path::{Path, PathBuf},
 };
 
-use self::cgroup::Hierarchy;
-pub use self::trust::{Trust, TrustError};
-use crate::processes::{self, Namespace};
+use ntpguard_common::teachers::{self, DEEPEST, UNKNOWN_DEPTH};
+
+use self::{accounts::Accounts, cgroup::Hierarchy};
+pub use self::{
+    ownership::Changeable,
+    refusal::{Refusal, Untrusted},
+    trust::{Trust, TrustError},
+};
+use crate::processes::{self, Namespace, TimeDaemon};
 
 /// Where the processes are told.
 const PROC: &str = "/proc";
@@ -24,6 +39,12 @@ const PROC: &str = "/proc";
 /// What a trusted daemon shares with this process. A container's has processes of its own; in another
 /// network namespace it asks through other interfaces.
 const OURS: [Namespace; 3] = [Namespace::Process, Namespace::User, Namespace::Network];
+
+const ROOT: u32 = 0;
+
+/// Most accounts that count in a well-known daemon's cgroup before its process is seen, so that there is
+/// room for the process's own.
+const EXPECTED_ACCOUNTS: usize = teachers::UIDS - 2;
 
 /// Whom to trust.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -39,8 +60,8 @@ pub struct Senders {
 pub struct Found {
     /// The cgroups, by their numbers.
     pub teachers: BTreeMap<u64, Teacher>,
-    /// Time daemons in a cgroup that cannot be trusted, since others are in it too.
-    pub indistinct: Vec<String>,
+    /// Time daemons in a cgroup that cannot be trusted.
+    pub untrusted: Vec<Untrusted>,
     /// Whether any time daemon runs, trusted or not.
     pub daemon_runs: bool,
 }
@@ -52,73 +73,180 @@ pub struct Teacher {
     pub cgroup: PathBuf,
     /// What made it trusted.
     pub why: String,
+    /// How many cgroups above it there are; `None` where this process does not see all of them.
+    pub depth: Option<u32>,
+    /// The uids whose sockets count there; `None` for all, as in a cgroup that was named.
+    pub uids: Option<BTreeSet<u32>>,
 }
 
 impl Senders {
-    /// Looks for the trusted senders there are now. A system without cgroup v2 has none.
+    /// Looks for the trusted senders there are now.
     pub fn find(&self) -> Found {
-        let mut found = Found::default();
-        let hierarchy = Hierarchy::mounted();
         let daemons = processes::time_daemons(Path::new(PROC), &OURS);
-        found.daemon_runs = !daemons.is_empty();
-        let Some(hierarchy) = hierarchy else {
-            return found;
+        let mut found = Found {
+            daemon_runs: !daemons.is_empty(),
+            ..Found::default()
         };
-        for (path, why) in self.places(&hierarchy) {
-            found.trust(&hierarchy, &path, why);
-        }
-        if self.named.is_empty() {
-            for daemon in daemons {
-                let told = format!("{} (pid {})", daemon.program.name(), daemon.pid);
-                let cgroups = daemon.cgroups().unwrap_or_default();
-                match cgroup::of_process(&cgroups) {
-                    Some(cgroup) if cgroup != Path::new("/") => {
-                        found.trust(&hierarchy, &hierarchy.path(&cgroup), told);
-                    }
-                    _ => found.indistinct.push(told),
-                }
-            }
+        match (Hierarchy::mounted(), self.named.is_empty()) {
+            (Some(hierarchy), true) => found.find_daemons(&hierarchy, &daemons),
+            (Some(hierarchy), false) => found.find_named(&hierarchy, &self.named),
+            (None, true) => daemons
+                .iter()
+                .for_each(|daemon| found.refuse(daemon, Refusal::NoHierarchy)),
+            (None, false) => {}
         }
         found
     }
 
     /// The cgroups whose coming and going changes what [`Self::find`] finds at once.
     pub fn watched(&self) -> Vec<PathBuf> {
-        Hierarchy::mounted().map_or_else(Vec::new, |hierarchy| {
-            let places = self.places(&hierarchy);
-            places.into_iter().map(|(path, _)| path).collect()
-        })
-    }
-
-    /// The cgroups to trust if they exist, each with what makes it trusted.
-    fn places(&self, hierarchy: &Hierarchy) -> Vec<(PathBuf, String)> {
+        let Some(hierarchy) = Hierarchy::mounted() else {
+            return Vec::new();
+        };
         if self.named.is_empty() {
-            return known::UNITS
-                .iter()
-                .map(|unit| (hierarchy.unit(unit), (*unit).to_owned()))
-                .collect();
+            let cgroups = known::DAEMONS.iter().flat_map(known::Known::cgroups);
+            return cgroups.map(|cgroup| hierarchy.path(&cgroup)).collect();
         }
-        self.named
-            .iter()
-            .map(|trust| {
-                let path = match trust {
-                    Trust::Unit(unit) => hierarchy.unit(unit),
-                    Trust::Cgroup(path) => path.clone(),
-                };
-                (path, format!("--trust {trust}"))
-            })
-            .collect()
+        let path = |trust: &Trust| trust.path(&hierarchy);
+        self.named.iter().map(path).collect()
     }
 }
 
 impl Found {
-    /// Trusts the cgroup at `path`, if there is one and it is not the root, which everybody is in.
-    fn trust(&mut self, hierarchy: &Hierarchy, path: &Path, why: String) {
-        let Some(cgroup) = hierarchy.name(path).filter(|name| name != Path::new("/")) else {
-            return;
-        };
-        if let Some(id) = cgroup::id(path) {
-            self.teachers.entry(id).or_insert(Teacher { cgroup, why });
+    /// The trusted cgroups as the kernel is to know them.
+    pub fn for_kernel(&self) -> BTreeMap<u64, teachers::Teacher> {
+        let teachers = self.teachers.iter();
+        teachers
+            .map(|(id, teacher)| (*id, teacher.for_kernel()))
+            .collect()
+    }
+
+    /// Trusts what was named, if it exists.
+    fn find_named(&mut self, hierarchy: &Hierarchy, named: &[Trust]) {
+        for trust in named {
+            if let Some(cgroup) = hierarchy.name(&trust.path(hierarchy)) {
+                self.trust(hierarchy, cgroup, format!("--trust {trust}"), None);
+            }
         }
     }
+
+    /// Trusts the services of well-known daemons, and those that time daemons run in.
+    fn find_daemons(&mut self, hierarchy: &Hierarchy, daemons: &[TimeDaemon]) {
+        let accounts = Accounts::read();
+        for known in &known::DAEMONS {
+            for cgroup in known.cgroups() {
+                let expected = accounts.uids(known.accounts).take(EXPECTED_ACCOUNTS);
+                let uids = expected.collect::<Vec<u32>>();
+                // One that is not fit is said to be when a daemon runs there, under whatever account.
+                if let Ok(true) = check(hierarchy, &cgroup, &uids) {
+                    let name = cgroup.file_name().unwrap_or_default();
+                    let why = name.to_string_lossy().into_owned();
+                    self.trust(hierarchy, cgroup, why, Some(with_root(uids)));
+                }
+            }
+        }
+        for daemon in daemons {
+            let uids = daemon.uids();
+            let checked = service_of(hierarchy, daemon)
+                .and_then(|service| Ok((check(hierarchy, &service, &uids)?, service)));
+            match checked {
+                Ok((true, service)) => {
+                    self.trust(hierarchy, service, name(daemon), Some(with_root(uids)));
+                }
+                // It ended meanwhile.
+                Ok((false, _)) => {}
+                Err(refusal) => self.refuse(daemon, refusal),
+            }
+        }
+    }
+
+    /// Trusts a cgroup, if it exists; for more uids if it is trusted already.
+    fn trust(
+        &mut self,
+        hierarchy: &Hierarchy,
+        cgroup: PathBuf,
+        why: String,
+        uids: Option<BTreeSet<u32>>,
+    ) {
+        let Some(id) = cgroup::id(&hierarchy.path(&cgroup)) else {
+            return;
+        };
+        let depth = hierarchy.depth(&cgroup);
+        let teacher = self.teachers.entry(id).or_insert_with(|| Teacher {
+            cgroup,
+            why,
+            depth,
+            uids: uids.clone(),
+        });
+        match (&mut teacher.uids, uids) {
+            (Some(held), Some(more)) => held.extend(more),
+            (held, _) => *held = None,
+        }
+    }
+
+    fn refuse(&mut self, daemon: &TimeDaemon, refusal: Refusal) {
+        let daemon = name(daemon);
+        self.untrusted.push(Untrusted { daemon, refusal });
+    }
+}
+
+impl Teacher {
+    fn for_kernel(&self) -> teachers::Teacher {
+        let uids: Vec<u32> = self.uids.iter().flatten().copied().collect();
+        let last = uids.last().copied().unwrap_or(ROOT);
+        teachers::Teacher {
+            since: 0,
+            depth: self.depth.unwrap_or(UNKNOWN_DEPTH),
+            any_uid: u32::from(self.uids.is_none()),
+            uids: std::array::from_fn(|place| uids.get(place).copied().unwrap_or(last)),
+        }
+    }
+}
+
+/// The service that a daemon runs in.
+fn service_of(hierarchy: &Hierarchy, daemon: &TimeDaemon) -> Result<PathBuf, Refusal> {
+    let cgroups = daemon.cgroups().unwrap_or_default();
+    let Some(cgroup) = cgroup::of_process(&cgroups) else {
+        return Err(Refusal::Elsewhere);
+    };
+    if cgroup == Path::new("/") {
+        return Err(Refusal::Root);
+    }
+    let service = service::of(&cgroup).ok_or_else(|| {
+        if cgroup::is_outside(&cgroup) {
+            Refusal::Elsewhere
+        } else {
+            Refusal::NoService(hierarchy.path(&cgroup))
+        }
+    })?;
+    match hierarchy.depth(&service) {
+        Some(depth) if depth > DEEPEST => Err(Refusal::TooDeep(hierarchy.path(&service))),
+        _ => Ok(service),
+    }
+}
+
+/// Whether the cgroup of a service exists; an error if others than root and `accounts` can put
+/// processes into it.
+fn check(hierarchy: &Hierarchy, service: &Path, accounts: &[u32]) -> Result<bool, Refusal> {
+    let cgroup = || hierarchy.path(service);
+    match ownership::changeable(hierarchy, service, accounts) {
+        Ok(None) => Ok(true),
+        Ok(Some(changeable)) => Err(Refusal::Changeable {
+            cgroup: cgroup(),
+            changeable,
+        }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(Refusal::Unreadable {
+            cgroup: cgroup(),
+            why: error.to_string(),
+        }),
+    }
+}
+
+fn with_root(accounts: Vec<u32>) -> BTreeSet<u32> {
+    std::iter::once(ROOT).chain(accounts).collect()
+}
+
+fn name(daemon: &TimeDaemon) -> String {
+    format!("{} (pid {})", daemon.program.name(), daemon.pid)
 }

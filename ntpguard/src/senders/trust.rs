@@ -6,6 +6,7 @@ use std::{
     str::FromStr,
 };
 
+use ntpguard_common::teachers::DEEPEST;
 use thiserror::Error;
 
 use super::cgroup::Hierarchy;
@@ -17,6 +18,16 @@ pub enum Trust {
     Unit(String),
     /// The directory of a cgroup; it need not exist yet.
     Cgroup(PathBuf),
+}
+
+impl Trust {
+    /// The directory of its cgroup, which need not exist.
+    pub(super) fn path(&self, hierarchy: &Hierarchy) -> PathBuf {
+        match self {
+            Self::Unit(unit) => hierarchy.unit(unit),
+            Self::Cgroup(path) => path.clone(),
+        }
+    }
 }
 
 /// A name that is no sender's.
@@ -39,6 +50,14 @@ pub enum TrustError {
     /// The root cgroup.
     #[error("{0} is the root cgroup, which every process may be in: name one below it")]
     Root(PathBuf),
+    /// Further down than is looked.
+    #[error("{path} is nested too deeply: name one at most {DEEPEST} directories below {mount}")]
+    TooDeep {
+        /// The path.
+        path: PathBuf,
+        /// Where cgroup v2 is mounted.
+        mount: PathBuf,
+    },
     /// No cgroups.
     #[error(
         "this system has no cgroup v2 hierarchy mounted (`mount -t cgroup2 none /sys/fs/cgroup`)"
@@ -76,7 +95,13 @@ fn cgroup(path: &Path, hierarchy: &Hierarchy) -> Result<Trust, TrustError> {
         .any(|component| component == Component::ParentDir);
     match hierarchy.name(path) {
         Some(name) if name == Path::new("/") => Err(TrustError::Root(path.to_owned())),
-        Some(_) if !climbs => Ok(Trust::Cgroup(path.to_owned())),
+        Some(name) if !climbs => match hierarchy.depth(&name) {
+            Some(depth) if depth > DEEPEST => Err(TrustError::TooDeep {
+                path: path.to_owned(),
+                mount: hierarchy.mount().to_owned(),
+            }),
+            _ => Ok(Trust::Cgroup(path.to_owned())),
+        },
         _ => Err(TrustError::Elsewhere {
             path: path.to_owned(),
             mount: hierarchy.mount().to_owned(),
@@ -112,12 +137,18 @@ mod tests {
     }
 
     #[test]
-    fn a_path_is_a_cgroup_but_never_the_root() {
+    fn a_path_is_a_cgroup_but_never_the_root_nor_too_deep() {
         let hierarchy = Hierarchy::at("/cg");
         let of = |path: &str| cgroup(Path::new(path), &hierarchy);
         assert_eq!(of("/cg/a/b"), Ok(Trust::Cgroup("/cg/a/b".into())));
         assert_eq!(of("/cg"), Err(TrustError::Root("/cg".into())));
         assert_eq!(of("/cg/"), Err(TrustError::Root("/cg/".into())));
+        let deep = |depth: u32| format!("/cg{}", "/a".repeat(depth as usize));
+        assert!(of(&deep(DEEPEST)).is_ok());
+        assert!(matches!(
+            of(&deep(DEEPEST + 1)),
+            Err(TrustError::TooDeep { .. })
+        ));
         for elsewhere in ["/tmp", "/cg/../tmp", "/cg/a/.."] {
             assert!(
                 matches!(of(elsewhere), Err(TrustError::Elsewhere { .. })),
