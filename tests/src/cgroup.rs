@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    os::unix::fs::MetadataExt,
+    os::unix::fs::{MetadataExt, chown},
     path::{Path, PathBuf},
     process::Command,
     sync::Arc,
@@ -14,7 +14,7 @@ use anyhow::{Context, Result, ensure};
 use crate::{names, wait::eventually};
 
 /// What the names of all our cgroups begin with.
-pub(crate) const PREFIX: &str = "ng-test";
+const PREFIX: &str = "ng-test";
 
 /// How long processes that were killed may take to be gone.
 const END_LIMIT: Duration = Duration::from_secs(5);
@@ -22,9 +22,15 @@ const END_LIMIT: Duration = Duration::from_secs(5);
 /// Moves itself into a cgroup and becomes the program: $0 is the cgroup's list of processes.
 const JOIN: &str = r#"echo $$ >"$0" && exec "$@""#;
 
-/// A cgroup of its own below the root. Clones are the same.
+/// What `ntpguard exec` has the names of its cgroups begin with.
+const EXEC: &str = "ntpguard.";
+
+/// Where systemd keeps the services of the system.
+const SERVICES: &str = "system.slice";
+
+/// A cgroup of its own. Clones are the same.
 ///
-/// When the last is dropped, whatever still runs in it is killed, and it is removed.
+/// When the last is dropped, whatever still runs in it and below is killed, and it is removed.
 #[derive(Clone, Debug)]
 pub struct Cgroup {
     owned: Arc<Owned>,
@@ -47,26 +53,95 @@ impl Cgroup {
         Ok(cgroup)
     }
 
-    /// A cgroup that is not there yet, but has its path.
+    /// A cgroup directly below the root that is not there yet, but has its path.
     ///
     /// # Errors
     ///
     /// Where cgroups of version 2 are not mounted.
     pub fn planned() -> Result<Self> {
-        let path = root()?.join(names::unique(PREFIX));
+        Self::named("", &names::unique(PREFIX))
+    }
+
+    /// A planned cgroup as systemd makes one for a service of the system.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::planned`].
+    pub fn service() -> Result<Self> {
+        Self::unique_in(SERVICES, ".service")
+    }
+
+    /// A planned cgroup with a name of its own that ends so, in the cgroup `above`, from the root.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::planned`].
+    pub fn unique_in(above: &str, ending: &str) -> Result<Self> {
+        Self::named(above, &format!("{}{ending}", names::unique(PREFIX)))
+    }
+
+    /// A planned cgroup `name` in the cgroup `above`, from the root.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::planned`].
+    pub fn named(above: &str, name: &str) -> Result<Self> {
+        let path = root()?.join(above).join(name);
         Ok(Self {
             owned: Arc::new(Owned { path }),
         })
     }
 
-    /// Makes a planned cgroup, or one that was removed.
+    /// A planned cgroup as `ntpguard exec --name` makes one, and that name.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::planned`].
+    pub fn of_exec() -> Result<(Self, String)> {
+        let name = names::unique(PREFIX);
+        Ok((Self::named("", &format!("{EXEC}{name}"))?, name))
+    }
+
+    /// A planned cgroup below this one, which must be dropped before it.
+    #[must_use]
+    pub fn below(&self, name: &str) -> Self {
+        let path = self.path().join(name);
+        Self {
+            owned: Arc::new(Owned { path }),
+        }
+    }
+
+    /// Makes a planned cgroup and what it is below, or one that was removed.
     ///
     /// # Errors
     ///
     /// Without root.
     pub fn make(&self) -> Result<()> {
-        fs::create_dir(self.path())
-            .with_context(|| format!("cannot make {}", self.path().display()))
+        // Another test may remove what is above, while nothing else is there.
+        eventually(END_LIMIT, "the making of a cgroup", || {
+            self.path().parent().map_or(Ok(()), fs::create_dir_all)?;
+            fs::create_dir(self.path())
+                .with_context(|| format!("cannot make {}", self.path().display()))
+        })
+    }
+
+    /// Gives the cgroup to a user, as a service manager delegates it.
+    ///
+    /// # Errors
+    ///
+    /// Without root, or when it is gone.
+    pub fn delegate(&self, uid: u32) -> Result<()> {
+        for name in [
+            "",
+            "cgroup.procs",
+            "cgroup.threads",
+            "cgroup.subtree_control",
+        ] {
+            let path = self.path().join(name);
+            chown(&path, Some(uid), Some(uid))
+                .with_context(|| format!("cannot give {} away", path.display()))?;
+        }
+        Ok(())
     }
 
     /// Removes the cgroup as a service manager does when a service ends.
@@ -111,6 +186,24 @@ pub fn at_root(inner: &Command) -> Result<Command> {
     Ok(join(&root()?, inner))
 }
 
+/// Removes what a cgroup was below and nothing else is. Slices at the top are systemd's, where it runs.
+fn remove_slices(path: &Path) {
+    let Ok(root) = root() else {
+        return;
+    };
+    let has_systemd = Path::new("/run/systemd/system").exists();
+    let is_slice = |above: &&Path| {
+        above
+            .extension()
+            .is_some_and(|kind| kind == "slice" || kind == "service")
+    };
+    for above in path.ancestors().skip(1).take_while(is_slice) {
+        if has_systemd && above.parent() == Some(&root) || fs::remove_dir(above).is_err() {
+            return;
+        }
+    }
+}
+
 /// Where cgroups of version 2 are mounted: alone, or beside those of version 1.
 ///
 /// # Errors
@@ -146,8 +239,42 @@ fn join(cgroup: &Path, inner: &Command) -> Command {
     command
 }
 
+/// Removes the cgroups that killed runs left.
+pub(crate) fn sweep() {
+    // Where cgroups of version 2 are not mounted none is left.
+    let mut to_see: Vec<PathBuf> = root().into_iter().collect();
+    while let Some(directory) = to_see.pop() {
+        for below in directories(&directory) {
+            let name = below.file_name().unwrap_or_default().to_string_lossy();
+            let name = name.strip_prefix(EXEC).unwrap_or(&name);
+            if !names::is_orphan(PREFIX, name) {
+                to_see.push(below);
+            } else if let Err(error) = remove_all(&below) {
+                eprintln!("cannot remove a leftover cgroup: {error:#}");
+            }
+        }
+    }
+}
+
+fn remove_all(path: &Path) -> Result<()> {
+    for below in directories(path) {
+        remove_all(&below)?;
+    }
+    remove(path)?;
+    remove_slices(path);
+    Ok(())
+}
+
+fn directories(path: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(path).into_iter().flatten().flatten();
+    entries
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        .map(|entry| entry.path())
+        .collect()
+}
+
 /// Kills what is in a cgroup and removes it.
-pub(crate) fn remove(path: &Path) -> Result<()> {
+fn remove(path: &Path) -> Result<()> {
     // Linux 5.14 and later.
     fs::write(path.join("cgroup.kill"), "1").ok();
     eventually(END_LIMIT, "the end of a cgroup", || {
@@ -167,6 +294,7 @@ impl Drop for Owned {
         if let Err(error) = remove(&self.path) {
             eprintln!("{error:#}");
         }
+        remove_slices(&self.path);
     }
 }
 

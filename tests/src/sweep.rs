@@ -11,14 +11,7 @@ pub(crate) fn leftovers() {
             eprintln!("cannot delete the leftover namespace {name}: {error:#}");
         }
     }
-    // Where there are none of version 2 none is left.
-    if let Ok(root) = cgroup::root() {
-        for name in orphans(&root, cgroup::PREFIX) {
-            if let Err(error) = cgroup::remove(&root.join(name)) {
-                eprintln!("cannot remove a leftover cgroup: {error:#}");
-            }
-        }
-    }
+    cgroup::sweep();
     for name in orphans(bpffs::ROOT, bpffs::PREFIX) {
         if let Err(error) = fs::remove_dir_all(Path::new(bpffs::ROOT).join(&name)) {
             eprintln!("cannot remove the leftover pins {name}: {error}");

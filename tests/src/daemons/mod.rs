@@ -6,6 +6,7 @@
 
 use std::{
     env,
+    ffi::OsString,
     fmt::Write,
     fs,
     net::IpAddr,
@@ -55,6 +56,8 @@ const WITHOUT_CLOCK: [&str; 3] = [
 pub struct Setup {
     directory: TempDir,
     cgroup: Option<Cgroup>,
+    /// Words before the program that make it run in another way.
+    wrapper: Vec<OsString>,
 }
 
 impl Setup {
@@ -77,6 +80,7 @@ impl Setup {
         let setup = Self {
             directory,
             cgroup: None,
+            wrapper: Vec::new(),
         };
         setup.write("resolv.conf", &resolv)?;
         setup.write("ntp.conf", config)?;
@@ -88,6 +92,15 @@ impl Setup {
     pub fn inside(self, cgroup: &Cgroup) -> Self {
         Self {
             cgroup: Some(cgroup.clone()),
+            ..self
+        }
+    }
+
+    /// Has the daemon started by a command of these words, which the program and its arguments follow.
+    #[must_use]
+    pub fn started_by(self, wrapper: impl IntoIterator<Item = OsString>) -> Self {
+        Self {
+            wrapper: wrapper.into_iter().collect(),
             ..self
         }
     }
@@ -121,7 +134,9 @@ impl Setup {
             .args(WITHOUT_CLOCK)
             .args(["--", "sh", "-c"])
             .arg(format!(r#"{line} && exec "$@""#))
-            .args([self.directory.path(), program]);
+            .arg(self.directory.path())
+            .args(&self.wrapper)
+            .arg(program);
         match &self.cgroup {
             Some(cgroup) => cgroup.command(&command),
             None => command,

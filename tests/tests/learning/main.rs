@@ -1,5 +1,8 @@
 //! The guard learns which servers the time daemon asks from its requests, and from nobody else's.
 
+mod exec;
 mod orders;
 mod others;
 mod pool;
+mod scene;
+mod services;

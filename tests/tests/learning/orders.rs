@@ -27,10 +27,19 @@ struct Scene {
 
 impl Scene {
     fn new(options: &str) -> Result<Self> {
+        Self::within(Cgroup::planned()?, options)
+    }
+
+    /// As where systemd starts the daemon.
+    fn in_service(options: &str) -> Result<Self> {
+        Self::within(Cgroup::service()?, options)
+    }
+
+    /// The cgroup is not there yet, as that of a unit that is not started.
+    fn within(cgroup: Cgroup, options: &str) -> Result<Self> {
         Ok(Self {
             pool: Pool::new()?,
-            // As the cgroup of a unit that is not started, it is not there.
-            cgroup: Cgroup::planned()?,
+            cgroup,
             config: ConfigFile::chrony(&format!("pool {NAME} {options}\n"))?,
         })
     }
@@ -146,7 +155,7 @@ fn a_unit_that_restarts_is_trusted_again() -> Result<()> {
 
 #[test]
 fn a_well_known_daemon_is_found_by_itself() -> Result<()> {
-    let scene = Scene::new(CHRONY)?;
+    let scene = Scene::in_service(CHRONY)?;
     let nothing = ConfigFile::chrony("")?;
     let mut chronyd = scene.chronyd()?;
     let guard = scene.pool.guard(&nothing).ready()?;
