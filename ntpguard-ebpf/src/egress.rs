@@ -156,13 +156,24 @@ const fn explain(noted: Noted) -> i32 {
     EXPLAIN_BASE.cast_signed() + number
 }
 
-/// Whether the process that sent this frame is trusted: by its cgroup or one above it and, where that
-/// was asked for, by the uid that made its socket.
+/// Whether the process that sent this frame is trusted.
 #[inline(always)]
 fn is_trusted(context: &TcContext) -> bool {
+    ntpguard_trusts(context.as_ptr().cast()) != 0
+}
+
+/// 1 where the process that sent this frame is trusted: by its cgroup or one above it and, where that
+/// was asked for, by the uid that made its socket. In a function of its own, since the verifier would
+/// go on from each depth at which the search may end.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn ntpguard_trusts(context: *mut __sk_buff) -> u32 {
+    let context = TcContext::new(context);
     let uid = || context.get_socket_uid();
-    let is_teacher = |depth| maps::is_teacher(cgroup_at(context, depth), uid);
-    maps::teacher_depths().any(is_teacher) || settings::trusts_uids() && maps::is_teacher_uid(uid())
+    let is_teacher = |depth| maps::is_teacher(cgroup_at(&context, depth), uid);
+    let is_trusted = maps::teacher_depths().any(is_teacher)
+        || settings::trusts_uids() && maps::is_teacher_uid(uid());
+    u32::from(is_trusted)
 }
 
 /// The number of the cgroup at this depth which the sender's own is or is below, where the root is at

@@ -87,12 +87,12 @@ impl Tables {
                 Ok(None)
             };
         }
-        let tables = Self::open_maps(&pins.maps()).map_err(|error| match error {
+        let failed = |error| match error {
             error @ Error::Privilege { .. } => error,
             other => unusable(other.to_string()),
-        })?;
-        match tables.info()?.abi {
-            ABI => Ok(Some(tables)),
+        };
+        match Self::info_in(&pins.maps()).map_err(failed)?.abi {
+            ABI => Self::open_maps(&pins.maps()).map(Some).map_err(failed),
             other => Err(unusable(format!(
                 "their layout is number {other}, not {ABI}"
             ))),
@@ -235,9 +235,7 @@ impl Tables {
     pub fn set_teachers(&mut self, wanted: &BTreeMap<u64, Teacher>) -> Result<(), Error> {
         let failed = |source| Error::map(names::TEACHERS, "write", source);
         let now = boot_nanoseconds();
-        let held: BTreeMap<u64, Teacher> = read_all(&self.teachers, names::TEACHERS)?
-            .into_iter()
-            .collect();
+        let held = self.teachers()?;
         for (cgroup, teacher) in wanted {
             let since = held.get(cgroup).map_or(now, |held| held.since);
             let teacher = Teacher { since, ..*teacher };
@@ -254,6 +252,12 @@ impl Tables {
             self.teachers.remove(cgroup).map_err(failed)?;
         }
         Ok(())
+    }
+
+    /// The trusted cgroups.
+    pub(super) fn teachers(&self) -> Result<BTreeMap<u64, Teacher>, Error> {
+        let all = read_all(&self.teachers, names::TEACHERS)?;
+        Ok(all.into_iter().collect())
     }
 
     /// Makes these uids the trusted ones, and no others.

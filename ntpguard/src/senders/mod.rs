@@ -250,3 +250,49 @@ fn with_root(accounts: Vec<u32>) -> BTreeSet<u32> {
 fn name(daemon: &TimeDaemon) -> String {
     format!("{} (pid {})", daemon.program.name(), daemon.pid)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn teacher(uids: Option<&[u32]>, depth: Option<u32>) -> teachers::Teacher {
+        let teacher = Teacher {
+            cgroup: "/x".into(),
+            why: String::new(),
+            depth,
+            uids: uids.map(|uids| uids.iter().copied().collect()),
+        };
+        teacher.for_kernel()
+    }
+
+    #[test]
+    fn the_kernel_knows_no_uids_but_those_that_count() {
+        let some = teacher(Some(&[0, 102]), Some(2));
+        assert_eq!((some.depth, some.any_uid), (2, 0));
+        assert_eq!(some.uids, [0, 102, 102, 102]);
+        assert_eq!(teacher(Some(&[0]), Some(1)).uids, [0; teachers::UIDS]);
+        assert_eq!(teacher(Some(&[0, 1, 2, 3, 4]), None).uids, [0, 1, 2, 3]);
+        assert_eq!(teacher(Some(&[0]), None).depth, UNKNOWN_DEPTH);
+        assert_eq!(teacher(None, Some(1)).any_uid, 1);
+    }
+
+    #[test]
+    fn a_cgroup_that_is_found_twice_is_trusted_for_the_uids_of_both() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::create_dir(directory.path().join("a")).unwrap();
+        let hierarchy = Hierarchy::at(directory.path());
+        let mut found = Found::default();
+        let mut trust = |uids: Option<Vec<u32>>| {
+            let uids = uids.map(with_root);
+            found.trust(&hierarchy, "/a".into(), String::new(), uids);
+            let teacher = found.teachers.values().next().unwrap();
+            assert_eq!(teacher.depth, Some(1));
+            let uids = teacher.uids.clone();
+            uids.map(|uids| uids.into_iter().collect::<Vec<u32>>())
+        };
+        assert_eq!(trust(Some(vec![102])), Some(vec![0, 102]));
+        assert_eq!(trust(Some(vec![105])), Some(vec![0, 102, 105]));
+        assert_eq!(trust(None), None);
+        assert_eq!(trust(Some(vec![106])), None);
+    }
+}

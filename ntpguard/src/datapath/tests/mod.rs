@@ -6,4 +6,5 @@ mod harness;
 mod locking;
 mod restarting;
 mod stopping;
+mod trusting;
 mod writing;

@@ -1,9 +1,9 @@
 //! A start over a guard that is there: adopted, swapped, its maps kept or replaced.
 
-use ntpguard_common::tables::{ABI, names};
+use ntpguard_common::tables::{ABI, Info, names};
 
 use super::harness::{Pins, Wire, in_netns, link, map_id, run, servers, veth};
-use crate::datapath::{AttachMode, Error, Guard, How, Mode, Options, Tables, survey};
+use crate::datapath::{AttachMode, Error, Guard, How, Mode, Options, Tables, survey, unload};
 
 #[test]
 fn a_second_start_swaps_the_program_on_the_same_link_and_keeps_the_maps() {
@@ -119,6 +119,51 @@ fn maps_of_another_layout_are_replaced_and_the_grants_carried_over() {
         assert!(wire.passes("198.51.100.1"));
         assert!(!wire.passes("192.0.2.9"));
         assert_eq!(pins.list(""), ["links", "maps", "programs"]);
+    });
+}
+
+/// Pins a table of trusted senders in the place of ours, as the layout before had it.
+fn make_older(pins: &Pins) {
+    const OLDER: u32 = 5;
+    let mut tables = Tables::open(&pins.0).unwrap().unwrap();
+    let info = tables.info().unwrap();
+    tables.set_info(&Info { abi: OLDER, ..info }).unwrap();
+    let path = pins.0.join("maps").join(names::TEACHERS);
+    std::fs::remove_file(&path).unwrap();
+    run(&format!(
+        "bpftool map create {} type hash key 8 value 8 entries 256 name TEACHERS flags 1",
+        path.display()
+    ));
+}
+
+#[test]
+fn tables_of_the_layout_before_are_replaced_and_can_be_unloaded() {
+    in_netns(|| {
+        let pins = Pins::new();
+        let veth = veth("g0");
+        let wire = Wire::into(&veth);
+        let options = Options::new(&pins.0, vec![veth.clone()]);
+        drop(Guard::start(&options, &servers(&["192.0.2.1"])).unwrap());
+        let before = link(&pins, &veth);
+        make_older(&pins);
+        let error = Tables::open(&pins.0).unwrap_err().to_string();
+        assert!(error.contains("layout is number 5"), "{error}");
+        // It says which interfaces are guarded all the same.
+        let info = Tables::info_in(&pins.0.join("maps")).unwrap();
+        assert_eq!(info.interfaces[0], veth.index);
+
+        let guard = Guard::start(&options, &servers(&["192.0.2.1"])).unwrap();
+        assert!(guard.attached[0].adopted);
+        assert_eq!(link(&pins, &veth)["id"], before["id"]);
+        assert_eq!(guard.tables.info().unwrap().abi, ABI);
+        assert!(guard.tables.teachers().unwrap().is_empty());
+        assert!(wire.passes("192.0.2.1") && !wire.passes("192.0.2.9"));
+
+        drop(guard);
+        make_older(&pins);
+        unload(&pins.0).unwrap();
+        assert!(!pins.0.exists());
+        assert!(wire.passes("192.0.2.9"), "nothing is attached any more");
     });
 }
 
