@@ -33,8 +33,7 @@ impl Teacher {
         if self.any_uid != 0 {
             return true;
         }
-        let uid = uid();
-        self.uids.iter().any(|trusted| *trusted == uid)
+        self.uids.contains(&uid())
     }
 }
 

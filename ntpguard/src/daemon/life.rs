@@ -239,11 +239,11 @@ impl<'a> Daemon<'a> {
     /// Has the kernel trust the senders there are now.
     fn find_senders(&mut self) {
         let found = self.senders.find();
-        if found.teachers != self.found.teachers {
-            if let Err(error) = self.guard.tables.set_teachers(&found.for_kernel()) {
-                self.note_trouble(error.to_string());
-                return;
-            }
+        if found.teachers != self.found.teachers
+            && let Err(error) = self.guard.tables.set_teachers(&found.for_kernel())
+        {
+            self.note_trouble(error.to_string());
+            return;
         }
         report_senders(&found, &self.found);
         self.found = found;

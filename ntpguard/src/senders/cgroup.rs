@@ -75,7 +75,7 @@ impl Hierarchy {
 }
 
 /// Whether the kernel's name of a cgroup says that it is not below the root that this process sees
-/// (cgroup_namespaces(7)).
+/// (`cgroup_namespaces(7)`).
 pub(super) fn is_outside(name: &Path) -> bool {
     name.components()
         .any(|component| component == Component::ParentDir)

@@ -21,7 +21,7 @@ pub(super) fn of(cgroup: &Path) -> Option<PathBuf> {
     let depth = if has_rest(top, OPENRC) || has_rest(top, OURS) {
         1
     } else if *top == SYSTEMD {
-        let slices = below.iter().take_while(|name| name.ends_with(".slice"));
+        let slices = below.iter().take_while(|name| is_a(".slice", name));
         let depth = 1 + slices.count();
         names
             .get(depth)?
@@ -32,7 +32,7 @@ pub(super) fn of(cgroup: &Path) -> Option<PathBuf> {
         return None;
     };
     // A container that its service keeps below itself.
-    if names[depth..].iter().any(|name| name.ends_with(".scope")) {
+    if names[depth..].iter().any(|name| is_a(".scope", name)) {
         return None;
     }
     Some(Path::new("/").join(names[..depth].iter().collect::<PathBuf>()))
@@ -49,6 +49,11 @@ fn names(cgroup: &Path) -> Option<Vec<&str>> {
             _ => None,
         })
         .collect()
+}
+
+/// Whether a unit of systemd's is of this kind.
+fn is_a(kind: &str, unit: &str) -> bool {
+    unit.strip_suffix(kind).is_some()
 }
 
 fn has_rest(name: &str, prefix: &str) -> bool {
