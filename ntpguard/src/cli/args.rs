@@ -109,8 +109,8 @@ pub(crate) struct RunArgs {
     /// on gateways, everybody's [default: trusted].
     #[arg(long, value_enum)]
     pub(crate) learn: Option<LearnArg>,
-    /// Sender to trust instead of the well-known time daemons: a systemd unit, or the path of a
-    /// cgroup, which need not exist yet; may be given several times.
+    /// Sender to trust instead of the time daemons that are found: a systemd unit, or the path of a
+    /// cgroup, which need not exist yet, with every process in it; may be given several times.
     #[arg(long, value_name = "UNIT|CGROUP")]
     pub(crate) trust: Vec<Trust>,
     /// Uid whose sockets are trusted too, never root's; may be given several times. Beware: a
