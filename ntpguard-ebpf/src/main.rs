@@ -2,6 +2,8 @@
 
 #![no_std]
 #![no_main]
+// For one instruction; aya-ebpf needs it as well.
+#![feature(asm_experimental_arch)]
 
 mod chain;
 mod egress;

@@ -1,6 +1,6 @@
 //! The kernel tables, as `ntpguard_common::tables` documents them.
 
-use core::{ffi::c_void, ptr};
+use core::{arch::asm, ffi::c_void, ptr};
 
 use aya_ebpf::{
     bindings::{BPF_ANY, BPF_F_NO_PREALLOC, BPF_NOEXIST},
@@ -14,7 +14,7 @@ use ntpguard_common::{
     events::EVENTS_SIZE,
     judge::{Clocks, Sender, TablesOf},
     outbound::LedgerOf,
-    rates::{Bucket, RATES_SIZE, Rates},
+    rates::{Bucket, Moment, Moments, RATES_SIZE, Rates},
     reason::Counters,
     requests::{Learned, Request, Requests, Sent, Server, Stray, Strayed},
     sieve::{Bits, Marks},
@@ -240,13 +240,46 @@ impl<A: InMaps> TablesOf<A> for KernelTables {
 
     #[inline(always)]
     fn charge<C: Clocks>(&self, client: A, clocks: &C, rates: &Rates) -> bool {
-        rates.admit(client.client(), clocks, |bucket, rate| {
-            RATES.get_ptr_mut(bucket).is_none_or(|bucket| {
-                // SAFETY: the element is the map's for good. Of two CPUs that write it the last one
-                // stands, which `rates` accounts for.
-                unsafe { &mut *bucket }.spend(clocks.tick(), rate)
+        rates.admit(client.client(), clocks, |number| {
+            let bucket = RATES.get_ptr_mut(number)?;
+            Some(Moments {
+                // SAFETY: the element is the map's for good.
+                full_at: Shared(unsafe { &raw mut (*bucket).full_at }),
+                // SAFETY: as for the former.
+                beyond_full_at: Shared(unsafe { &raw mut (*bucket).beyond_full_at }),
             })
         })
+    }
+}
+
+/// A moment in the value of a map, which every CPU may change.
+struct Shared(*mut u64);
+
+impl Moment for Shared {
+    #[inline(always)]
+    fn get(&self) -> u64 {
+        // SAFETY: it is aligned, and of a map whose elements stay; a word is read whole.
+        unsafe { self.0.read_volatile() }
+    }
+
+    #[inline(always)]
+    fn set(&self, to: u64) {
+        // SAFETY: as for reading.
+        unsafe { self.0.write_volatile(to) };
+    }
+
+    #[inline(always)]
+    fn advance(&self, by: u64) {
+        // SAFETY: as for reading. This is BPF_XADD, which every kernel has; the target's own atomics
+        // are those that give back what was there before (Linux 5.12).
+        unsafe {
+            asm!(
+                "lock *(u64 *)({to} + 0) += {by}",
+                to = in(reg) self.0,
+                by = in(reg) by,
+                options(nostack),
+            );
+        }
     }
 }
 

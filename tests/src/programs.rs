@@ -122,6 +122,17 @@ impl Program {
         Ok(program.try_into()?)
     }
 
+    /// Runs the program `count` times on a frame, on the CPU of the calling thread.
+    pub fn judge(&self, frame: &[u8], count: u32) -> Result<()> {
+        let options = TestRunOptions {
+            data_in: Some(frame),
+            repeat: count,
+            ..TestRunOptions::new()
+        };
+        let run = self.xdp()?.test_run(options);
+        run.map(drop).context("cannot run the program")
+    }
+
     /// Sends `count` frames out of the interface of this index, which must be in the network
     /// namespace of the calling thread. Gives the time that this thread's CPU spent on them, with
     /// what came of them at the other end of a cable.

@@ -121,12 +121,12 @@ pub(crate) struct RunArgs {
     #[arg(long, value_enum)]
     pub(crate) zero_transmit: Option<ZeroTransmit>,
     /// Requests a second that each client address may send, an IPv6 client being taken to have a /64,
-    /// or `off`; 16 seconds' worth may come at once, and of more one in four is let through
-    /// [default: 64].
+    /// or `off`; 16 seconds' worth may come at once, and of more one in four is let through, up to 16
+    /// times the rate [default: 64].
     #[arg(long, value_name = "N|off", value_parser = parse_rate)]
     pub(crate) client_rate: Option<u32>,
-    /// Requests a second that all clients together may send, or `off`; of more one in four is let
-    /// through [default: 250000].
+    /// Requests a second that are admitted of all clients together, or `off`; a second's worth may come
+    /// at once, and none beyond [default: 250000].
     #[arg(long, value_name = "N|off", value_parser = parse_rate)]
     pub(crate) total_rate: Option<u32>,
     /// DNS server to ask instead of the system's; may be given several times.

@@ -6,3 +6,4 @@ mod crowd;
 mod limits;
 mod networks;
 mod opinion;
+mod racing;
