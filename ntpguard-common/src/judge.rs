@@ -5,6 +5,7 @@ use crate::{
     elsewhere::{Elsewhere, Endpoint},
     frame::Frame,
     glance::{Arriving, arriving, known},
+    interleaved::Received,
     ntp,
     packed::{self, Screened},
     packet::{self, Datagram, Family, Inner, Link, MAX_INNER_PACKETS, OnNtpPort, Packet},
@@ -104,6 +105,12 @@ pub trait TablesOf<A>: Elsewhere {
 
     /// When a server was last sent a request that was noted, in nanoseconds of monotonic time.
     fn last_asked(&self, server: A) -> Option<u64>;
+
+    /// Keeps a receive timestamp that a server gave this host.
+    fn keep(&self, received: Received);
+
+    /// Whether a server gave this host that timestamp, as far as is known.
+    fn was_given(&self, received: Received) -> bool;
 
     /// Until when replies from granted servers pass without a request, because ones sent before
     /// the guard came may be open: nanoseconds of monotonic time, 0 for never.

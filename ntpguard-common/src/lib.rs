@@ -16,6 +16,7 @@ pub mod events;
 pub mod fixtures;
 pub mod frame;
 pub mod glance;
+pub mod interleaved;
 pub mod judge;
 pub mod ntp;
 pub mod outbound;

@@ -5,6 +5,7 @@ use crate::{
     elsewhere::{self, Elsewhere, Far},
     frame::Frame,
     glance::is_plainly_foreign,
+    interleaved::Received,
     judge::{Clocks, Learn, Limits, Sender, Standing, TablesOf, standing},
     ntp::{self, FirstByte, Mode, NO_TIMESTAMP, Timestamp},
     packed,
@@ -151,10 +152,19 @@ where
 struct Question {
     /// What the reply must carry.
     token: Timestamp,
-    /// What it may carry instead, in interleaved mode (RFC 9769).
-    sibling: Option<Timestamp>,
+    /// What it may carry instead, if the request is in interleaved mode.
+    sibling: Option<Sibling>,
     /// Whether it also makes an association.
     is_symmetric: bool,
+}
+
+/// The second token of a request that may be in interleaved mode.
+#[derive(Clone, Copy)]
+struct Sibling {
+    /// What the reply may carry.
+    token: Timestamp,
+    /// What the server must have given as its receive timestamp: see [`interleaved`](crate::interleaved).
+    origin: Timestamp,
 }
 
 /// Reads a request; `None` for any other packet.
@@ -186,10 +196,14 @@ fn question<F: Frame + ?Sized>(frame: &F, datagram: &Datagram) -> Option<Questio
     let origin: Timestamp = frame.field(datagram.payload + ntp::ORIGIN);
     let receive: Timestamp = frame.field(datagram.payload + ntp::RECEIVE);
     let token: Timestamp = frame.field(datagram.payload + ntp::TRANSMIT);
-    let may_interleave = origin != NO_TIMESTAMP && receive != NO_TIMESTAMP;
+    let may_interleave = origin != NO_TIMESTAMP && receive != NO_TIMESTAMP && receive != token;
+    let sibling = Sibling {
+        token: receive,
+        origin,
+    };
     Some(Question {
         token,
-        sibling: if may_interleave { Some(receive) } else { None },
+        sibling: if may_interleave { Some(sibling) } else { None },
         is_symmetric,
     })
 }
@@ -249,6 +263,9 @@ impl<F: Frame + ?Sized> Outbound<'_, F> {
             sibling,
             is_symmetric,
         } = self.question;
+        let sibling = sibling
+            .filter(|sibling| ledger.was_given(Received::new(server, local, sibling.origin)))
+            .map(|sibling| sibling.token);
         let request = |token| Request {
             server,
             local,
@@ -270,7 +287,8 @@ impl<F: Frame + ?Sized> Outbound<'_, F> {
                 sender,
                 &request(sibling),
                 &Sent {
-                    sibling: token,
+                    sibling: NO_TIMESTAMP,
+                    interleaved: 0,
                     ..sent
                 },
             );

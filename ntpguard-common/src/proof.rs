@@ -8,8 +8,9 @@ use core::hint::black_box;
 use crate::{
     address::Address,
     frame::Frame,
+    interleaved::{Received, tells_modes_apart},
     judge::{Clocks, Learn, Limits, Sender, Standing, TablesOf, standing},
-    ntp::{self, NO_TIMESTAMP},
+    ntp::{self, NO_TIMESTAMP, Timestamp},
     packet::Datagram,
     part::Part,
     reason::Reason,
@@ -17,9 +18,47 @@ use crate::{
 };
 
 /// Judges a reply: it must carry the token of an open request, be no longer than that, and be the
-/// first to come.
+/// first to come. Its receive timestamp is kept, to know requests in interleaved mode by.
 #[inline(always)]
 pub(crate) fn answer<A, F, C, T>(
+    frame: &F,
+    datagram: &Datagram,
+    part: Part,
+    clocks: &C,
+    limits: Limits,
+    tables: &T,
+) -> Reason
+where
+    A: Address,
+    F: Frame + ?Sized,
+    C: Clocks,
+    T: TablesOf<A>,
+{
+    let reason = prove(frame, datagram, part, clocks, limits, tables);
+    if reason.admits() {
+        keep_received(frame, datagram, tables);
+    }
+    reason
+}
+
+/// Keeps the receive timestamp of an admitted reply.
+#[inline(always)]
+fn keep_received<A, F, T>(frame: &F, datagram: &Datagram, tables: &T)
+where
+    A: Address,
+    F: Frame + ?Sized,
+    T: TablesOf<A>,
+{
+    let receive: Timestamp = frame.field(datagram.payload + ntp::RECEIVE);
+    let transmit: Timestamp = frame.field(datagram.payload + ntp::TRANSMIT);
+    if tells_modes_apart(receive, transmit) {
+        let (server, local) = (A::source(frame, datagram), A::destination(frame, datagram));
+        tables.keep(Received::new(server, local, receive));
+    }
+}
+
+#[inline(always)]
+fn prove<A, F, C, T>(
     frame: &F,
     datagram: &Datagram,
     part: Part,
@@ -135,6 +174,7 @@ where
     if !tables.take(sender, request) {
         return Reason::Origin;
     }
+    // Of a sibling's match the true token stays open: to guess the sibling must not cost the reply.
     if sent.interleaved != 0 {
         let sibling = Request {
             token: sent.sibling,

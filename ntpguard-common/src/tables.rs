@@ -40,6 +40,9 @@ pub mod names {
     pub const LEARNED_V6: &str = "LEARNED_V6";
     /// Address (16 bytes, IPv4 as IPv4-mapped) → [`Server`](crate::requests::Server).
     pub const SERVERS: &str = "SERVERS";
+    /// The place of a receive timestamp that a server gave →
+    /// [`LastReceived`](crate::interleaved::LastReceived).
+    pub const RECEIVED: &str = "RECEIVED";
     /// Cgroup id → [`Teacher`](crate::teachers::Teacher).
     /// [`Info::depths`](super::Info::depths) has the depths of these cgroups.
     pub const TEACHERS: &str = "TEACHERS";
@@ -74,6 +77,7 @@ pub mod names {
         LEARNED_V4,
         LEARNED_V6,
         SERVERS,
+        RECEIVED,
         TEACHERS,
         TEACHER_UIDS,
         REQUESTS,

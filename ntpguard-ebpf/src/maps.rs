@@ -12,6 +12,7 @@ use ntpguard_common::{
     address::Address,
     elsewhere::{Elsewhere, Endpoint, Ports},
     events::EVENTS_SIZE,
+    interleaved::{LastReceived, PLACES, Received},
     judge::{Clocks, Sender, TablesOf},
     outbound::LedgerOf,
     rates::{Bucket, Moment, Moments, RATES_SIZE, Rates},
@@ -31,6 +32,7 @@ const SIZE: usize = DEFAULT_TABLE_SIZE as usize;
 const ELSEWHERE_KNOWN: usize = ELSEWHERE_SIZE as usize;
 const REQUESTS_OPEN: usize = REQUESTS_SIZE as usize;
 const SERVERS_KNOWN: usize = SERVERS_SIZE as usize;
+const RECEIVED_KEPT: usize = PLACES as usize;
 const TEACHERS_KNOWN: usize = TEACHERS_SIZE as usize;
 const STRAYS_KNOWN: usize = UNGRANTED_SIZE as usize;
 const BUCKETS: usize = RATES_SIZE as usize;
@@ -66,6 +68,8 @@ static LEARNED_V4: LruHashMap<[u8; 4], Learned, SERVERS_KNOWN> = LruHashMap::new
 static LEARNED_V6: LruHashMap<[u8; 16], Learned, SERVERS_KNOWN> = LruHashMap::new();
 #[btf_map]
 static SERVERS: LruHashMap<[u8; 16], Server, SERVERS_KNOWN> = LruHashMap::new();
+#[btf_map]
+static RECEIVED: Array<LastReceived, RECEIVED_KEPT> = Array::new();
 #[btf_map]
 static TEACHERS: HashMap<u64, Teacher, TEACHERS_KNOWN, NO_PREALLOC> = HashMap::new();
 #[btf_map]
@@ -231,6 +235,22 @@ impl<A: InMaps> TablesOf<A> for KernelTables {
         // SAFETY: as for what is learned.
         let asked = unsafe { SERVERS.get(server.mapped()) }.map(|server| server.asked);
         learned.max(asked)
+    }
+
+    #[inline(always)]
+    fn keep(&self, received: Received) {
+        if let Some(kept) = RECEIVED.get_ptr_mut(received.place()) {
+            // SAFETY: the element is the map's for good. Of two CPUs that write it one may be lost, as
+            // if it had been driven out.
+            unsafe { &mut *kept }.add(received);
+        }
+    }
+
+    #[inline(always)]
+    fn was_given(&self, received: Received) -> bool {
+        RECEIVED
+            .get(received.place())
+            .is_some_and(|kept| kept.has(received))
     }
 
     #[inline(always)]

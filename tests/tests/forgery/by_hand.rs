@@ -162,22 +162,94 @@ fn a_kiss_of_death_that_answers_a_request_passes() -> Result<()> {
     Ok(())
 }
 
+/// A reply that is admitted, with these timestamps of its server's.
+fn answered(exchange: &Exchange, server: &str, receive: u64, transmit: u64) -> Result<()> {
+    let request = exchange.asked(server)?;
+    let reply = Message {
+        receive,
+        transmit,
+        ..Message::reply_to(&request)
+    };
+    exchange.expect("the reply", server, &reply, (Reason::Server, ARRIVED))
+}
+
 #[test]
 fn an_interleaved_reply_carries_the_requests_receive_timestamp() -> Result<()> {
     let exchange = Exchange::new(&[])?;
+    let next = || exchange.lab.next_transmit();
     for server in LISTED {
-        let mut request = Message::request(exchange.lab.next_transmit());
-        request.receive = exchange.lab.next_transmit();
+        let (receive, transmit) = (next(), next());
+        answered(&exchange, server, receive, transmit)?;
+        let mut request = Message::request(next());
+        request.receive = next();
         // A basic request with a receive timestamp: its origin says that it is not interleaved.
         let mut interleaved = Message::reply_to(&request);
         interleaved.origin = request.receive;
-        exchange.ask(server, &request)?;
-        exchange.expect("too early", server, &interleaved, (Reason::Origin, DROPPED))?;
-        request.origin = exchange.lab.next_transmit();
+        for origin in [0, transmit, next()] {
+            request.origin = origin;
+            exchange.ask(server, &request)?;
+            exchange.expect("basic", server, &interleaved, (Reason::Origin, DROPPED))?;
+        }
+        request.origin = receive;
         exchange.ask(server, &request)?;
         let admitted = (Reason::Server, ARRIVED);
         exchange.expect("interleaved", server, &interleaved, admitted)?;
         exchange.expect("a copy", server, &interleaved, (Reason::Origin, DROPPED))?;
+    }
+    Ok(())
+}
+
+/// The classic ntpd fills in every field of each request, and a forger knows all of them but one.
+#[test]
+fn the_classic_ntpds_receive_timestamp_is_worth_nothing_to_a_forger() -> Result<()> {
+    let exchange = Exchange::new(&[])?;
+    let next = || exchange.lab.next_transmit();
+    for server in LISTED {
+        let (mut receive, mut transmit) = (next(), next());
+        answered(&exchange, server, receive, transmit)?;
+        for _ in 0..20 {
+            // Its peer_xmit(): the transmit timestamp of the last reply, when that came, and now.
+            let request = Message {
+                origin: transmit,
+                receive: next(),
+                ..Message::request(next())
+            };
+            exchange.ask(server, &request)?;
+            let mut forged = Message::reply_to(&request);
+            for known in [request.receive, request.origin, receive] {
+                forged.origin = known;
+                exchange.expect("forged", server, &forged, (Reason::Origin, DROPPED))?;
+            }
+            (receive, transmit) = (next(), next());
+            let reply = Message {
+                receive,
+                transmit,
+                ..Message::reply_to(&request)
+            };
+            exchange.expect("the reply", server, &reply, (Reason::Server, ARRIVED))?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_forger_who_knows_an_interleaved_requests_receive_timestamp_costs_no_reply() -> Result<()> {
+    let exchange = Exchange::new(&[])?;
+    let next = || exchange.lab.next_transmit();
+    for server in LISTED {
+        let receive = next();
+        answered(&exchange, server, receive, next())?;
+        let request = Message {
+            origin: receive,
+            receive: next(),
+            ..Message::request(next())
+        };
+        exchange.ask(server, &request)?;
+        let mut forged = Message::reply_to(&request);
+        forged.origin = request.receive;
+        exchange.expect("forged", server, &forged, (Reason::Server, ARRIVED))?;
+        let reply = Message::reply_to(&request);
+        exchange.expect("the reply", server, &reply, (Reason::Server, ARRIVED))?;
     }
     Ok(())
 }
