@@ -25,7 +25,7 @@ use crate::{
     datapath::{self, Incomplete, Tables},
     report::{self, Edited, Granted, Listing, SCHEMA, Status, Updated},
     resolve::{Answer, Failure, Question, Resolver},
-    sources::{self, Sightings, Source},
+    sources::{self, Problem, Sightings, Source},
 };
 
 /// How often, in seconds, the state file is written although the tables did not change: the
@@ -87,6 +87,8 @@ pub struct Keeper {
     pub origins: Origins,
     state: StateFile,
     sightings: Sightings,
+    /// The findings of the daemons that were logged.
+    reported: BTreeSet<String>,
     /// What the tables held when they were last written.
     projected: Projection,
     /// When the state file was last written.
@@ -103,6 +105,7 @@ impl Keeper {
             origins,
             state,
             sightings: Sightings::default(),
+            reported: BTreeSet::new(),
             projected: Projection::default(),
             saved: now,
         };
@@ -135,6 +138,7 @@ impl Keeper {
             origins,
             state,
             sightings: Sightings::default(),
+            reported: BTreeSet::new(),
             projected: Projection::default(),
             saved: now,
         })
@@ -168,9 +172,21 @@ impl Keeper {
             return false;
         }
         let found = sources::discover(Path::new(ROOT));
+        self.report_findings(&found.problems);
+        self.book.findings = found.problems;
         let before = std::mem::take(&mut self.origins.sources);
-        self.origins.sources = self.sightings.update(&before, found, now);
+        self.origins.sources = self.sightings.update(&before, found.sources, now);
         self.origins.sources != before
+    }
+
+    /// Logs what keeps daemons from being believed, each once: a service that comes and goes must not
+    /// fill the log.
+    fn report_findings(&mut self, findings: &[Problem]) {
+        for finding in findings {
+            if self.reported.insert(finding.to_string()) {
+                tracing::warn!("{finding}");
+            }
+        }
     }
 
     /// Takes what came of a question to DNS.

@@ -35,6 +35,15 @@ impl ConfigFile {
         Self::named("chrony.conf", text)
     }
 
+    /// Writes a guard's own configuration.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written.
+    pub fn guard(text: &str) -> Result<Self> {
+        Self::named("ntpguard.toml", text)
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path

@@ -40,6 +40,8 @@ pub struct Book {
     pub manual: Manual,
     /// The servers that trusted requests went to.
     pub learned: Learned,
+    /// What keeps running daemons from being believed.
+    pub findings: Vec<Problem>,
     /// Rows that stay as the state file has them.
     recorded: Vec<Row>,
 }
@@ -122,9 +124,9 @@ impl Book {
         self.readings.wants()
     }
 
-    /// What is wrong with the sources, as last read.
+    /// What is wrong with the sources, as last read, and with the daemons.
     pub fn problems(&self) -> impl Iterator<Item = &Problem> {
-        self.readings.problems()
+        self.readings.problems().chain(&self.findings)
     }
 
     /// The files and directories that the sources were read from, or would be.

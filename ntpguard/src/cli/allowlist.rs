@@ -14,6 +14,7 @@ use ntpguard::{
     },
     datapath::Tables,
     keeper::{Keeper, KeeperError},
+    processes,
     report::{Edited, Granted, ListRow, Listing, Updated},
     sources::Severity,
 };
@@ -22,7 +23,7 @@ use super::{
     WRONG_USAGE,
     args::{AllowlistCommand, GuardArgs},
     ask::{Doer, ask, unexpected},
-    output,
+    config, output,
 };
 
 pub(crate) async fn run(guard: &GuardArgs, command: AllowlistCommand) -> Result<ExitCode> {
@@ -219,6 +220,7 @@ async fn update(guard: &GuardArgs, json: bool) -> Result<ExitCode> {
 
 /// Reads the sources that the last daemon read, or those that are found, and resolves every name.
 async fn update_myself(guard: &GuardArgs) -> Result<Updated> {
+    processes::add_accounts(config::accounts()?);
     let now = BootSeconds::now();
     let mut origins = Keeper::reopen(state(guard), now)?.origins;
     origins.discover |= origins.sources.is_empty();

@@ -12,6 +12,7 @@ use ntpguard::{
     daemon::Options,
     datapath::{AttachMode, Mode, Tracking},
     keeper::Origins,
+    processes::Accounts,
     senders::{Senders, Trust},
     sources::Source,
 };
@@ -35,6 +36,7 @@ struct File {
     learn: Option<LearnArg>,
     trust: Vec<String>,
     trust_uids: Vec<u32>,
+    accounts: Accounts,
     zero_transmit: Option<ZeroTransmit>,
     client_rate: Option<RateInFile>,
     total_rate: Option<RateInFile>,
@@ -101,10 +103,16 @@ pub(crate) fn options(guard: GuardArgs, args: &RunArgs) -> Result<Options> {
             Rates::TOTAL,
         )?,
         senders: senders(args, &file)?,
+        accounts: file.accounts,
         table_size,
         persist: args.persist || file.persist,
         replace: args.replace,
     })
+}
+
+/// The accounts of time daemons that the file adds, for commands that take no other file.
+pub(crate) fn accounts() -> Result<Accounts> {
+    Ok(read_default()?.accounts)
 }
 
 fn either<T: Clone>(flags: &[T], file: &[T]) -> Vec<T> {
@@ -266,6 +274,20 @@ mod tests {
             let error = rates(wrong, RunArgs::default()).unwrap_err();
             assert!(format!("{error:#}").contains("off"), "{error:#}");
         }
+    }
+
+    #[test]
+    fn accounts_are_added_to_known_daemons_alone() {
+        let text = "accounts = { chronyd = [\"time\"], ntpd-rs = [\"a\", \"b\"] }\n";
+        let options = with_file(text, RunArgs::default()).unwrap();
+        assert_eq!(options.accounts.chronyd, ["time"]);
+        assert_eq!(options.accounts.ntpd_rs, ["a", "b"]);
+        let error = with_file("accounts = { cronyd = [] }\n", RunArgs::default()).unwrap_err();
+        let text = format!("{error:#}");
+        assert!(
+            text.contains("cronyd") && text.contains("chronyd"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -7,8 +7,9 @@ use ntpguard::{
     allowlist::Book,
     clock::BootSeconds,
     daemon::{self, Options},
+    processes,
     report::Listing,
-    sources::{self, Host, Severity, Want},
+    sources::{self, Discovered, Host, Severity, Want},
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -47,14 +48,19 @@ fn stopped() -> Result<impl Future<Output = ()>> {
 
 /// Reads the sources and tells what they come to, without touching the kernel.
 fn check(options: &Options) -> Result<ExitCode> {
+    processes::add_accounts(options.accounts.clone());
     let now = BootSeconds::now();
     let mut book = Book::default();
     let found = if options.origins.discover {
         sources::discover(Path::new("/"))
     } else {
-        options.origins.sources.clone()
+        Discovered {
+            sources: options.origins.sources.clone(),
+            ..Discovered::default()
+        }
     };
-    for source in &found {
+    book.findings = found.problems;
+    for source in &found.sources {
         output::print(&format!("{source}: {}\n", source.why))?;
         book.read(
             &source.to_string(),

@@ -11,13 +11,14 @@ use ntpguard::{
         protocol::{Reply, Request},
     },
     inventory::{Inventory, Named, Used},
-    live, sources,
+    live, processes, sources,
 };
 use ntpguard_common::ntp;
 
 use super::{
     args::{GuardArgs, SourcesArgs},
     ask::unexpected,
+    config,
     output::{self, seconds},
 };
 
@@ -43,18 +44,20 @@ async fn look(guard: &GuardArgs) -> Result<Inventory> {
         None => {}
     }
     let now = BootSeconds::now();
+    processes::add_accounts(config::accounts()?);
     let found = sources::discover(Path::new("/"));
     let mut book = Book::default();
-    for source in &found {
+    book.findings = found.problems;
+    for source in &found.sources {
         book.read(&source.to_string(), &source.path, source.read(false), now);
     }
-    for (daemon, answer) in live::ask(found.clone(), book.channels()).await {
+    for (daemon, answer) in live::ask(found.sources.clone(), book.channels()).await {
         match answer {
             Ok(answer) => book.heard(daemon, answer, now),
             Err(error) => tracing::warn!("{daemon} was asked which sources it uses: {error}"),
         }
     }
-    Ok(Inventory::of(&book, &found, now))
+    Ok(Inventory::of(&book, &found.sources, now))
 }
 
 fn text(inventory: &Inventory) -> String {

@@ -45,12 +45,13 @@ const LOOK_FOR_SENDERS: Duration = Duration::from_secs(5);
 /// Most questions to DNS at a time.
 const ASKED_AT_ONCE: usize = 16;
 
-/// Logs what is wrong with the sources, except what was said already.
+/// Logs what is wrong with the sources, except what was said already, as findings of the daemons are.
 pub(super) fn report_problems(keeper: &Keeper, said: &BTreeSet<String>) {
     for problem in keeper
         .book
         .problems()
         .filter(|problem| !said.contains(&problem.to_string()))
+        .filter(|problem| !keeper.book.findings.contains(problem))
     {
         if problem.severity == Severity::Note {
             tracing::info!("{problem}");

@@ -36,6 +36,7 @@ use crate::{
     confine,
     datapath::{self, AttachMode, Guard, Interface, Lock, Mode, PinDir, Tracking},
     keeper::{Keeper, KeeperError, Origins},
+    processes::{self, Accounts},
     report::Grants,
     resolve::Resolver,
     senders::{Found, Senders, forwarding},
@@ -71,6 +72,8 @@ pub struct Options {
     pub total_rate: u32,
     /// Whose requests are trusted.
     pub senders: Senders,
+    /// Accounts that time daemons run as, beside the usual ones.
+    pub accounts: Accounts,
     /// Most entries of each allowlist table.
     pub table_size: u32,
     /// Whether everything stays attached at the end.
@@ -104,6 +107,7 @@ pub enum DaemonError {
 
 /// Guards until `shutdown`, or until a successor takes over.
 pub async fn run(options: Options, shutdown: impl Future<Output = ()>) -> Result<(), DaemonError> {
+    processes::add_accounts(options.accounts.clone());
     let lock = take(&options).await?;
     give_up_privileges(options.attach);
     let interfaces = interfaces(&options.interfaces).await?;

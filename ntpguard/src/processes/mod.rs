@@ -1,24 +1,34 @@
-//! The time daemons that run on this host, as /proc tells of them.
+//! The time daemons that run on this host, as /proc has them.
 //!
 //! A name proves nothing: anybody can call a program `chronyd`. So [`time_daemons`] leaves out what
-//! people may have started.
+//! is not [proven](proof) to be the system's.
 
+mod accounts;
+mod configured;
+mod container;
+mod evidence;
+mod finding;
 mod program;
+mod proof;
+mod users;
 
 use std::{
-    fs::{self, Metadata},
+    collections::BTreeSet,
+    fs, io,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 
-pub use self::program::Program;
-pub(crate) use self::program::is_conf;
-
-/// Others than the owner may write the file.
-const OTHERS_WRITE: u32 = 0o022;
-
-/// The first uid of people; system accounts are below it (`UID_MIN` of login.defs).
-const FIRST_HUMAN: u32 = 1_000;
+pub use self::{
+    accounts::{Accounts, add_accounts},
+    finding::Finding,
+    program::Program,
+};
+use self::{
+    evidence::{Entry, Surroundings},
+    proof::{Doubt, Proven, Prover},
+};
+pub(crate) use self::{program::is_conf, users::Users};
 
 /// A kind of namespace that a process is in (namespaces(7)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +41,16 @@ pub enum Namespace {
     User,
 }
 
-/// A running time daemon.
+/// The time daemons that were found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Processes {
+    /// Those that are proven, by their process ids.
+    pub daemons: Vec<TimeDaemon>,
+    /// What keeps others from being so.
+    pub findings: BTreeSet<Finding>,
+}
+
+/// A running time daemon that is the system's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TimeDaemon {
     /// Its process id.
@@ -40,30 +59,28 @@ pub struct TimeDaemon {
     pub program: Program,
     /// Its arguments, its name first, and without that of busybox before it.
     pub arguments: Vec<String>,
+    /// The uids that it runs under, each once.
+    pub uids: Vec<u32>,
     /// Its directory in /proc.
     directory: PathBuf,
+    /// What it is in.
+    surroundings: Surroundings,
+    /// Whether its process or user namespace is another than this process's.
+    is_apart: bool,
 }
 
 impl TimeDaemon {
-    /// Reads a process from its directory in /proc; `None` if it is no time daemon, or gone.
+    /// Reads the process that has this directory in /proc; `None` if it is no proven time daemon.
     pub fn read(directory: &Path) -> Option<Self> {
         let pid = directory.file_name()?.to_str()?.parse().ok()?;
-        let exe = fs::read_link(directory.join("exe")).ok()?;
-        let file = program::file_name(&exe)?;
-        let cmdline = fs::read(directory.join("cmdline")).ok()?;
-        let arguments = program::arguments(file, &cmdline);
-        Some(Self {
-            pid,
-            program: Program::of(file, &arguments)?,
-            arguments,
-            directory: directory.to_owned(),
-        })
+        let table = Table::of(directory.parent()?);
+        table.daemon(pid).ok()
     }
 
     /// The path of a file that it calls `name`.
     pub fn path_of(&self, name: &str) -> PathBuf {
-        let cwd = fs::read_link(self.directory.join("cwd"));
-        let path = cwd.unwrap_or_else(|_| "/".into()).join(name);
+        let directory = self.surroundings.directory.as_deref();
+        let path = directory.unwrap_or(Path::new("/")).join(name);
         match self.own_root() {
             Some(root) => root.join(path.strip_prefix("/").unwrap_or(&path)),
             None => path,
@@ -74,69 +91,160 @@ impl TimeDaemon {
     /// does, as in a container. Services with private directories have mounts of their own, too, and
     /// see the same.
     pub fn own_root(&self) -> Option<PathBuf> {
-        let ours = self.directory.ancestors().nth(2)?;
-        let root = self.directory.join("root");
-        let identity = |directory: PathBuf| {
-            fs::metadata(directory)
-                .ok()
-                .map(|metadata| (metadata.dev(), metadata.ino()))
-        };
-        let is_same = |name| identity(ours.join(name)) == identity(root.join(name));
-        let differs = root.exists() && !["etc", "run"].into_iter().all(is_same);
-        differs.then_some(root)
+        let differs = self.surroundings.sees_other_files;
+        differs.then(|| self.directory.join("root"))
     }
 
-    /// The text of its file `cgroup`, which tells its cgroups (cgroups(7)).
+    /// The text of its file `cgroup`, which has its cgroups (cgroups(7)).
     pub fn cgroups(&self) -> Option<String> {
-        fs::read_to_string(self.directory.join("cgroup")).ok()
+        self.surroundings.cgroups.clone()
     }
 
-    /// The uids that it runs under, each once; none if it is gone.
-    pub fn uids(&self) -> Vec<u32> {
-        let status = fs::read_to_string(self.directory.join("status")).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("Uid:"));
-        let words = line.unwrap_or_default().split_whitespace();
-        let mut uids: Vec<u32> = words.filter_map(|uid| uid.parse().ok()).collect();
-        uids.sort_unstable();
-        uids.dedup();
-        uids
-    }
-
-    /// Whether its program is a file of root's that nobody else can write, and runs for root or a
-    /// system account: nobody else chose what it does.
-    fn is_of_the_system(&self) -> bool {
-        let program = fs::metadata(self.directory.join("exe"));
-        let status = fs::read_to_string(self.directory.join("status"));
-        let of_root = |file: Metadata| file.uid() == 0 && file.mode() & OTHERS_WRITE == 0;
-        program.is_ok_and(of_root)
-            && status.is_ok_and(|status| uid(&status).is_some_and(|uid| uid < FIRST_HUMAN))
+    /// Whether it is in a container or a user's session, and not a service of this host. A service
+    /// with mounts of its own is none: only root could make those.
+    pub fn is_in_container(&self) -> bool {
+        let cgroups = self.surroundings.cgroups.as_deref();
+        self.is_apart || cgroups.is_some_and(container::holds)
     }
 }
 
-/// The time daemons that `proc` shows, by their process ids. One that people may have started, or
-/// that is in another of the namespaces `shared` than this process, is none: its command line is
-/// somebody else's word, and so are its requests.
-pub fn time_daemons(proc: &Path, shared: &[Namespace]) -> Vec<TimeDaemon> {
-    let of = |process: &Path| -> Vec<Option<PathBuf>> {
-        let files = shared.iter().map(|namespace| namespace.file());
-        files
-            .map(|file| fs::read_link(process.join("ns").join(file)).ok())
-            .collect()
-    };
-    let ours = of(&proc.join("self"));
-    let Ok(entries) = fs::read_dir(proc) else {
-        return Vec::new();
-    };
-    let mut found: Vec<TimeDaemon> = entries
-        .flatten()
-        .filter_map(|entry| TimeDaemon::read(&entry.path()))
-        .filter(|daemon| of(&daemon.directory) == ours && daemon.is_of_the_system())
-        .collect();
-    found.sort_by_key(|daemon| daemon.pid);
+/// The time daemons that `proc` shows. One that people may have started, or that is in another of the
+/// namespaces `shared` than this process, is none: its command line is not the system's word, and
+/// neither are its requests.
+pub fn time_daemons(proc: &Path, shared: &[Namespace]) -> Processes {
+    let table = Table::of(proc);
+    let mut found = Processes::default();
+    if table.is_hidden() {
+        found.findings.insert(Finding::Hidden);
+    }
+    for pid in table.candidates() {
+        match table.daemon(pid) {
+            Ok(daemon) if table.is_within(&daemon.surroundings.namespaces, shared) => {
+                found.daemons.push(daemon);
+            }
+            Err(Doubt::Finding(finding)) if table.shows(pid, shared) => {
+                found.findings.insert(finding);
+            }
+            Ok(_) | Err(_) => {}
+        }
+    }
+    found.daemons.sort_by_key(|daemon| daemon.pid);
     found
 }
 
+/// The program that the file called `file` is with the command line of which this is the text, and its
+/// arguments.
+pub(crate) fn called(file: &str, command_line: &[u8]) -> Option<(Program, Vec<String>)> {
+    let arguments = program::arguments(file, command_line);
+    Program::of(file, &arguments).map(|program| (program, arguments))
+}
+
+/// The processes of a host.
+struct Table<'a> {
+    proc: &'a Path,
+    prover: Prover,
+    /// The namespaces of this process.
+    ours: Vec<Option<PathBuf>>,
+}
+
+impl<'a> Table<'a> {
+    fn of(proc: &'a Path) -> Self {
+        let root = proc.parent().unwrap_or(Path::new("/"));
+        let namespace =
+            |namespace: Namespace| fs::read_link(proc.join("self/ns").join(namespace.file())).ok();
+        Self {
+            proc,
+            prover: Prover {
+                accounts: Accounts::of_host(root),
+                users: Users::read(root),
+            },
+            ours: Namespace::ALL.into_iter().map(namespace).collect(),
+        }
+    }
+
+    /// Whether /proc keeps other users' processes from this one (`hidepid=`): there is always a
+    /// first process, and what it is called is no secret else.
+    fn is_hidden(&self) -> bool {
+        let first = fs::File::open(self.proc.join("1/status"));
+        let is_kept = |error: io::Error| {
+            matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied
+            )
+        };
+        self.proc.join("self/status").exists() && first.is_err_and(is_kept)
+    }
+
+    /// The processes that may be time daemons, after a look at each that needs no memory of its.
+    fn candidates(&self) -> Vec<u32> {
+        let Ok(entries) = fs::read_dir(self.proc) else {
+            return Vec::new();
+        };
+        let pids = entries.flatten().filter_map(|entry| {
+            let pid = entry.file_name().to_str()?.parse().ok()?;
+            self.may_be_daemon(&entry.path()).then_some(pid)
+        });
+        pids.collect()
+    }
+
+    fn may_be_daemon(&self, directory: &Path) -> bool {
+        let owner = fs::metadata(directory).map(|found| found.uid());
+        if !owner.is_ok_and(|owner| self.prover.may_run_daemons(owner)) {
+            return false;
+        }
+        match fs::read_link(directory.join("exe")) {
+            Ok(exe) => program::file_name(&exe).is_some(),
+            Err(error) => error.kind() == io::ErrorKind::PermissionDenied,
+        }
+    }
+
+    /// Proves that a process is a time daemon.
+    fn daemon(&self, pid: u32) -> Result<TimeDaemon, Doubt> {
+        let entry = Entry::open(self.proc, pid).map_err(|_gone| Doubt::None)?;
+        let Proven {
+            file,
+            uids,
+            surroundings,
+            command_line,
+        } = self.prover.prove(&entry)?;
+        let (program, arguments) = called(file, &command_line).ok_or(Doubt::None)?;
+        let apart = [Namespace::Process, Namespace::User];
+        Ok(TimeDaemon {
+            pid,
+            program,
+            arguments,
+            uids: uids
+                .into_iter()
+                .collect::<BTreeSet<u32>>()
+                .into_iter()
+                .collect(),
+            directory: self.proc.join(pid.to_string()),
+            is_apart: !self.is_within(&surroundings.namespaces, &apart),
+            surroundings,
+        })
+    }
+
+    /// Whether what is found of a process matters here: another network's does not. Where that may
+    /// not be read, it does.
+    fn shows(&self, pid: u32, shared: &[Namespace]) -> bool {
+        match Entry::open(self.proc, pid).and_then(|entry| entry.namespaces()) {
+            Ok(its) => self.is_within(&its, shared),
+            Err(error) => error.kind() == io::ErrorKind::PermissionDenied,
+        }
+    }
+
+    /// Whether a process with these namespaces is in the same as this one.
+    fn is_within(&self, its: &[Option<PathBuf>], shared: &[Namespace]) -> bool {
+        let both = self.ours.iter().zip(its);
+        let mut both = Namespace::ALL.into_iter().zip(both);
+        both.all(|(namespace, (ours, its))| !shared.contains(&namespace) || ours == its)
+    }
+}
+
 impl Namespace {
+    /// Every kind that matters here.
+    const ALL: [Self; 3] = [Self::Network, Self::Process, Self::User];
+
     /// Its file in `/proc/PID/ns`.
     const fn file(self) -> &'static str {
         match self {
@@ -147,26 +255,14 @@ impl Namespace {
     }
 }
 
-/// The effective uid in the text of a `/proc/PID/status`.
-fn uid(status: &str) -> Option<u32> {
-    let line = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
-    line.split_whitespace().nth(1)?.parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_effective_uid_counts() {
-        assert_eq!(uid("Name:\tntpd\nUid:\t0\t102\t102\t102\n"), Some(102));
-        assert_eq!(uid("Name:\tntpd\n"), None);
-    }
-
-    #[test]
     fn this_process_is_none() {
         let me = std::process::id();
         let found = time_daemons(Path::new("/proc"), &[Namespace::Process]);
-        assert!(found.iter().all(|daemon| daemon.pid != me));
+        assert!(found.daemons.iter().all(|daemon| daemon.pid != me));
     }
 }

@@ -20,7 +20,7 @@ pub enum Program {
 }
 
 /// The file names of programs that can be time daemons.
-const FILES: [&str; 6] = [
+pub(super) const FILES: [&str; 6] = [
     "chronyd",
     "ntpd",
     "openntpd",
@@ -30,11 +30,21 @@ const FILES: [&str; 6] = [
 ];
 
 /// The file name in the target of a `/proc/PID/exe`, if it is among those of time daemons.
-pub(super) fn file_name(exe: &Path) -> Option<&str> {
-    let name = exe.file_name()?.to_str()?;
-    // An upgrade has put another program in its place.
-    let name = name.strip_suffix(" (deleted)").unwrap_or(name);
-    FILES.contains(&name).then_some(name)
+pub(super) fn file_name(exe: &Path) -> Option<&'static str> {
+    let name = without_deleted(exe.file_name()?.to_str()?);
+    FILES.into_iter().find(|file| *file == name)
+}
+
+/// The file that a process named `comm` may run: the kernel cuts names off after 15 bytes.
+pub(super) fn file_of_comm(comm: &str) -> Option<&'static str> {
+    const LENGTH: usize = 15;
+    let cut = |file: &str| file[..file.len().min(LENGTH)] == *comm;
+    FILES.into_iter().find(|file| cut(file))
+}
+
+/// A path without the mark of a program that an upgrade has put another in the place of.
+pub(super) fn without_deleted(path: &str) -> &str {
+    path.strip_suffix(" (deleted)").unwrap_or(path)
 }
 
 /// A process's arguments, from the text of its `/proc/PID/cmdline`: its name first, without

@@ -4,10 +4,9 @@
 //!
 //! By default these are the time daemons: [`known`] names their services, [`processes`] finds those
 //! that run. What is found counts only in the cgroup of a [`service`], into which only root can put
-//! processes ([`ownership`]), and there for root and the daemon's account ([`accounts`]), since jobs
+//! processes ([`ownership`]), and there for root and the daemon's account, since jobs
 //! of users may share it. [`own`] makes a cgroup where the service manager makes none.
 
-mod accounts;
 pub mod cgroup;
 pub mod forwarding;
 pub mod known;
@@ -25,13 +24,16 @@ use std::{
 
 use ntpguard_common::teachers::{self, DEEPEST, UNKNOWN_DEPTH};
 
-use self::{accounts::Accounts, cgroup::Hierarchy};
+use self::cgroup::Hierarchy;
 pub use self::{
     ownership::Changeable,
     refusal::{Refusal, Untrusted},
     trust::{Trust, TrustError},
 };
-use crate::processes::{self, Namespace, TimeDaemon};
+use crate::processes::{self, Namespace, TimeDaemon, Users};
+
+/// Below which the files of this host are.
+const ROOT_DIRECTORY: &str = "/";
 
 /// Where the processes are told.
 const PROC: &str = "/proc";
@@ -82,7 +84,7 @@ pub struct Teacher {
 impl Senders {
     /// Looks for the trusted senders there are now.
     pub fn find(&self) -> Found {
-        let daemons = processes::time_daemons(Path::new(PROC), &OURS);
+        let daemons = processes::time_daemons(Path::new(PROC), &OURS).daemons;
         let mut found = Found {
             daemon_runs: !daemons.is_empty(),
             ..Found::default()
@@ -132,11 +134,11 @@ impl Found {
 
     /// Trusts the services of well-known daemons, and those that time daemons run in.
     fn find_daemons(&mut self, hierarchy: &Hierarchy, daemons: &[TimeDaemon]) {
-        let accounts = Accounts::read();
+        let users = Users::read(Path::new(ROOT_DIRECTORY));
         for known in &known::DAEMONS {
             for cgroup in known.cgroups() {
-                let expected = accounts.uids(known.accounts).take(EXPECTED_ACCOUNTS);
-                let uids = expected.collect::<Vec<u32>>();
+                let expected = known.accounts.iter().filter_map(|name| users.uid(name));
+                let uids: Vec<u32> = expected.take(EXPECTED_ACCOUNTS).collect();
                 // One that is not fit is said to be when a daemon runs there, under whatever account.
                 if let Ok(true) = check(hierarchy, &cgroup, &uids) {
                     let name = cgroup.file_name().unwrap_or_default();
@@ -146,7 +148,7 @@ impl Found {
             }
         }
         for daemon in daemons {
-            let uids = daemon.uids();
+            let uids = daemon.uids.clone();
             let checked = service_of(hierarchy, daemon)
                 .and_then(|service| Ok((check(hierarchy, &service, &uids)?, service)));
             match checked {

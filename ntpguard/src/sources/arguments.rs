@@ -20,7 +20,7 @@ pub(super) fn said(program: Program, arguments: &[String]) -> Said {
     let mut rest = arguments.iter().cloned().zip(1..).skip(1);
     let mut ended = false;
     while let Some((argument, number)) = rest.next() {
-        if ended || !argument.starts_with('-') || argument == "-" {
+        if ended || !is_option(program, &argument) {
             said.sources.push((argument, number));
         } else if argument == "--" {
             ended = true;
@@ -45,6 +45,17 @@ pub(super) fn said(program: Program, arguments: &[String]) -> Said {
         _ => said.sources.clear(),
     }
     said
+}
+
+/// Whether an argument is an option. chronyd splits its arguments in place, so that a negative number
+/// of a directive stands alone.
+fn is_option(program: Program, argument: &str) -> bool {
+    let Some(letters) = argument.strip_prefix('-').filter(|rest| !rest.is_empty()) else {
+        return false;
+    };
+    let is_number = program == Program::Chronyd
+        && letters.starts_with(|c: char| c.is_ascii_digit() || c == '.');
+    !is_number || matches!(letters, "4" | "6")
 }
 
 /// Reads `-xyzVALUE` or `-xyz VALUE`.
@@ -174,6 +185,19 @@ mod tests {
                 vec![],
             ),
             (Program::Timesyncd, "systemd-timesyncd", None, vec![]),
+            (
+                Program::Chronyd,
+                "chronyd|-4|server|a.example|offset|-0.5burst|server|b.example|-x",
+                None,
+                vec![
+                    ("server", 3),
+                    ("a.example", 4),
+                    ("offset", 5),
+                    ("-0.5burst", 6),
+                    ("server", 7),
+                    ("b.example", 8),
+                ],
+            ),
         ] {
             let expected = Said {
                 file: file.map(str::to_owned),

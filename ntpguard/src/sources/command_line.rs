@@ -26,25 +26,37 @@ impl Dialect for CommandLine {
     }
 
     fn read(&self, path: &Path) -> Reading {
-        let mut draft = Draft::new(path);
         let Some(daemon) = path.parent().and_then(TimeDaemon::read) else {
+            let mut draft = Draft::new(path);
             draft.unreadable(path, &FileError::Missing, None);
             return draft.finish();
         };
-        let said = said(daemon.program, &daemon.arguments);
-        if daemon.program == Program::Chronyd {
-            return Chrony::read_directives(path, &said.sources);
-        }
-        let file: Arc<Path> = path.into();
-        for (name, number) in said.sources {
-            let line = Line {
-                file: Arc::clone(&file),
-                number,
-            };
-            draft.source(&name, Family::Any, &[Role::Server], line.at(1));
-        }
-        draft.finish()
+        let sees_same_files = daemon.own_root().is_none();
+        read_arguments(path, daemon.program, &daemon.arguments, sees_same_files)
     }
+}
+
+/// Reads what a command line names; `path` is where it stands.
+pub(super) fn read_arguments(
+    path: &Path,
+    program: Program,
+    arguments: &[String],
+    sees_same_files: bool,
+) -> Reading {
+    let said = said(program, arguments);
+    if program == Program::Chronyd {
+        return Chrony::read_arguments(path, &said.sources, sees_same_files);
+    }
+    let mut draft = Draft::new(path);
+    let file: Arc<Path> = path.into();
+    for (name, number) in said.sources {
+        let line = Line {
+            file: Arc::clone(&file),
+            number,
+        };
+        draft.source(&name, Family::Any, &[Role::Server], line.at(1));
+    }
+    draft.finish()
 }
 
 /// The reader of shell assignments, of which `NTPD_OPTS` has the options of busybox's ntpd.
@@ -89,7 +101,7 @@ fn options(line: &str) -> Option<Said> {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, os::unix::fs::symlink};
+    use std::fs;
 
     use proptest::prelude::*;
 
@@ -102,8 +114,8 @@ mod tests {
     };
 
     fn running(program: &str, arguments: &[&str]) -> Tree {
-        let tree = Tree::new(&[("7/cmdline", &(arguments.join("\0") + "\0"))]);
-        symlink(program, tree.path("7/exe")).expect("a link");
+        let tree = Tree::new(&[]);
+        tree.process(7, program, arguments);
         tree
     }
 
@@ -113,50 +125,74 @@ mod tests {
             "/usr/sbin/ntpd",
             &["/usr/sbin/ntpd", "-g", "a.example", "192.0.2.1"],
         );
-        let reading = tree.read(&CommandLine, "7/cmdline");
+        let reading = tree.read(&CommandLine, "proc/7/cmdline");
         assert_eq!(
             tree.wants(&reading),
             [
-                "7/cmdline:3:1 a.example server",
-                "7/cmdline:4:1 192.0.2.1 server"
+                "proc/7/cmdline:3:1 a.example server",
+                "proc/7/cmdline:4:1 192.0.2.1 server"
             ]
         );
         let tree = running(
             "/bin/busybox",
             &["busybox", "ntpd", "-p", "b.example", "-n"],
         );
-        let reading = tree.read(&CommandLine, "7/cmdline");
-        assert_eq!(tree.wants(&reading), ["7/cmdline:3:1 b.example server"]);
+        let reading = tree.read(&CommandLine, "proc/7/cmdline");
+        assert_eq!(
+            tree.wants(&reading),
+            ["proc/7/cmdline:3:1 b.example server"]
+        );
     }
 
+    /// As chronyd leaves `'pool a.example iburst' 'peer b.example port 1123 key 1' 'allow 10'`.
     #[test]
-    fn chronyds_arguments_are_directives() {
+    fn chronyds_arguments_are_servers_and_files_and_grant_nothing_else() {
         let tree = running(
             "/usr/sbin/chronyd (deleted)",
             &[
                 "chronyd",
                 "-q",
-                "pool a.example iburst",
-                "server b.example port 1123",
-                "allow 10",
+                "pool",
+                "a.example",
+                "iburst",
+                "peer",
+                "b.example",
+                "port",
+                "1123key",
+                " 1",
+                "allow",
+                "10",
+                "include",
+                "{}/more.conf",
+                "include",
+                "more.conf",
             ],
         );
-        let reading = tree.read(&CommandLine, "7/cmdline");
+        fs::write(
+            tree.path("more.conf"),
+            "server c.example\nallow 192.0.2.0/24\n",
+        )
+        .expect("written");
+        let reading = tree.read(&CommandLine, "proc/7/cmdline");
         assert_eq!(
             tree.wants(&reading),
             [
-                "7/cmdline:3:6 a.example server",
-                "7/cmdline:4:8 b.example port 1123 server",
-                "7/cmdline:5:7 10.0.0.0/8 client"
+                "proc/7/cmdline:3:1 a.example server",
+                "proc/7/cmdline:6:1 b.example port 1123 server",
+                "more.conf:1:8 c.example server",
+                "more.conf:2:7 192.0.2.0/24 client",
             ]
         );
-        assert_eq!(tree.problems(&reading), Vec::<String>::new());
+        assert_eq!(
+            tree.problems(&reading),
+            ["note proc/7/cmdline:16:1", "note proc/7/cmdline:11:1"]
+        );
     }
 
     #[test]
     fn a_process_that_is_gone_or_another_is_unreadable() {
         let tree = running("/bin/sh", &["sh", "-c", "ntpd"]);
-        for name in ["7/cmdline", "8/cmdline"] {
+        for name in ["proc/7/cmdline", "proc/8/cmdline"] {
             let reading = tree.read(&CommandLine, name);
             assert!(reading.wants.is_empty());
             assert_eq!(tree.problems(&reading), [format!("unreadable {name}:0:0")]);
@@ -193,9 +229,15 @@ mod tests {
             program in prop::sample::select(vec!["ntpd", "chronyd", "busybox", "ntp-daemon"]),
         ) {
             let tree = running(program, &[]);
-            fs::write(tree.path("7/cmdline"), &bytes).expect("written");
-            let _reading = tree.read(&CommandLine, "7/cmdline");
-            let _reading = tree.read(&NtpdOpts, "7/cmdline");
+            fs::write(tree.path("proc/7/cmdline"), &bytes).expect("written");
+            let reading = tree.read(&CommandLine, "proc/7/cmdline");
+            for want in &reading.wants {
+                let Want::Source { roles, .. } = want else {
+                    panic!("{want:?}");
+                };
+                prop_assert_eq!(roles, &[Role::Server]);
+            }
+            let _reading = tree.read(&NtpdOpts, "proc/7/cmdline");
         }
 
         #[test]

@@ -5,8 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Kind, Source, arguments::said, files, timesyncd};
-use crate::processes::{Namespace, Program, TimeDaemon, time_daemons};
+use super::{Kind, Place, Problem, Severity, Source, arguments::said, files, timesyncd};
+use crate::processes::{Finding, Namespace, Program, TimeDaemon, time_daemons};
 
 /// A file where distributions put it, and whose it is.
 const PLACES: &[(Kind, &str, &str)] = &[
@@ -57,12 +57,22 @@ const TIMESYNCD_ENABLED: [&str; 2] = [
     "etc/systemd/system/dbus-org.freedesktop.timesync1.service",
 ];
 
+/// The configurations of a host's time daemons.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Discovered {
+    /// The configurations.
+    pub sources: Vec<Source>,
+    /// What keeps running daemons from being believed.
+    pub problems: Vec<Problem>,
+}
+
 /// Finds the configurations under `root`, which is `/` but in tests: those where distributions put
 /// them, and those that the command lines of running daemons name.
-pub fn discover(root: &Path) -> Vec<Source> {
+pub fn discover(root: &Path) -> Discovered {
     // The packets of a daemon in another network namespace pass other interfaces. One in a container
     // of this network counts.
-    let running = time_daemons(&root.join("proc"), &[Namespace::Network, Namespace::User]);
+    let proc = root.join("proc");
+    let running = time_daemons(&proc, &[Namespace::Network, Namespace::User]);
     let mut found: Vec<Source> = PLACES
         .iter()
         .map(|&(kind, file, why)| in_place(root, kind, file, why))
@@ -70,13 +80,35 @@ pub fn discover(root: &Path) -> Vec<Source> {
         .filter(|source| fs::symlink_metadata(&source.path).is_ok())
         .collect();
     found.extend(of_timesyncd(root));
-    for source in running.iter().flat_map(|daemon| named_by(root, daemon)) {
+    let named = running.daemons.iter();
+    for source in named.flat_map(|daemon| named_by(root, daemon)) {
         match found.iter_mut().find(|known| is_same(known, &source)) {
             Some(known) => known.why = format!("{}; {}", known.why, source.why),
             None => found.push(source),
         }
     }
-    found
+    let problems = running.findings.iter();
+    Discovered {
+        sources: found,
+        problems: problems.map(|finding| problem(&proc, finding)).collect(),
+    }
+}
+
+/// A finding of the processes as a problem with /proc as a whole.
+fn problem(proc: &Path, finding: &Finding) -> Problem {
+    Problem {
+        place: Place {
+            file: proc.into(),
+            line: 0,
+            column: 0,
+        },
+        message: finding.to_string(),
+        severity: if finding.blinds() {
+            Severity::Error
+        } else {
+            Severity::Note
+        },
+    }
 }
 
 fn in_place(root: &Path, kind: Kind, file: &str, why: &str) -> Source {

@@ -127,6 +127,11 @@ impl Kind {
     }
 }
 
+/// Whether a word in lower case is a directive of chronyd's that no other daemon has.
+pub(super) fn is_chronys(word: &str) -> bool {
+    CHRONY_ALONE.contains(&word)
+}
+
 /// Directives that only OpenNTPD's ntpd.conf has.
 const OPENNTPD_ALONE: &[&str] = &[
     "constraint",

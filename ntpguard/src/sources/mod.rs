@@ -9,6 +9,8 @@ pub mod command_line;
 mod discover;
 mod draft;
 mod files;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod host;
 mod kind;
 pub mod ntp_conf;
@@ -32,7 +34,7 @@ use ntpguard_common::tables::Role;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    discover::{discover, places},
+    discover::{Discovered, discover, places},
     kind::Kind,
     sightings::Sightings,
     source::{Source, SourceError},

@@ -1,6 +1,6 @@
 //! What the dialects' tests share: configurations in a directory, and readings as text.
 
-use std::{fs, path::PathBuf};
+use std::{fs, os::unix::fs::symlink, path::PathBuf};
 
 use tempfile::TempDir;
 
@@ -47,6 +47,28 @@ impl Tree {
     /// The path of a file in it.
     pub(super) fn path(&self, name: &str) -> PathBuf {
         self.root.path().join(name)
+    }
+
+    /// A running process of root's; `{}/` in an argument stands for the directory.
+    pub(super) fn process(&self, pid: u32, program: &str, arguments: &[&str]) {
+        let directory = self.path("proc").join(pid.to_string());
+        fs::create_dir_all(&directory).expect("made");
+        let write = |name: &str, text: &str| {
+            fs::write(directory.join(name), text).expect("written");
+        };
+        let root = self.path("").display().to_string();
+        write(
+            "cmdline",
+            &(arguments.join("\0").replace("{}/", &root) + "\0"),
+        );
+        write("status", "Uid:\t0\t0\t0\t0\n");
+        let stat = format!("{pid} (x) S 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 4711 0 0\n");
+        write("stat", &stat);
+        let file = self.path(program.trim_start_matches('/'));
+        fs::create_dir_all(file.parent().expect("a directory")).expect("made");
+        fs::write(&file, "").expect("written");
+        symlink(file, directory.join("exe")).expect("a link");
+        symlink(self.path("srv"), directory.join("cwd")).expect("a link");
     }
 
     /// Reads a file in it.

@@ -6,9 +6,10 @@
     reason = "a fuzz target fails by panicking"
 )]
 
-use std::{fs, hint::black_box, os::unix::fs::symlink, path::Path, sync::LazyLock};
+use std::{fs, hint::black_box, path::Path, sync::LazyLock};
 
-use ntpguard::sources::{Host, Kind, Place, Reading, Want};
+use ntpguard::sources::{Host, Kind, Place, Reading, Want, fuzzing};
+use ntpguard_common::tables::Role;
 use tempfile::TempDir;
 
 /// Where the configurations are written, since dialects read files.
@@ -44,16 +45,20 @@ pub fn read(kind: Kind, name: &str, text: &[u8]) {
 /// Where the reading is wrong, as a fuzz target is meant to.
 pub fn read_command_line(program: u8, arguments: &[u8]) {
     let program = usize::from(program) % PROGRAMS.len();
-    let path = ROOT.path().join(program.to_string()).join("cmdline");
-    write(&path, arguments);
-    let exe = path.with_file_name("exe");
-    if fs::symlink_metadata(&exe).is_err() {
-        symlink(PROGRAMS[program], exe).expect("the link can be made");
-    }
-    let reading = Kind::CommandLine.dialect(false).read(&path);
+    let path = ROOT.path().join("cmdline");
+    let reading = fuzzing::command_line(&path, PROGRAMS[program], arguments);
     // The arguments are counted as lines.
     let lines = String::from_utf8_lossy(arguments).replace('\n', " ");
     check(&reading, &path, &lines.replace('\0', "\n"));
+    // What included files grant is theirs.
+    for want in reading
+        .wants
+        .iter()
+        .filter(|want| *want.place().file == *path)
+    {
+        let is_server = matches!(want, Want::Source { roles, .. } if roles == &[Role::Server]);
+        assert!(is_server, "a command line grants {want:?}");
+    }
 }
 
 /// Keeps a value from being optimised away with all that led to it.

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::{START_LIMIT, Setup, binary};
+use super::{START_LIMIT, Setup, WITHOUT_CLOCK, binary};
 use crate::{
     namespace::Namespace,
     process::{self, Process},
@@ -117,6 +117,26 @@ impl Chronyd {
         })
         .map_err(|error| started.process.explain(error))?;
         Ok(started)
+    }
+
+    /// Starts chronyd as user `uid`, with these directives for arguments and no file, and does not wait.
+    ///
+    /// # Errors
+    ///
+    /// When chronyd is missing.
+    pub fn by_arguments(namespace: &Namespace, uid: u32, directives: &[&str]) -> Result<Process> {
+        let (setpriv, unclocked) = WITHOUT_CLOCK.split_first().context("a command")?;
+        let id = uid.to_string();
+        let mut command = namespace.command(setpriv);
+        command
+            .args(unclocked)
+            .args(["--reuid", &id, "--regid", &id, "--clear-groups", "--"])
+            .arg(binary("chrony/usr/sbin/chronyd")?)
+            // -U: run as any user.
+            .args(["-x", "-d", "-U", "-u", "root"])
+            .args(["pidfile /", "bindcmdaddress /", "cmdport 0", "port 0"])
+            .args(directives);
+        Process::spawn(command)
     }
 
     /// The file with its sources, and nothing of the harness.

@@ -1,6 +1,7 @@
 //! chrony.conf, with what it includes, and the `.sources` files beside it.
 
 mod access;
+mod arguments;
 mod source;
 mod words;
 
@@ -15,7 +16,10 @@ use std::{
     sync::Arc,
 };
 
-use self::{access::Access, words::Words};
+use ntpguard_common::tables::Role;
+
+pub(super) use self::arguments::Piece;
+use self::{access::Access, arguments::Server, words::Words};
 use super::{
     Channel, Dialect, Place, Reading,
     draft::{Draft, Line, lines},
@@ -55,19 +59,37 @@ impl Dialect for Chrony {
 }
 
 impl Chrony {
-    /// Reads directives that are arguments of chronyd; it then reads no file. `path` is where the
-    /// arguments stand, each with its number in the place of a line's.
-    pub(super) fn read_directives(path: &Path, directives: &[(String, u32)]) -> Reading {
+    /// Reads what the arguments of a running chronyd name: servers, and files where chronyd sees the
+    /// same as this process. `path` is where the arguments stand.
+    pub(super) fn read_arguments(path: &Path, pieces: &[Piece], sees_same_files: bool) -> Reading {
         let mut reader = Reader::new(path);
-        let file: Arc<Path> = path.into();
-        for (text, number) in directives {
-            let line = Line {
-                file: Arc::clone(&file),
-                number: *number,
-            };
-            reader.line(&line, text);
+        let found = arguments::directives(pieces);
+        for (server, number) in found.servers {
+            reader.argument_server(&server, &line_of(path, number));
         }
+        for (directive, named, number) in found.files {
+            let line = line_of(path, number);
+            if sees_same_files && named.trim_start().starts_with('/') {
+                reader.directive(&directive, &line, &mut Words::new(&named));
+            } else {
+                let why = "left out: on a command line only an absolute path on this host is read";
+                reader.draft.note(line.at(1), format!("{directive} {why}"));
+            }
+        }
+        for (directive, number) in found.left_out {
+            let why = "grants nothing on a command line: write it in chronyd's configuration file";
+            let place = line_of(path, number).at(1);
+            reader.draft.note(place, format!("{directive} {why}"));
+        }
+        reader.command_port = found.command_port.unwrap_or(reader.command_port);
         reader.finish()
+    }
+}
+
+fn line_of(file: &Path, number: u32) -> Line {
+    Line {
+        file: file.into(),
+        number,
     }
 }
 
@@ -156,32 +178,46 @@ impl Reader {
             );
             return;
         }
-        match &*keyword.text {
+        self.directive(&keyword.text, line, &mut words);
+    }
+
+    /// Reads the rest of a line that begins with `keyword`.
+    fn directive(&mut self, keyword: &str, line: &Line, words: &mut Words<'_>) {
+        match keyword {
             name if source::is_source(name) => {
-                source::source(&mut self.draft, name, line, &mut words);
+                source::source(&mut self.draft, name, line, words);
             }
-            "initstepslew" => source::initial(&mut self.draft, line, &mut words),
-            "allow" => self.access.rule(true, &mut self.draft, line, &mut words),
-            "deny" => self.access.rule(false, &mut self.draft, line, &mut words),
+            "initstepslew" => source::initial(&mut self.draft, line, words),
+            "allow" => self.access.rule(true, &mut self.draft, line, words),
+            "deny" => self.access.rule(false, &mut self.draft, line, words),
             "cmdport" => {
-                if let Some(port) = source::port(&mut self.draft, line, &mut words) {
+                if let Some(port) = source::port(&mut self.draft, line, words) {
                     self.command_port = port;
                 }
             }
-            "bindcmdaddress" => self.command_socket(line, &mut words),
-            "port" => self.access.port(&mut self.draft, line, &mut words),
-            "include" => self.include(line, &mut words),
+            "bindcmdaddress" => self.command_socket(line, words),
+            "port" => self.access.port(&mut self.draft, line, words),
+            "include" => self.include(line, words),
             "confdir" => {
-                for (path, from) in self.directories(".conf", line, &mut words) {
+                for (path, from) in self.directories(".conf", line, words) {
                     self.included(&path, &from);
                 }
             }
             "sourcedir" => {
-                let found = self.directories(".sources", line, &mut words);
+                let found = self.directories(".sources", line, words);
                 self.source_files.extend(found);
             }
             // chrony has over a hundred more, and each release adds some.
             _ => {}
+        }
+    }
+
+    /// Takes a server of the command line.
+    fn argument_server(&mut self, server: &Server, line: &Line) {
+        for port in &server.ports {
+            let roles = &[Role::Server];
+            self.draft
+                .source_at(&server.host, *port, server.family, roles, line.at(1));
         }
     }
 

@@ -1,33 +1,19 @@
 //! Hosts as distributions set them up.
 
-use std::os::unix::fs::{chown, symlink};
+use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 
 use super::{super::testing::Tree, *};
 
 fn found(tree: &Tree) -> Vec<String> {
     let root = tree.path("");
     discover(&root)
+        .sources
         .iter()
         .map(|source| {
             let path = source.path.strip_prefix(&root).expect("under the root");
             format!("{}:{}", source.kind.name(), path.display())
         })
         .collect()
-}
-
-/// A running daemon; `{}` in an argument stands for the root.
-fn run(tree: &Tree, pid: u32, program: &str, arguments: &[&str]) {
-    let directory = tree.path("proc").join(pid.to_string());
-    fs::create_dir_all(&directory).expect("made");
-    let root = tree.path("").display().to_string();
-    let line = arguments.join("\0").replace("{}/", &root) + "\0";
-    fs::write(directory.join("cmdline"), line).expect("written");
-    fs::write(directory.join("status"), "Uid:\t0\t102\t102\t102\n").expect("written");
-    let file = tree.path(program.trim_start_matches('/'));
-    fs::create_dir_all(file.parent().expect("a directory")).expect("made");
-    fs::write(&file, "").expect("written");
-    symlink(file, directory.join("exe")).expect("a link");
-    symlink(tree.path("srv"), directory.join("cwd")).expect("a link");
 }
 
 #[test]
@@ -81,7 +67,7 @@ fn timesyncd_counts_where_it_is_enabled_or_runs() {
     let main = "etc/systemd/timesyncd.conf";
     let tree = Tree::new(&[(main, "")]);
     assert!(found(&tree).is_empty());
-    run(&tree, 7, "/usr/lib/systemd/systemd-timesyncd", &["x"]);
+    tree.process(7, "/usr/lib/systemd/systemd-timesyncd", &["x"]);
     assert_eq!(found(&tree), [format!("timesyncd:{main}")]);
     let enabled = "etc/systemd/system/sysinit.target.wants/systemd-timesyncd.service";
     let tree = Tree::new(&[(enabled, "")]);
@@ -95,32 +81,24 @@ fn running_daemons_name_files_and_servers() {
         ("etc/chrony/chrony.conf", ""),
         ("etc/my.conf", ""),
     ]);
-    run(
-        &tree,
+    tree.process(
         10,
         "/usr/sbin/chronyd",
         &["chronyd", "-f", "{}/etc/chrony/chrony.conf"],
     );
-    run(
-        &tree,
+    tree.process(
         11,
         "/usr/sbin/ntpd",
         &["ntpd", "-c", "ntp.conf", "a.example"],
     );
-    run(
-        &tree,
-        12,
-        "/usr/sbin/ntpd",
-        &["ntpd", "-sf", "{}/etc/my.conf"],
-    );
-    run(
-        &tree,
+    tree.process(12, "/usr/sbin/ntpd", &["ntpd", "-sf", "{}/etc/my.conf"]);
+    tree.process(
         13,
         "/usr/sbin/chronyd",
         &["chronyd", "-f", "/x.conf", "server a.example"],
     );
-    run(&tree, 14, "/bin/sh", &["sh", "-c", "chronyd"]);
-    run(&tree, 15, "/bin/busybox", &["ntpd", "-p", "a.example"]);
+    tree.process(14, "/bin/sh", &["sh", "-c", "chronyd"]);
+    tree.process(15, "/bin/busybox", &["ntpd", "-p", "a.example"]);
     assert_eq!(
         found(&tree),
         [
@@ -132,7 +110,7 @@ fn running_daemons_name_files_and_servers() {
             "command-line:proc/15/cmdline",
         ]
     );
-    let sources = discover(&tree.path(""));
+    let sources = discover(&tree.path("")).sources;
     assert!(sources[0].why.ends_with("; chronyd runs, pid 10"));
     assert!(!sources[0].fleeting && sources[1].fleeting);
 }
@@ -148,9 +126,9 @@ fn a_daemon_that_sees_other_files_is_configured_by_those() {
         ("container/etc/more.conf", "server b.example\n"),
         ("container/x.conf", ""),
     ]);
-    run(&tree, 10, "/usr/sbin/chronyd", &["chronyd"]);
-    run(&tree, 11, "/usr/sbin/ntpd", &["ntpd", "-c", "/x.conf"]);
-    run(&tree, 12, "/usr/sbin/chronyd", &["chronyd"]);
+    tree.process(10, "/usr/sbin/chronyd", &["chronyd"]);
+    tree.process(11, "/usr/sbin/ntpd", &["ntpd", "-c", "/x.conf"]);
+    tree.process(12, "/usr/sbin/chronyd", &["chronyd"]);
     for process in ["10", "11"] {
         let root = tree.path("proc").join(process).join("root");
         symlink(tree.path("container"), root).expect("a link");
@@ -163,7 +141,7 @@ fn a_daemon_that_sees_other_files_is_configured_by_those() {
             "ntp.conf:proc/11/root/x.conf",
         ]
     );
-    let reading = discover(&tree.path(""))[1].read(false);
+    let reading = discover(&tree.path("")).sources[1].read(false);
     assert_eq!(
         tree.wants(&reading),
         [
@@ -176,23 +154,56 @@ fn a_daemon_that_sees_other_files_is_configured_by_those() {
 #[test]
 fn what_people_run_is_not_listened_to() {
     let tree = Tree::new(&[]);
-    for pid in [10, 11] {
-        run(&tree, pid, "/usr/sbin/ntpd", &["ntpd", "a.example"]);
+    for pid in [10, 11, 12] {
+        tree.process(pid, "/usr/sbin/ntpd", &["ntpd", "a.example"]);
     }
-    run(&tree, 12, "/home/me/ntpd", &["ntpd", "a.example"]);
-    fs::write(
-        tree.path("proc/10/status"),
-        "Uid:\t1000\t1000\t1000\t1000\n",
-    )
-    .expect("written");
-    chown(tree.path("home/me/ntpd"), Some(1000), None).expect("another's");
+    for (pid, uids) in [(10, "1000\t1000\t1000\t1000"), (12, "1000\t0\t0\t0")] {
+        let status = tree.path("proc").join(pid.to_string()).join("status");
+        fs::write(status, format!("Uid:\t{uids}\n")).expect("written");
+    }
     assert_eq!(found(&tree), ["command-line:proc/11/cmdline"]);
+    assert!(discover(&tree.path("")).problems.is_empty());
+}
+
+#[test]
+fn a_program_that_others_can_write_is_not_listened_to_and_a_finding() {
+    let tree = Tree::new(&[]);
+    tree.process(12, "/home/me/ntpd", &["ntpd", "a.example"]);
+    tree.process(13, "/opt/sbin/chronyd", &["chronyd", "server a.example"]);
+    chown(tree.path("home/me/ntpd"), Some(1000), None).expect("another's");
+    let anybody = fs::Permissions::from_mode(0o777);
+    fs::set_permissions(tree.path("opt"), anybody).expect("everybody's");
+    assert!(found(&tree).is_empty());
+    let problems = discover(&tree.path("")).problems;
+    let texts: Vec<&str> = problems.iter().map(|found| &*found.message).collect();
+    assert!(texts[0].starts_with("chronyd runs from /") && texts[0].contains("/opt, "));
+    assert!(texts[1].contains("/home/me/ntpd, "), "{texts:?}");
+    // In a sticky directory a name is its owner's.
+    let sticky = fs::Permissions::from_mode(0o1777);
+    fs::set_permissions(tree.path("opt"), sticky).expect("everybody's");
+    assert_eq!(found(&tree), ["command-line:proc/13/cmdline"]);
+}
+
+#[test]
+fn a_daemon_under_an_unknown_account_is_a_finding_and_not_listened_to() {
+    let tree = Tree::new(&[("etc/passwd", "www-data:x:33:33::/:/bin/false\n")]);
+    tree.process(10, "/usr/sbin/chronyd", &["chronyd", "server a.example"]);
+    let status = tree.path("proc/10/status");
+    fs::write(status, "Uid:\t33\t33\t33\t33\n").expect("written");
+    assert!(found(&tree).is_empty());
+    let problems = discover(&tree.path("")).problems;
+    let [problem] = problems.as_slice() else {
+        panic!("{problems:?}");
+    };
+    assert_eq!(problem.severity, Severity::Note);
+    let cure = "`accounts = { chronyd = [\"www-data\"] }`";
+    assert!(problem.message.contains(cure), "{problem}");
 }
 
 #[test]
 fn a_daemon_in_another_network_namespace_is_none_of_ours() {
     let tree = Tree::new(&[]);
-    run(&tree, 10, "/usr/sbin/ntpd", &["ntpd", "a.example"]);
+    tree.process(10, "/usr/sbin/ntpd", &["ntpd", "a.example"]);
     for (process, network) in [("self", "net:[1]"), ("10", "net:[2]")] {
         let directory = tree.path("proc").join(process).join("ns");
         fs::create_dir_all(&directory).expect("made");
