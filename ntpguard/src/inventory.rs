@@ -107,7 +107,7 @@ impl Inventory {
             in_use: in_use.collect(),
             named,
             daemons,
-            problems: book.problems().cloned().collect(),
+            problems: book.problems().collect(),
         }
     }
 }
@@ -159,7 +159,7 @@ mod tests {
     use crate::{
         live::{Answer, InUse},
         resolve,
-        sources::{Family, Reading},
+        sources::{Family, Reading, Speaker},
     };
 
     const NOW: BootSeconds = BootSeconds(100);
@@ -181,6 +181,7 @@ mod tests {
     fn book() -> Book {
         let mut book = Book::default();
         let reading = Reading {
+            speakers: [(Path::new("/etc/ntp.conf").into(), Speaker::Root)].into(),
             wants: vec![
                 want(Host::Address("192.0.2.1".parse().unwrap()), 1),
                 want(Host::Name("a.example".to_owned()), 2),

@@ -25,6 +25,7 @@ use crate::{
     datapath::{self, Incomplete, Tables},
     report::{self, Edited, Granted, Listing, SCHEMA, Status, Updated},
     resolve::{Answer, Failure, Question, Resolver},
+    senders::Trust,
     sources::{self, Problem, Sightings, Source},
 };
 
@@ -42,6 +43,8 @@ pub struct Origins {
     pub sources: Vec<Source>,
     /// Whether these are looked for where the distributions put them, at each reading anew.
     pub discover: bool,
+    /// The containers whose configurations are read: the cgroups that are trusted by name.
+    pub trust: Vec<Trust>,
     /// Whom to ask for names; the system's resolver where empty.
     pub resolvers: Vec<SocketAddr>,
     /// Whether a configuration that serves everybody grants that.
@@ -119,7 +122,9 @@ impl Keeper {
         let sources = known
             .sources
             .iter()
-            .filter_map(|spelt| match spelt.parse() {
+            .filter_map(|spelt| match spelt.parse::<Source>() {
+                // What was found is found again, or its rows stay as they are.
+                Ok(source) if known.discover => Some(source.remembered()),
                 Ok(source) => Some(source),
                 Err(error) => {
                     tracing::warn!("left out a source of the state file: {error}");
@@ -129,6 +134,11 @@ impl Keeper {
         let origins = Origins {
             sources: sources.collect(),
             discover: known.discover,
+            trust: known
+                .trust
+                .iter()
+                .filter_map(|spelt| spelt.parse().ok())
+                .collect(),
             resolvers: known.resolvers.clone(),
             serve: known.serve,
         };
@@ -166,17 +176,19 @@ impl Keeper {
         self.book.keep_sources(&kept, now);
     }
 
-    /// Looks for sources, if that is wanted, and says whether there are others than before.
+    /// Looks for sources, if that is wanted, and says whether they have to be read: there are others
+    /// than before, or some that nothing tells the changes of.
     pub fn find_sources(&mut self, now: BootSeconds) -> bool {
-        if !self.origins.discover {
-            return false;
+        let mut changed = false;
+        if self.origins.discover {
+            let found = sources::discover(Path::new(ROOT), &self.origins.trust);
+            self.report_findings(&found.problems);
+            self.book.findings = found.problems;
+            let before = std::mem::take(&mut self.origins.sources);
+            self.origins.sources = self.sightings.update(&before, found.sources, now);
+            changed = self.origins.sources != before;
         }
-        let found = sources::discover(Path::new(ROOT));
-        self.report_findings(&found.problems);
-        self.book.findings = found.problems;
-        let before = std::mem::take(&mut self.origins.sources);
-        self.origins.sources = self.sightings.update(&before, found.sources, now);
-        self.origins.sources != before
+        changed || self.origins.sources.iter().any(Source::must_be_polled)
     }
 
     /// Logs what keeps daemons from being believed, each once: a service that comes and goes must not
@@ -262,6 +274,7 @@ impl Keeper {
                 .collect(),
             resolvers: self.origins.resolvers.clone(),
             discover: self.origins.discover,
+            trust: self.origins.trust.iter().map(ToString::to_string).collect(),
             serve: self.origins.serve,
             rows: self.book.rows(now),
             ..State::default()
@@ -359,7 +372,7 @@ impl Keeper {
                 .into_iter()
                 .filter_map(|name| Some((name.question.name, name.last_error?)))
                 .collect(),
-            problems: self.book.problems().cloned().collect(),
+            problems: self.book.problems().collect(),
             in_kernel,
         }
     }
@@ -374,7 +387,7 @@ impl Keeper {
             .collect();
         let names = self.book.names.status(now).into_iter();
         status.names = names.map(|name| report::Name::of(name, now)).collect();
-        status.problems = self.book.problems().cloned().collect();
+        status.problems = self.book.problems().collect();
     }
 
     /// The files and directories whose change calls for a new reading.
@@ -383,8 +396,7 @@ impl Keeper {
             .origins
             .sources
             .iter()
-            // A command line does not change, and nothing would tell of it.
-            .filter(|source| source.kind != sources::Kind::CommandLine)
+            .filter(|source| source.can_be_watched())
             .map(|source| source.path.clone());
         let mut watched: Vec<PathBuf> = main
             .chain(self.book.watched().map(Path::to_owned))

@@ -12,6 +12,7 @@ use ntpguard_common::tables::{Origin, Role};
 
 use crate::{
     allowlist::{
+        authority,
         claim::Claim,
         daemons::Daemons,
         learned::Learned,
@@ -53,7 +54,7 @@ impl Book {
         for row in rows {
             if row.origin == Origin::Manual {
                 book.manual.restore(row.claim(now));
-            } else {
+            } else if authority::allows(&row.claim(now)) {
                 book.recorded.push(row);
             }
         }
@@ -78,8 +79,8 @@ impl Book {
                 let addresses = known.entry(Question::new(name, row.family)).or_default();
                 addresses.push((row.prefix.addr(), row.left.unwrap_or(GRACE)));
             }
-            if let Some((source, want)) = row.want() {
-                book.readings.restore(source, want);
+            if let Some((source, said)) = row.want() {
+                book.readings.restore(source, said);
             }
         }
         book.ask_for_names(now);
@@ -124,9 +125,31 @@ impl Book {
         self.readings.wants()
     }
 
-    /// What is wrong with the sources, as last read, and with the daemons.
-    pub fn problems(&self) -> impl Iterator<Item = &Problem> {
-        self.readings.problems().chain(&self.findings)
+    /// What is wrong with the sources, as last read, with the daemons, and with what these say.
+    pub fn problems(&self) -> impl Iterator<Item = Problem> {
+        let found = self.readings.problems().chain(&self.findings);
+        found.cloned().chain(self.unnamed_peers())
+    }
+
+    /// Those that daemons say they speak with as peers and that no configuration has as such.
+    fn unnamed_peers(&self) -> Vec<Problem> {
+        let mut used = self.daemons.in_use();
+        // Mostly there are none, and no need to look.
+        if !used.any(|(_, used)| used.roles.contains(&Role::Peer)) {
+            return Vec::new();
+        }
+        let granted = self.claims();
+        let is_granted = |address: IpAddr| {
+            let mut peers = granted
+                .iter()
+                .filter(|claim| claim.role == Some(Role::Peer));
+            peers.any(|claim| claim.prefix.contains(&address))
+        };
+        self.daemons
+            .in_use()
+            .filter(|(_, used)| used.roles.contains(&Role::Peer) && !is_granted(used.address))
+            .map(|(daemon, used)| authority::unnamed_peer(daemon, used.address))
+            .collect()
     }
 
     /// The files and directories that the sources were read from, or would be.
@@ -166,7 +189,7 @@ impl Book {
         })
     }
 
-    /// Every claim, with the sources' in their order first.
+    /// Every claim that its speaker may make, with the sources' in their order first.
     pub fn claims(&self) -> Vec<Claim> {
         let recorded = self.recorded.iter();
         let of_sources = self.readings.claims(&self.names);
@@ -176,6 +199,7 @@ impl Book {
             .chain(self.learned.claims())
             .chain(self.of_daemons())
             .chain(self.manual.claims().iter().cloned())
+            .filter(authority::allows)
             .collect()
     }
 
@@ -207,13 +231,17 @@ impl Book {
     /// The rows of the state file.
     pub fn rows(&self, now: BootSeconds) -> Vec<Row> {
         let of_sources = self.readings.claims(&self.names);
-        let of_sources = of_sources.map(|sourced| Row::of_source(&sourced, now));
+        let of_sources = of_sources
+            .filter(|sourced| authority::allows(&sourced.claim))
+            .map(|sourced| Row::of_source(&sourced, now));
         let others = self
             .learned
             .lasting_claims()
             .chain(self.of_daemons())
             .chain(self.manual.claims().iter().cloned());
-        let others = others.map(|claim| Row::of(&claim, now));
+        let others = others
+            .filter(authority::allows)
+            .map(|claim| Row::of(&claim, now));
         let recorded = self.recorded.iter().cloned();
         recorded.chain(of_sources).chain(others).collect()
     }

@@ -8,7 +8,11 @@ use ntpguard_common::{
     tables::{Origin, Role},
 };
 
-use crate::{clock::BootSeconds, resolve::Held, sources::Place};
+use crate::{
+    clock::BootSeconds,
+    resolve::Held,
+    sources::{Place, Speaker},
+};
 
 /// What one origin says of one prefix.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +25,8 @@ pub struct Claim {
     pub port: u16,
     /// Who says so.
     pub origin: Origin,
+    /// Whose word it is, which decides what it may grant.
+    pub speaker: Speaker,
     /// The name that led to the address.
     pub name: Option<String>,
     /// Where a configuration file says so.
@@ -32,13 +38,19 @@ pub struct Claim {
 }
 
 impl Claim {
-    /// What `origin` says of a prefix, which is a denial until a role is given.
+    /// What `origin` says of a prefix, which is a denial until a role is given. By hand it is root's
+    /// word, by a daemon the daemon's; else it counts least until its speaker is given.
     pub fn new(prefix: IpNet, origin: Origin) -> Self {
         Self {
             prefix: prefix.trunc(),
             role: None,
             port: ntp::PORT,
             origin,
+            speaker: match origin {
+                Origin::Manual => Speaker::Root,
+                Origin::Daemon | Origin::Learned => Speaker::Daemon,
+                _ => Speaker::least(),
+            },
             name: None,
             place: None,
             ends: None,
@@ -65,6 +77,11 @@ impl Claim {
             place: Some(place.clone()),
             ..self
         }
+    }
+
+    /// The same as the word of `speaker`.
+    pub(super) fn said_by(self, speaker: Speaker) -> Self {
+        Self { speaker, ..self }
     }
 
     /// The same of a server that is asked at `port`.

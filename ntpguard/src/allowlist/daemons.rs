@@ -9,7 +9,7 @@ use crate::{
     clock::BootSeconds,
     live::{Answer, InUse},
     resolve::{Names, Question},
-    sources::Family,
+    sources::{Family, Speaker},
 };
 
 /// How long, in seconds, a daemon's last answer counts where it gives none: long enough for it to
@@ -71,7 +71,9 @@ impl Daemons {
         let mut claims: Vec<Claim> = in_use.collect();
         for question in self.questions() {
             let resolved = names.held(&question).flat_map(|(address, held)| {
-                Claim::resolved(&question.name, address, held).for_roles(&[Role::Server])
+                Claim::resolved(&question.name, address, held)
+                    .said_by(Speaker::Daemon)
+                    .for_roles(&[Role::Server])
             });
             claims.extend(resolved);
         }

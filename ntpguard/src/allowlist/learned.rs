@@ -11,6 +11,7 @@ use crate::{
     allowlist::{claim::Claim, row::Row},
     clock::BootSeconds,
     resolve::GRACE,
+    sources::Speaker,
 };
 
 /// Learned servers. What the kernel tells of them is for display; what an earlier run knew counts
@@ -84,6 +85,7 @@ impl Learned {
 fn claim(address: IpAddr, origin: Origin, ends: Option<BootSeconds>) -> Claim {
     Claim {
         role: Some(Role::Server),
+        speaker: Speaker::Daemon,
         ends,
         ..Claim::new(address.into(), origin)
     }

@@ -3,6 +3,7 @@
 //! Truth is a list of [`claim::Claim`]s, kept in the [`state`] file. The kernel's tables are its
 //! [`projection`], computed by the pure [`union`].
 
+mod authority;
 mod book;
 pub mod claim;
 pub mod daemons;
@@ -13,6 +14,8 @@ pub mod projection;
 mod readings;
 mod row;
 pub mod state;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod trial;
 pub mod union;
 
 pub use book::Book;

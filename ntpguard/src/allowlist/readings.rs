@@ -8,7 +8,10 @@ use std::{
 use ntpguard_common::tables::Origin;
 
 use crate::{
-    allowlist::claim::Claim,
+    allowlist::{
+        authority::{self, Spoken},
+        claim::Claim,
+    },
     resolve::{Held, Names, Question},
     sources::{Channel, Family, Host, Problem, Reading, Severity, Want},
 };
@@ -22,7 +25,7 @@ pub(super) struct Readings {
 /// The last good reading of one source.
 #[derive(Debug, Default)]
 struct Source {
-    wants: Vec<Want>,
+    wants: Vec<Spoken>,
     problems: Vec<Problem>,
     watched: Vec<PathBuf>,
     channels: Vec<Channel>,
@@ -44,7 +47,7 @@ pub(super) struct Sourced<'a> {
 
 impl Readings {
     /// Takes what a source asked for in an earlier run.
-    pub(super) fn restore(&mut self, id: String, want: Want) {
+    pub(super) fn restore(&mut self, id: String, want: Spoken) {
         let wants = &mut self.sources.entry(id).or_default().wants;
         if !wants.contains(&want) {
             wants.push(want);
@@ -60,21 +63,22 @@ impl Readings {
     ///
     /// What a file asked for stays while that file cannot be read; where it is the main file, which
     /// leads to the others, everything stays.
-    pub(super) fn take(&mut self, id: &str, main: &Path, reading: Reading) {
+    pub(super) fn take(&mut self, id: &str, main: &Path, mut reading: Reading) {
+        let mut wants = authority::sift(&mut reading);
         let source = self.sources.entry(id.to_owned()).or_default();
         let unreadable: BTreeSet<&Path> = reading
             .problems
             .iter()
             .filter(|problem| problem.severity == Severity::Unreadable)
             .map(|problem| &*problem.place.file)
+            .chain(reading.unreadable.iter().map(|file| &**file))
             .collect();
         if !unreadable.contains(main) {
-            let mut wants = reading.wants;
             wants.extend(
                 source
                     .wants
                     .drain(..)
-                    .filter(|want| unreadable.contains(&*want.place().file)),
+                    .filter(|said| unreadable.contains(&*said.want.place().file)),
             );
             source.wants = wants;
             source.fresh = true;
@@ -86,9 +90,12 @@ impl Readings {
 
     /// What the sources ask for, with the source that does.
     pub(super) fn wants(&self) -> impl Iterator<Item = (&str, &Want)> {
-        self.sources
-            .iter()
-            .flat_map(|(id, source)| source.wants.iter().map(move |want| (id.as_str(), want)))
+        self.sources.iter().flat_map(|(id, source)| {
+            source
+                .wants
+                .iter()
+                .map(move |said| (id.as_str(), &said.want))
+        })
     }
 
     /// What is wrong with the sources.
@@ -114,25 +121,26 @@ impl Readings {
     pub(super) fn claims<'a>(&'a self, names: &'a Names) -> impl Iterator<Item = Sourced<'a>> {
         self.sources.iter().flat_map(move |(id, source)| {
             let wants = source.wants.iter();
-            wants.flat_map(move |want| source.claims(id, want, names))
+            wants.flat_map(move |said| source.claims(id, said, names))
         })
     }
 }
 
 impl Source {
-    fn claims<'a>(&self, id: &'a str, want: &Want, names: &Names) -> Vec<Sourced<'a>> {
+    fn claims<'a>(&self, id: &'a str, said: &Spoken, names: &Names) -> Vec<Sourced<'a>> {
         let origin = if self.fresh {
             Origin::Config
         } else {
             Origin::Saved
         };
-        match want {
+        let speaker = said.speaker;
+        match &said.want {
             Want::Prefix {
                 prefix,
                 roles,
                 place,
             } => {
-                let denial = Claim::new(*prefix, origin).at(place);
+                let denial = Claim::new(*prefix, origin).said_by(speaker).at(place);
                 let denied = roles.is_empty().then(|| denial.clone());
                 let granted = denial.for_roles(roles).chain(denied);
                 granted.map(|claim| Sourced::plain(id, claim)).collect()
@@ -144,7 +152,8 @@ impl Source {
                 place,
                 ..
             } => {
-                let base = Claim::new((*address).into(), origin).at(place).on(*port);
+                let base = Claim::new((*address).into(), origin).said_by(speaker);
+                let base = base.at(place).on(*port);
                 let granted = base.for_roles(roles);
                 granted.map(|claim| Sourced::plain(id, claim)).collect()
             }
@@ -157,7 +166,8 @@ impl Source {
             } => {
                 let question = Question::new(name, *family);
                 let resolved = names.held(&question).flat_map(|(address, held)| {
-                    let base = Claim::resolved(name, address, held).at(place).on(*port);
+                    let base = Claim::resolved(name, address, held).said_by(speaker);
+                    let base = base.at(place).on(*port);
                     base.for_roles(roles).map(|claim| Sourced {
                         family: *family,
                         held: Some(*held),

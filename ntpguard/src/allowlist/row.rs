@@ -10,9 +10,9 @@ use ntpguard_common::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    allowlist::{claim::Claim, learned::Learned, readings::Sourced},
+    allowlist::{authority::Spoken, claim::Claim, learned::Learned, readings::Sourced},
     clock::BootSeconds,
-    sources::{Family, Host, Place, Want},
+    sources::{Family, Host, Place, Speaker, Want},
 };
 
 /// One claim, as it is written down.
@@ -27,6 +27,10 @@ pub struct Row {
     /// An origin's name.
     #[serde(with = "origin_name")]
     pub origin: Origin,
+    /// Whose word it is. A row without counts least: what was written down grants no more than who
+    /// said it could.
+    #[serde(default = "Speaker::least")]
+    pub speaker: Speaker,
     /// The name that led to the address, and which of its addresses count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
@@ -60,6 +64,7 @@ impl Row {
             prefix: claim.prefix,
             role: claim.role,
             origin: claim.origin,
+            speaker: claim.speaker,
             name: claim.name.clone(),
             family: Family::Any,
             port: claim.port,
@@ -94,12 +99,16 @@ impl Row {
             place: self.place(),
             ends,
             comment: self.comment.clone(),
+            speaker: match self.origin {
+                Origin::Manual => Speaker::Root,
+                _ => self.speaker,
+            },
             ..Claim::new(self.prefix, self.origin)
         }
     }
 
     /// The source that led to it, and what that asked for, as far as the row tells.
-    pub(super) fn want(&self) -> Option<(String, Want)> {
+    pub(super) fn want(&self) -> Option<(String, Spoken)> {
         let source = self.source.clone()?;
         let place = self.place()?;
         let roles: Vec<Role> = self.role.into_iter().collect();
@@ -124,7 +133,8 @@ impl Row {
                 place,
             },
         };
-        Some((source, want))
+        let speaker = self.speaker;
+        Some((source, Spoken { want, speaker }))
     }
 
     fn place(&self) -> Option<Place> {

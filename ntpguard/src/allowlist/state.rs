@@ -31,6 +31,9 @@ pub struct State {
     /// Whether it looked for these where the distributions put them.
     #[serde(default)]
     pub discover: bool,
+    /// The cgroups of containers whose configurations are read, as `--trust` takes them.
+    #[serde(default)]
+    pub trust: Vec<String>,
     /// Whom it asked for names, where that was not the system's resolver.
     #[serde(default)]
     pub resolvers: Vec<SocketAddr>,
@@ -180,12 +183,13 @@ mod tests {
     use ntpguard_common::tables::{Origin, Role};
 
     use super::*;
-    use crate::sources::Family;
+    use crate::sources::{Family, Speaker};
 
     fn row(left: Option<u32>, name: Option<&str>) -> Row {
         Row {
             prefix: "192.0.2.1/32".parse().unwrap(),
             role: Some(Role::Server),
+            speaker: Speaker::Root,
             origin: Origin::Dns,
             name: name.map(str::to_owned),
             family: Family::V4,

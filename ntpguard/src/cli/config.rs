@@ -77,6 +77,7 @@ pub(crate) fn options(guard: GuardArgs, args: &RunArgs) -> Result<Options> {
         bail!("table-size is 0: no address would fit");
     }
     let sources = sources(&args.sources, &file.sources)?;
+    let senders = senders(args, &file)?;
     Ok(Options {
         pin_dir: guard.pin_dir,
         state_dir: guard.state_dir,
@@ -84,6 +85,7 @@ pub(crate) fn options(guard: GuardArgs, args: &RunArgs) -> Result<Options> {
         origins: Origins {
             discover: sources.is_empty(),
             sources,
+            trust: senders.named.clone(),
             resolvers: resolvers(&args.resolvers, &file.resolvers)?,
             serve: args.serve || file.serve,
         },
@@ -102,7 +104,7 @@ pub(crate) fn options(guard: GuardArgs, args: &RunArgs) -> Result<Options> {
             file.total_rate.as_ref(),
             Rates::TOTAL,
         )?,
-        senders: senders(args, &file)?,
+        senders,
         accounts: file.accounts,
         table_size,
         persist: args.persist || file.persist,

@@ -52,7 +52,7 @@ fn check(options: &Options) -> Result<ExitCode> {
     let now = BootSeconds::now();
     let mut book = Book::default();
     let found = if options.origins.discover {
-        sources::discover(Path::new("/"))
+        sources::discover(Path::new("/"), &options.origins.trust)
     } else {
         Discovered {
             sources: options.origins.sources.clone(),

@@ -4,13 +4,14 @@ use std::{path::Path, process::ExitCode};
 
 use anyhow::Result;
 use ntpguard::{
-    allowlist::Book,
+    allowlist::{Book, state::StateFile},
     clock::BootSeconds,
     daemon::{
         control,
         protocol::{Reply, Request},
     },
     inventory::{Inventory, Named, Used},
+    keeper::Keeper,
     live, processes, sources,
 };
 use ntpguard_common::ntp;
@@ -45,7 +46,10 @@ async fn look(guard: &GuardArgs) -> Result<Inventory> {
     }
     let now = BootSeconds::now();
     processes::add_accounts(config::accounts()?);
-    let found = sources::discover(Path::new("/"));
+    // Which containers are trusted the last daemon knew.
+    let known = Keeper::reopen(StateFile::below(&guard.state_dir), now);
+    let trusted = known.map_or_else(|_| Vec::new(), |known| known.origins.trust);
+    let found = sources::discover(Path::new("/"), &trusted);
     let mut book = Book::default();
     book.findings = found.problems;
     for source in &found.sources {

@@ -345,7 +345,7 @@ impl<'a> Daemon<'a> {
             .keeper
             .book
             .problems()
-            .map(ToString::to_string)
+            .map(|problem| problem.to_string())
             .collect();
         self.keeper.read_sources(BootSeconds::now());
         report_problems(&self.keeper, &said);

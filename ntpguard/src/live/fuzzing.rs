@@ -2,10 +2,20 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use ntpguard_common::tables::Role;
+
 use super::{
     Answer, AskError, InUse, chrony as chronyd, mode6 as ntpd, ntpd_rs as rs, openntpd as open,
     timesyncd as systemd,
 };
+
+/// A source that a daemon says it speaks with as a peer, at a port that it tells.
+pub fn peer(address: IpAddr) -> InUse {
+    InUse {
+        roles: vec![Role::Server, Role::Peer],
+        ..InUse::server(address, None, false).on(123)
+    }
+}
 
 /// Reads a reply of chronyd's as one to each question, and says how many it answers.
 pub fn chrony(reply: &[u8]) -> usize {

@@ -4,7 +4,7 @@
 //! root or the daemon itself can answer.
 
 mod chrony;
-#[cfg(feature = "fuzzing")]
+#[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 mod mode6;
 mod ntpd_rs;
@@ -115,7 +115,11 @@ pub async fn ask(sources: Vec<Source>, channels: BTreeSet<Channel>) -> Vec<Heard
 
 /// The daemons to ask. A command line may be any daemon's that sources can be named by.
 fn daemons(sources: &[Source], channels: &BTreeSet<Channel>) -> Vec<Box<dyn Asked>> {
-    let has = |kind| sources.iter().any(|source| source.kind == kind);
+    // A container's daemon that is not listened to is not asked either.
+    let has = |kind| {
+        let mut read = sources.iter().filter(|source| source.is_read());
+        read.any(|source| source.kind == kind)
+    };
     let mut daemons: Vec<Box<dyn Asked>> = Vec::new();
     if has(Kind::Chrony) || has(Kind::CommandLine) {
         daemons.push(Box::new(chrony::Chronyd::new(channels)));

@@ -51,7 +51,7 @@ impl Hierarchy {
     }
 
     /// The directory of a cgroup that the kernel calls `name`.
-    pub(super) fn path(&self, name: &Path) -> PathBuf {
+    pub(crate) fn path(&self, name: &Path) -> PathBuf {
         self.mount.join(name.strip_prefix("/").unwrap_or(name))
     }
 

@@ -22,7 +22,7 @@ pub enum Trust {
 
 impl Trust {
     /// The directory of its cgroup, which need not exist.
-    pub(super) fn path(&self, hierarchy: &Hierarchy) -> PathBuf {
+    pub(crate) fn path(&self, hierarchy: &Hierarchy) -> PathBuf {
         match self {
             Self::Unit(unit) => hierarchy.unit(unit),
             Self::Cgroup(path) => path.clone(),

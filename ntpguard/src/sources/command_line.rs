@@ -6,7 +6,7 @@ use std::{path::Path, sync::Arc};
 use ntpguard_common::tables::Role;
 
 use super::{
-    Dialect, Family, Reading,
+    Dialect, Family, Files, Reading,
     arguments::{Said, said},
     chrony::Chrony,
     draft::{Draft, Line, lines},
@@ -25,19 +25,23 @@ impl Dialect for CommandLine {
         "command-line"
     }
 
-    fn read(&self, path: &Path) -> Reading {
+    fn read_from(&self, files: &Files, path: &Path) -> Reading {
         let Some(daemon) = path.parent().and_then(TimeDaemon::read) else {
-            let mut draft = Draft::new(path);
+            let mut draft = Draft::new(files, path);
             draft.unreadable(path, &FileError::Missing, None);
             return draft.finish();
         };
-        let sees_same_files = daemon.own_root().is_none();
-        read_arguments(path, daemon.program, &daemon.arguments, sees_same_files)
+        let sees_same_files = files.are_ours() && daemon.own_root().is_none();
+        let TimeDaemon {
+            program, arguments, ..
+        } = &daemon;
+        read_arguments(files, path, *program, arguments, sees_same_files)
     }
 }
 
 /// Reads what a command line names; `path` is where it stands.
 pub(super) fn read_arguments(
+    files: &Files,
     path: &Path,
     program: Program,
     arguments: &[String],
@@ -45,9 +49,9 @@ pub(super) fn read_arguments(
 ) -> Reading {
     let said = said(program, arguments);
     if program == Program::Chronyd {
-        return Chrony::read_arguments(path, &said.sources, sees_same_files);
+        return Chrony::read_arguments(files, path, &said.sources, sees_same_files);
     }
-    let mut draft = Draft::new(path);
+    let mut draft = Draft::new(files, path);
     let file: Arc<Path> = path.into();
     for (name, number) in said.sources {
         let line = Line {
@@ -68,8 +72,8 @@ impl Dialect for NtpdOpts {
         "ntpd-opts"
     }
 
-    fn read(&self, path: &Path) -> Reading {
-        let mut draft = Draft::new(path);
+    fn read_from(&self, files: &Files, path: &Path) -> Reading {
+        let mut draft = Draft::new(files, path);
         if let Some(text) = draft.open(path, None) {
             // As in a shell, the last assignment counts.
             let last = lines(&path.into(), &text)

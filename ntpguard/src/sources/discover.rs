@@ -3,10 +3,17 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
-use super::{Kind, Place, Problem, Severity, Source, arguments::said, files, timesyncd};
-use crate::processes::{Finding, Namespace, Program, TimeDaemon, time_daemons};
+use super::{
+    Files, Kind, OtherRoot, Place, Problem, Severity, Source, Speaker, arguments::said, container,
+    timesyncd,
+};
+use crate::{
+    processes::{Finding, Namespace, Program, TimeDaemon, time_daemons},
+    senders::Trust,
+};
 
 /// A file where distributions put it, and whose it is.
 const PLACES: &[(Kind, &str, &str)] = &[
@@ -67,23 +74,30 @@ pub struct Discovered {
 }
 
 /// Finds the configurations under `root`, which is `/` but in tests: those where distributions put
-/// them, and those that the command lines of running daemons name.
-pub fn discover(root: &Path) -> Discovered {
+/// them, and those that the command lines of running daemons name. A daemon in a container is read
+/// only where that container's cgroup is among `trusted`.
+pub fn discover(root: &Path, trusted: &[Trust]) -> Discovered {
     // The packets of a daemon in another network namespace pass other interfaces. One in a container
     // of this network counts.
     let proc = root.join("proc");
     let running = time_daemons(&proc, &[Namespace::Network, Namespace::User]);
     let mut found: Vec<Source> = PLACES
         .iter()
-        .map(|&(kind, file, why)| in_place(root, kind, file, why))
+        .map(|&(kind, file, why)| {
+            let (path, why) = in_place(&Files::of_host(Speaker::Root), root, file, why);
+            Source::found(kind, path, why)
+        })
         // A link that leads nowhere is there, and worth an error.
         .filter(|source| fs::symlink_metadata(&source.path).is_ok())
         .collect();
     found.extend(of_timesyncd(root));
-    let named = running.daemons.iter();
-    for source in named.flat_map(|daemon| named_by(root, daemon)) {
+    let of_running = running
+        .daemons
+        .iter()
+        .flat_map(|daemon| configured_by(root, daemon, trusted));
+    for source in of_running {
         match found.iter_mut().find(|known| is_same(known, &source)) {
-            Some(known) => known.why = format!("{}; {}", known.why, source.why),
+            Some(known) => known.unite(source),
             None => found.push(source),
         }
     }
@@ -111,93 +125,110 @@ fn problem(proc: &Path, finding: &Finding) -> Problem {
     }
 }
 
-fn in_place(root: &Path, kind: Kind, file: &str, why: &str) -> Source {
+/// The file that counts where `file` is looked for below `root`, and why.
+fn in_place(files: &Files, root: &Path, file: &str, why: &str) -> (PathBuf, String) {
     let by_dhcp = OF_DHCP
         .iter()
-        .find(|(dhcp, instead_of, _)| *instead_of == file && root.join(dhcp).exists())
-        .filter(|(_, _, defaults)| !ignores_dhcp(&root.join(defaults)));
+        .find(|(dhcp, instead_of, _)| *instead_of == file && files.exists(&root.join(dhcp)))
+        .filter(|(_, _, defaults)| !ignores_dhcp(files, &root.join(defaults)));
     match by_dhcp {
-        Some((dhcp, _, _)) => source(
-            kind,
+        Some((dhcp, _, _)) => (
             root.join(dhcp),
             format!("{why}; with the servers that DHCP named"),
         ),
-        None => source(kind, root.join(file), why.to_owned()),
+        None => (root.join(file), why.to_owned()),
     }
 }
 
-/// timesyncd's configuration where it is enabled; where it runs, [`named_by`] finds it.
+/// timesyncd's configuration where it is enabled; where it runs, [`configured_by`] finds it.
 fn of_timesyncd(root: &Path) -> Option<Source> {
     let is_enabled = TIMESYNCD_ENABLED
         .iter()
         .any(|link| fs::symlink_metadata(root.join(link)).is_ok());
     let main = timesyncd::main_files(root).next().filter(|_| is_enabled)?;
     let why = "systemd-timesyncd is enabled".to_owned();
-    Some(source(Kind::Timesyncd, main, why))
+    Some(Source::found(Kind::Timesyncd, main, why))
 }
 
-/// What a running daemon is configured by: what its command line names, or what it finds without.
-fn named_by(root: &Path, daemon: &TimeDaemon) -> Vec<Source> {
+/// What a running daemon is configured by, as far as its word counts.
+fn configured_by(root: &Path, daemon: &TimeDaemon, trusted: &[Trust]) -> Vec<Source> {
+    let is_container = daemon.is_in_container();
+    let who = format!("{} runs, pid {}", daemon.program.name(), daemon.pid);
+    if is_container && !container::is_trusted(daemon, trusted) {
+        let path = root.join("proc").join(daemon.pid.to_string()).join("root");
+        let source = Source::found(dialect(daemon.program), path, who);
+        return vec![source.unread(container::unread(daemon))];
+    }
+    let own_root = match daemon.own_root().map(|path| OtherRoot::open(&path)) {
+        Some(Ok(own_root)) => Some(own_root),
+        // It has gone meanwhile.
+        Some(Err(_)) => return Vec::new(),
+        None => None,
+    };
+    let speaker = if is_container {
+        Speaker::Container
+    } else {
+        Speaker::Root
+    };
+    let (files, below) = match own_root {
+        Some(own_root) => {
+            let path = own_root.path().to_owned();
+            (Files::below(Arc::new(own_root), speaker), path)
+        }
+        None => (Files::of_host(speaker), root.to_owned()),
+    };
+    named_by(root, daemon, &files, &below)
+        .into_iter()
+        .map(|(kind, path)| Source::found(kind, path, who.clone()).of_running(files.clone()))
+        .collect()
+}
+
+/// What a daemon's command line names, or what it finds without among `files`, which begin at `below`.
+fn named_by(root: &Path, daemon: &TimeDaemon, files: &Files, below: &Path) -> Vec<(Kind, PathBuf)> {
     let said = said(daemon.program, &daemon.arguments);
     let mut named = Vec::new();
     if !said.sources.is_empty() {
         let path = root.join("proc").join(daemon.pid.to_string());
         named.push((Kind::CommandLine, path.join("cmdline")));
     }
-    let kind = match daemon.program {
+    let kind = dialect(daemon.program);
+    // A chronyd that is given directives reads no file.
+    let reads_files = daemon.program != Program::Chronyd || said.sources.is_empty();
+    match said.file.filter(|file| file != "/dev/null") {
+        _ if !reads_files => {}
+        Some(file) => named.push((kind, daemon.path_of(&file))),
+        None => named.extend(usual(files, below, kind).map(|path| (kind, path))),
+    }
+    named
+}
+
+const fn dialect(program: Program) -> Kind {
+    match program {
         Program::Chronyd => Kind::Chrony,
         Program::NtpdRs => Kind::NtpdRs,
         Program::OpenNtpd => Kind::OpenNtpd,
         Program::Ntpd => Kind::NtpConf,
         Program::BusyboxNtpd => Kind::NtpdOpts,
         Program::Timesyncd => Kind::Timesyncd,
-    };
-    // A chronyd that is given directives reads no file.
-    let reads_files = daemon.program != Program::Chronyd || said.sources.is_empty();
-    match said.file.filter(|file| file != "/dev/null") {
-        _ if !reads_files => {}
-        Some(file) => named.push((kind, daemon.path_of(&file))),
-        None => {
-            let own_root = daemon.own_root();
-            let root = own_root.as_deref().unwrap_or(root);
-            named.extend(usual(root, kind).map(|path| (kind, path)));
-        }
     }
-    let who = format!("{} runs, pid {}", daemon.program.name(), daemon.pid);
-    named
-        .into_iter()
-        .map(|(kind, path)| Source {
-            fleeting: true,
-            ..source(kind, path, who.clone())
-        })
-        .collect()
 }
 
 /// Where a daemon that is told nothing else finds its configuration below `root`.
-fn usual(root: &Path, kind: Kind) -> impl Iterator<Item = PathBuf> {
+fn usual(files: &Files, root: &Path, kind: Kind) -> impl Iterator<Item = PathBuf> {
     let places = PLACES
         .iter()
-        .filter(move |(of, file, _)| *of == kind && root.join(file).exists())
-        .map(move |(kind, file, why)| in_place(root, *kind, file, why).path);
+        .filter(move |(of, file, _)| *of == kind && files.exists(&root.join(file)))
+        .map(move |(_, file, why)| in_place(files, root, file, why).0);
     let of_timesyncd = timesyncd::main_files(root).next();
     places.chain(of_timesyncd.filter(move |_| kind == Kind::Timesyncd))
 }
 
 /// Whether two sources are one file. What timesyncd reads besides it depends on the path.
 fn is_same(one: &Source, other: &Source) -> bool {
-    let identity = |source: &Source| files::read(&source.path).ok().map(|(identity, _)| identity);
+    let identity = |source: &Source| source.files()?.identity(&source.path);
     let is_one_file = || identity(one).is_some() && identity(one) == identity(other);
     one.kind == other.kind
         && (one.path == other.path || one.kind != Kind::Timesyncd && is_one_file())
-}
-
-fn source(kind: Kind, path: PathBuf, why: String) -> Source {
-    Source {
-        kind,
-        path,
-        why,
-        fleeting: false,
-    }
 }
 
 /// The files whose coming and going changes what [`discover()`] finds.
@@ -214,11 +245,12 @@ pub fn places(root: &Path) -> Vec<PathBuf> {
 }
 
 /// Whether a file of shell assignments says `IGNORE_DHCP=yes`.
-fn ignores_dhcp(path: &Path) -> bool {
-    let Ok((_, text)) = files::read(path) else {
+fn ignores_dhcp(files: &Files, path: &Path) -> bool {
+    let Ok(file) = files.read(path) else {
         return false;
     };
-    text.lines()
+    let lines = file.text.lines();
+    lines
         .filter_map(|line| line.trim().strip_prefix("IGNORE_DHCP="))
         .next_back()
         .and_then(|value| value.split_ascii_whitespace().next())

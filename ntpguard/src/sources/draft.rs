@@ -1,6 +1,7 @@
 //! A reading in the making.
 
 use std::{
+    borrow::Cow,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -9,8 +10,8 @@ use ipnet::IpNet;
 use ntpguard_common::{ntp, tables::Role};
 
 use super::{
-    Channel, Family, Host, Place, Problem, Reading, Severity, Want,
-    files::{self, FileError, Identity, MAX_BYTES},
+    Channel, Family, Files, Host, Place, Problem, Reading, Severity, Speaker, Want,
+    files::{FileError, Identity, MAX_BYTES, Opened, directory_of_pattern},
     host,
 };
 
@@ -22,28 +23,38 @@ const MAX_TOTAL: u64 = 16 * MAX_BYTES;
 const MAX_PROBLEMS: usize = 200;
 
 /// A reading in the making, and the files it is made of.
-pub(super) struct Draft {
+pub(super) struct Draft<'a> {
+    files: &'a Files,
     reading: Reading,
     main: Arc<Path>,
     /// The file being read, after those that include it.
-    open: Vec<Identity>,
+    open: Vec<(Identity, Arc<Path>)>,
     /// How many files and bytes were read so far.
-    files: usize,
+    opened: usize,
     bytes: u64,
     /// Notes and errors beyond those that are kept.
     more: usize,
 }
 
-impl Draft {
-    pub(super) fn new(main: &Path) -> Self {
+impl<'a> Draft<'a> {
+    pub(super) fn new(files: &'a Files, main: &Path) -> Self {
+        let main: Arc<Path> = main.into();
+        let mut reading = Reading::default();
+        reading.speakers.insert(Arc::clone(&main), files.speaker());
         Self {
-            reading: Reading::default(),
-            main: main.into(),
+            files,
+            reading,
+            main,
             open: Vec::new(),
-            files: 0,
+            opened: 0,
             bytes: 0,
             more: 0,
         }
+    }
+
+    /// Where it finds its files.
+    pub(super) const fn files(&self) -> &'a Files {
+        self.files
     }
 
     /// Gives the text of `path`, or tells why not. `from` is the place that includes it.
@@ -51,7 +62,7 @@ impl Draft {
     /// Each text must be given back with [`close`](Self::close) when its lines are done.
     pub(super) fn open(&mut self, path: &Path, from: Option<&Place>) -> Option<String> {
         self.watch(path);
-        if self.files >= MAX_FILES || self.bytes >= MAX_TOTAL {
+        if self.opened >= MAX_FILES || self.bytes >= MAX_TOTAL {
             self.error(
                 from.cloned().unwrap_or_else(|| whole(path)),
                 format!(
@@ -61,9 +72,9 @@ impl Draft {
             );
             return None;
         }
-        self.files += 1;
-        match files::read(path) {
-            Ok((identity, _)) if self.open.contains(&identity) => {
+        self.opened += 1;
+        match self.files.read(path) {
+            Ok(file) if self.is_open(file.identity) => {
                 let place = from.cloned().unwrap_or_else(|| whole(path));
                 self.error(
                     place,
@@ -71,15 +82,39 @@ impl Draft {
                 );
                 None
             }
-            Ok((identity, text)) => {
-                self.bytes += text.len() as u64;
-                self.open.push(identity);
-                Some(text)
+            Ok(file) => {
+                self.attribute(path, &file, from);
+                self.bytes += file.text.len() as u64;
+                self.open.push((file.identity, path.into()));
+                Some(file.text)
             }
             Err(error) => {
                 self.unreadable(path, &error, from);
                 None
             }
+        }
+    }
+
+    fn is_open(&self, identity: Identity) -> bool {
+        self.open.iter().any(|(open, _)| *open == identity)
+    }
+
+    /// Notes whose word a file is, and tells who can write it besides root.
+    fn attribute(&mut self, path: &Path, file: &Opened, from: Option<&Place>) {
+        let own = match from {
+            Some(from) => self.reading.speaker(&from.file).including(file.speaker),
+            None => file.speaker,
+        };
+        let speakers = &mut self.reading.speakers;
+        // A file may be read twice, by others' word and by root's. The main one is known as root's.
+        let known = speakers.entry(path.into()).or_insert(own);
+        *known = own.max(*known);
+        if let Some(writer) = file.writer.as_ref().filter(|writer| !writer.is_networkd()) {
+            let message = format!(
+                "others than root can write this file ({writer}): only the servers that it names \
+                 count; let it and the directories above it belong to root, writable by root alone"
+            );
+            self.push(whole(path), message, Severity::Note);
         }
     }
 
@@ -103,7 +138,7 @@ impl Draft {
     ) -> Vec<PathBuf> {
         self.watch(directory);
         // One more than are read, so that the limit is noticed and told.
-        match files::entries(directory, suffix, MAX_FILES + 1) {
+        match self.files.entries(directory, suffix, MAX_FILES + 1) {
             Ok(found) => found,
             Err(FileError::Missing) => Vec::new(),
             Err(error) => {
@@ -115,46 +150,29 @@ impl Draft {
 
     /// The files that a glob(3) pattern finds, in order.
     pub(super) fn glob(&mut self, pattern: &Path, from: &Place) -> Vec<PathBuf> {
-        self.watch(&files::directory_of_pattern(pattern));
-        let mut text = pattern.to_string_lossy().into_owned();
-        // To glob(3) two stars are one; the crate would walk the whole tree.
-        while text.contains("**") {
-            text = text.replace("**", "*");
-        }
-        let options = glob::MatchOptions {
-            case_sensitive: true,
-            require_literal_separator: true,
-            require_literal_leading_dot: true,
-        };
-        let paths = match glob::glob_with(&text, options) {
-            Ok(paths) => paths,
-            Err(error) => {
-                self.error(
-                    from.clone(),
-                    format!("not a file name pattern: {}", error.msg),
-                );
-                return Vec::new();
-            }
-        };
-        let mut found = Vec::new();
-        for path in paths.take(MAX_FILES + 1) {
-            match path {
-                Ok(path) => found.push(path),
-                Err(error) => {
-                    let path = error.path().to_owned();
-                    self.unreadable(
-                        &path,
-                        &FileError::from(std::io::Error::from(error)),
-                        Some(from),
-                    );
+        self.watch(&directory_of_pattern(pattern));
+        match self.files.glob(pattern, MAX_FILES + 1) {
+            Ok(matches) => {
+                for (path, error) in matches.unreadable {
+                    self.unreadable(&path, &error, Some(from));
                 }
+                matches.found
+            }
+            Err(error) => {
+                let message = format!("not a file name pattern: {}", error.msg);
+                self.error(from.clone(), message);
+                Vec::new()
             }
         }
-        found
     }
 
-    /// Has `path` watched, whether it exists or not, and what it is a link to.
+    /// Has `path` watched, whether it exists or not, and what it is a link to. Below another root
+    /// nothing is: a link there could have any directory of this host watched. What is there is read
+    /// again each time that daemons are looked for.
     pub(super) fn watch(&mut self, path: &Path) {
+        if !self.files.are_ours() {
+            return;
+        }
         let real = path.canonicalize().ok();
         for path in [Some(path), real.as_deref()].into_iter().flatten() {
             if !self.reading.watched.iter().any(|watched| watched == path) {
@@ -208,45 +226,70 @@ impl Draft {
     }
 
     /// Tells of something understood and left out.
-    pub(super) fn note(&mut self, place: Place, message: impl Into<String>) {
+    pub(super) fn note(&mut self, place: Place, message: impl Into<Cow<'static, str>>) {
         self.problem(place, message.into(), Severity::Note);
     }
 
     /// Tells of a line that could not be read.
-    pub(super) fn error(&mut self, place: Place, message: impl Into<String>) {
+    pub(super) fn error(&mut self, place: Place, message: impl Into<Cow<'static, str>>) {
         self.problem(place, message.into(), Severity::Error);
     }
 
     /// Tells of a fault for which the daemon takes nothing of the file: what it asked for stays.
-    pub(super) fn broken(&mut self, place: Place, message: impl Into<String>) {
+    pub(super) fn broken(&mut self, place: Place, message: impl Into<Cow<'static, str>>) {
         self.problem(place, message.into(), Severity::Unreadable);
     }
 
-    /// Notes a way to ask the daemon.
+    /// Notes a way to ask the daemon, where it is root who says it.
     pub(super) fn channel(&mut self, channel: Channel) {
-        if !self.reading.channels.contains(&channel) {
+        let is_ours = matches!(self.speaker_now(), Speaker::Root | Speaker::CommandLine);
+        if is_ours && !self.reading.channels.contains(&channel) {
             self.reading.channels.push(channel);
         }
     }
 
-    /// Tells of a file that could not be read.
+    /// Tells of a file that could not be read: what it asked for stays.
     pub(super) fn unreadable(&mut self, path: &Path, error: &FileError, from: Option<&Place>) {
-        let message = match from {
-            Some(from) => format!("{error} (included at {from})"),
-            None => error.to_string(),
+        let (place, message, severity) = match from {
+            // The path is a text of the file that names it.
+            Some(from) if !self.may_quote(&from.file) => {
+                self.reading.unreadable.push(path.into());
+                let message = format!("a file that is included here cannot be read: {error}");
+                (from.clone(), message, Severity::Error)
+            }
+            Some(from) => {
+                let message = format!("{error} (included at {from})");
+                (whole(path), message, Severity::Unreadable)
+            }
+            None => (whole(path), error.to_string(), Severity::Unreadable),
+        };
+        let problem = Problem {
+            place,
+            message,
+            severity,
         };
         // Never too many to keep: each is one file.
-        let problem = Problem {
-            place: whole(path),
-            message,
-            severity: Severity::Unreadable,
-        };
         if !self.reading.problems.contains(&problem) {
             self.reading.problems.push(problem);
         }
     }
 
-    fn problem(&mut self, place: Place, message: String, severity: Severity) {
+    /// Keeps a problem, without its words where these may be those of a file that is not to be
+    /// quoted. A message that is made as it is needed may quote; one that stands in the program
+    /// does not.
+    fn problem(&mut self, place: Place, message: Cow<'static, str>, severity: Severity) {
+        let message = match message {
+            Cow::Owned(_) if !self.may_quote(&place.file) => match severity {
+                Severity::Note => "left out".to_owned(),
+                Severity::Error => "not understood, or not possible: left out".to_owned(),
+                Severity::Unreadable => "at fault: what the file asked for before stays".to_owned(),
+            },
+            message => message.into_owned(),
+        };
+        self.push(place, message, severity);
+    }
+
+    fn push(&mut self, place: Place, message: String, severity: Severity) {
         if self.reading.problems.len() < MAX_PROBLEMS {
             self.reading.problems.push(Problem {
                 place,
@@ -256,6 +299,26 @@ impl Draft {
         } else {
             self.more += 1;
         }
+    }
+
+    /// Whether a file is root's word.
+    pub(super) fn is_of_root(&self, file: &Path) -> bool {
+        self.reading.speaker(file) == Speaker::Root
+    }
+
+    /// Whether the text of a file may be shown: that of others could be a link to a file that only
+    /// root can read.
+    fn may_quote(&self, file: &Path) -> bool {
+        let speaker = self.reading.speaker(file);
+        // Anybody can read a command line.
+        let is_known = matches!(speaker, Speaker::Root | Speaker::CommandLine);
+        self.files.are_ours() && is_known
+    }
+
+    /// Whose word it is that is being read.
+    fn speaker_now(&self) -> Speaker {
+        let file = self.open.last().map_or(&self.main, |(_, file)| file);
+        self.reading.speaker(file)
     }
 
     /// The whole configuration, as a place.

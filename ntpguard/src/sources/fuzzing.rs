@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
-use super::{Reading, command_line::read_arguments};
+use super::{Files, Reading, Speaker, command_line::read_arguments};
 use crate::processes::called;
 
 /// Reads `text` as the command line, at `path`, of a program whose file is called `file`.
 pub fn command_line(path: &Path, file: &str, text: &[u8]) -> Reading {
+    let files = Files::of_host(Speaker::CommandLine);
     called(file, text).map_or_else(Reading::default, |(program, arguments)| {
-        read_arguments(path, program, &arguments, true)
+        read_arguments(&files, path, program, &arguments, true)
     })
 }

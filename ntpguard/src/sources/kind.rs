@@ -5,10 +5,9 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Dialect,
+    Dialect, Files,
     chrony::Chrony,
     command_line::{CommandLine, NtpdOpts},
-    files,
     ntp_conf::NtpConf,
     ntpd_rs::NtpdRs,
     openntpd::OpenNtpd,
@@ -80,12 +79,13 @@ impl Kind {
 
     /// Guesses the dialect of a file: by its name, else by the first line that only one dialect
     /// has, else ntp.conf.
-    pub(super) fn guess(path: &Path) -> Self {
+    pub(super) fn guess(files: &Files, path: &Path) -> Self {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         Self::of_name(&name).unwrap_or_else(|| {
-            files::read(path)
+            files
+                .read(path)
                 .ok()
-                .and_then(|(_, text)| text.lines().find_map(Self::of_line))
+                .and_then(|file| file.text.lines().find_map(Self::of_line))
                 .unwrap_or(Self::NtpConf)
         })
     }

@@ -6,10 +6,11 @@
 mod arguments;
 pub mod chrony;
 pub mod command_line;
+mod container;
 mod discover;
 mod draft;
 mod files;
-#[cfg(feature = "fuzzing")]
+#[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 mod host;
 mod kind;
@@ -18,11 +19,13 @@ pub mod ntpd_rs;
 pub mod openntpd;
 mod sightings;
 mod source;
+mod speaker;
 #[cfg(test)]
 mod testing;
 pub mod timesyncd;
 
 use std::{
+    collections::BTreeMap,
     fmt,
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
@@ -35,9 +38,11 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     discover::{Discovered, discover, places},
+    files::{Files, OtherRoot},
     kind::Kind,
     sightings::Sightings,
     source::{Source, SourceError},
+    speaker::Speaker,
 };
 
 /// A reader of one daemon's configuration.
@@ -45,10 +50,16 @@ pub trait Dialect {
     /// The dialect's name, as `--source NAME:FILE` has it.
     fn name(&self) -> &'static str;
 
-    /// Reads the configuration whose main file is `path`, with everything it includes.
+    /// Reads the configuration whose main file is `path`, with everything it includes, all of it
+    /// among `files`.
     ///
     /// There is always a reading: what could not be read is among its problems.
-    fn read(&self, path: &Path) -> Reading;
+    fn read_from(&self, files: &Files, path: &Path) -> Reading;
+
+    /// Reads a configuration that is named by hand.
+    fn read(&self, path: &Path) -> Reading {
+        self.read_from(&Files::by_hand(path, Speaker::Root), path)
+    }
 }
 
 /// Where in a configuration file something stands. Lines and columns count from 1, columns in
@@ -186,9 +197,21 @@ pub struct Reading {
     pub wants: Vec<Want>,
     /// What is wrong with it.
     pub problems: Vec<Problem>,
+    /// Whose word each file is. That of a file that is not here counts least.
+    pub speakers: BTreeMap<Arc<Path>, Speaker>,
+    /// Files that cannot be read, besides those of its problems: what they asked for stays.
+    pub unreadable: Vec<Arc<Path>>,
     /// Where it has its daemon listen for questions, if it says so.
     pub channels: Vec<Channel>,
     /// The files it is made of, and those and the directories it would read if they existed:
     /// a change to any of them calls for a new reading.
     pub watched: Vec<PathBuf>,
+}
+
+impl Reading {
+    /// Whose word a file is.
+    pub fn speaker(&self, file: &Path) -> Speaker {
+        let known = self.speakers.get(file).copied();
+        known.unwrap_or_else(Speaker::least)
+    }
 }

@@ -31,7 +31,7 @@ impl Sightings {
         for source in before {
             let id = source.to_string();
             if self.seen.contains_key(&id) && !found.iter().any(|found| found.to_string() == id) {
-                found.push(source.clone());
+                found.push(source.clone().left());
             }
         }
         found

@@ -8,7 +8,7 @@ use std::{
 
 use thiserror::Error;
 
-use super::{Kind, Reading};
+use super::{Files, Kind, Place, Problem, Reading, Severity, Speaker};
 
 /// A configuration to read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,18 +21,149 @@ pub struct Source {
     pub why: String,
     /// Whether nothing but a running daemon names it, so that it goes with the daemon.
     pub fleeting: bool,
+    /// How its files are reached, and whose word they are.
+    pub(super) access: Access,
+}
+
+/// How a configuration's files are reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Access {
+    /// As its reader sees them.
+    Files(Files),
+    /// Below the root directory of a process that has gone since.
+    Gone,
+    /// Not at all, and why.
+    Unread(String),
 }
 
 impl Source {
+    /// A configuration that was found on this host.
+    pub(super) fn found(kind: Kind, path: PathBuf, why: String) -> Self {
+        Self {
+            kind,
+            path,
+            why,
+            fleeting: false,
+            access: Access::Files(Files::of_host(speaker(kind))),
+        }
+    }
+
+    /// The same as a daemon has it that runs now, among these files.
+    pub(super) fn of_running(self, files: Files) -> Self {
+        let files = match (self.kind, files.speaker()) {
+            (Kind::CommandLine, Speaker::Root) => files.said_by(Speaker::CommandLine),
+            _ => files,
+        };
+        Self {
+            fleeting: true,
+            access: Access::Files(files),
+            ..self
+        }
+    }
+
+    /// Has one file that two name be read for both, as the word of who counts more.
+    pub(super) fn unite(&mut self, other: Self) {
+        let why = format!("{}; {}", self.why, other.why);
+        let rank = |source: &Self| source.files().map(Files::speaker);
+        if rank(&other) < rank(self) {
+            *self = other;
+        }
+        self.why = why;
+    }
+
+    /// The same, not to be read.
+    pub(super) fn unread(self, why: String) -> Self {
+        Self {
+            fleeting: true,
+            access: Access::Unread(why),
+            ..self
+        }
+    }
+
+    /// The same when its daemon is no longer seen: what it was configured by is not held on to.
+    pub(super) fn left(self) -> Self {
+        let access = match self.access {
+            Access::Files(files) if !files.are_ours() => Access::Gone,
+            access => access,
+        };
+        Self { access, ..self }
+    }
+
+    /// The same as the state file has it: what was found then is known by its name alone, which is
+    /// not root's word.
+    #[must_use]
+    pub fn remembered(self) -> Self {
+        Self {
+            access: Access::Gone,
+            ..self
+        }
+    }
+
     /// Reads it; see [`Kind::dialect`] for `serve`.
     pub fn read(&self, serve: bool) -> Reading {
-        self.kind.dialect(serve).read(&self.path)
+        match &self.access {
+            Access::Files(files) => self.kind.dialect(serve).read_from(files, &self.path),
+            Access::Gone => self.nothing("its daemon has gone", Severity::Unreadable),
+            Access::Unread(why) => self.nothing(why, Severity::Note),
+        }
+    }
+
+    fn nothing(&self, why: &str, severity: Severity) -> Reading {
+        let place = Place {
+            file: self.path.as_path().into(),
+            line: 0,
+            column: 0,
+        };
+        Reading {
+            problems: vec![Problem {
+                place,
+                message: why.to_owned(),
+                severity,
+            }],
+            ..Reading::default()
+        }
+    }
+
+    /// Its files, if it is read.
+    pub(super) fn files(&self) -> Option<&Files> {
+        match &self.access {
+            Access::Files(files) => Some(files),
+            Access::Gone | Access::Unread(_) => None,
+        }
+    }
+
+    /// Whether it is read at all.
+    pub fn is_read(&self) -> bool {
+        self.files().is_some()
+    }
+
+    /// Whether changes of its files can be watched for. Below another root they are not: see
+    /// `Draft::watch`.
+    pub fn can_be_watched(&self) -> bool {
+        let is_ours = self.files().is_some_and(Files::are_ours);
+        // A command line does not change, and nothing would tell of it.
+        is_ours && self.kind != Kind::CommandLine
+    }
+
+    /// Whether it has to be read again and again, since nothing tells of changes.
+    pub fn must_be_polled(&self) -> bool {
+        self.files().is_some_and(|files| !files.are_ours())
     }
 
     /// Whether the running daemon that alone names it has gone.
     pub fn has_gone(&self) -> bool {
         let process: PathBuf = self.path.components().take(3).collect();
-        self.fleeting && process.starts_with("/proc") && !process.exists()
+        let has_no_process = || self.fleeting && process.starts_with("/proc") && !process.exists();
+        self.access == Access::Gone || has_no_process()
+    }
+}
+
+/// Whose word a configuration of this host is before it is known who can write it. A command line is
+/// never root's alone, even one that root names: the kernel shows it as its process left it.
+const fn speaker(kind: Kind) -> Speaker {
+    match kind {
+        Kind::CommandLine => Speaker::CommandLine,
+        _ => Speaker::Root,
     }
 }
 
@@ -81,12 +212,14 @@ impl FromStr for Source {
             return Err(SourceError::NoFile);
         }
         let path = PathBuf::from(path);
-        let kind = kind.unwrap_or_else(|| Kind::guess(&path));
+        let files = Files::by_hand(&path, Speaker::Root);
+        let kind = kind.unwrap_or_else(|| Kind::guess(&files, &path));
         Ok(Self {
             kind,
             path,
             why: "named by hand".to_owned(),
             fleeting: false,
+            access: Access::Files(files.said_by(speaker(kind))),
         })
     }
 }

@@ -8,7 +8,10 @@
 
 use std::{fs, hint::black_box, path::Path, sync::LazyLock};
 
-use ntpguard::sources::{Host, Kind, Place, Reading, Want, fuzzing};
+use ntpguard::{
+    allowlist::trial::{self, SPEAKERS},
+    sources::{Host, Kind, Place, Reading, Want, fuzzing},
+};
 use ntpguard_common::tables::Role;
 use tempfile::TempDir;
 
@@ -59,6 +62,17 @@ pub fn read_command_line(program: u8, arguments: &[u8]) {
         let is_server = matches!(want, Want::Source { roles, .. } if roles == &[Role::Server]);
         assert!(is_server, "a command line grants {want:?}");
     }
+}
+
+/// Has somebody say something, and DNS answer for the names in it.
+///
+/// # Panics
+/// Where that grants more than their word counts for, as a fuzz target is meant to.
+pub fn say(speaker: u8, which: u8, bytes: &[u8], dns: &[u8]) {
+    let speaker = SPEAKERS[usize::from(speaker) % SPEAKERS.len()];
+    let trial = trial::say(speaker, which, bytes, dns).expect("the files can be made");
+    let excess = trial.excess();
+    assert!(excess.is_empty(), "{speaker:?} gains {excess:?}");
 }
 
 /// Keeps a value from being optimised away with all that led to it.

@@ -1,7 +1,8 @@
 use super::*;
 use crate::{
-    resolve::{Answer, Record},
-    sources::{Family, Host, Place, Severity},
+    live::InUse,
+    resolve::{self, Record},
+    sources::{Family, Host, Place, Severity, Speaker},
 };
 
 const NOW: BootSeconds = BootSeconds(100_000);
@@ -32,7 +33,13 @@ fn server(host: &str, place: Place) -> Want {
 }
 
 fn reading(wants: Vec<Want>) -> Reading {
+    said_by(Speaker::Root, wants)
+}
+
+fn said_by(speaker: Speaker, wants: Vec<Want>) -> Reading {
+    let files = wants.iter().map(|want| want.place().file.clone());
     Reading {
+        speakers: files.map(|file| (file, speaker)).collect(),
         wants,
         ..Reading::default()
     }
@@ -50,9 +57,8 @@ fn unreadable(file: &str, wants: Vec<Want>) -> Reading {
         severity: Severity::Unreadable,
     };
     Reading {
-        wants,
         problems: vec![problem],
-        ..Reading::default()
+        ..reading(wants)
     }
 }
 
@@ -71,7 +77,7 @@ fn answer(book: &mut Book, name: &str, addresses: &[&str], now: BootSeconds) {
             ttl: 300,
         })
         .collect();
-    let answer = Answer::new(records, None).unwrap();
+    let answer = resolve::Answer::new(records, None).unwrap();
     book.names
         .answered(&Question::new(name, Family::Any), &answer, now, 0.5);
 }
@@ -277,4 +283,106 @@ fn what_is_granted_for_a_time_ends_and_is_what_comes_next() {
     book.expire(NOW.plus(60));
     assert!(book.claims().is_empty());
     assert_eq!(book.next(), None);
+}
+
+fn subnet(prefix: &str, roles: &[Role], place: Place) -> Want {
+    Want::Prefix {
+        prefix: prefix.parse().unwrap(),
+        roles: roles.to_vec(),
+        place,
+    }
+}
+
+#[test]
+fn what_others_may_not_say_is_left_out_with_a_finding_for_each_kind() {
+    let mut book = Book::default();
+    let mut peer = server("192.0.2.2", at(MAIN, 4));
+    if let Want::Source { roles, .. } = &mut peer {
+        roles.push(Role::Peer);
+    }
+    let wants = vec![
+        server("192.0.2.1", at(MAIN, 1)),
+        subnet("10.0.0.0/8", &[Role::Client], at(MAIN, 2)),
+        subnet("10.1.0.0/16", &[Role::Client], at(MAIN, 3)),
+        peer,
+        subnet("10.2.0.0/16", &[], at(MAIN, 5)),
+    ];
+    book.read(ID, Path::new(MAIN), said_by(Speaker::Others, wants), NOW);
+    assert_eq!(
+        granted(&book),
+        ["192.0.2.1 server config", "192.0.2.2 server config"]
+    );
+    let problems: Vec<String> = book.problems().map(|problem| problem.to_string()).collect();
+    let left_out = |line, more, what| {
+        format!(
+            "{MAIN}:{line}:8: left out{more}: a file that others than root can write cannot {what}; \
+             let only root write the file, or name it with --source"
+        )
+    };
+    assert_eq!(
+        problems,
+        [
+            left_out(4, "", "grant `peer`"),
+            left_out(2, ", here and 1 more times", "grant `client`"),
+            left_out(5, "", "deny what others grant"),
+        ]
+    );
+}
+
+#[test]
+fn a_reading_without_speakers_is_worth_least() {
+    let mut book = Book::default();
+    let reading = Reading {
+        speakers: BTreeMap::new(),
+        ..reading(vec![subnet("10.0.0.0/8", &[Role::Client], at(MAIN, 2))])
+    };
+    book.read(ID, Path::new(MAIN), reading, NOW);
+    assert!(book.claims().is_empty());
+}
+
+#[test]
+fn what_was_written_down_grants_no_more_than_who_said_it_could() {
+    let mut before = Book::default();
+    let wants = || vec![subnet("10.0.0.0/8", &[Role::Client], at(MAIN, 2))];
+    before.read(ID, Path::new(MAIN), reading(wants()), NOW);
+    let mut rows = before.rows(NOW);
+    assert_eq!(rows[0].speaker, Speaker::Root);
+    assert_eq!(granted(&Book::restored(&rows, NOW)).len(), 1);
+    // As an earlier version wrote it, or as another's word.
+    for speaker in [Speaker::least(), Speaker::Others, Speaker::CommandLine] {
+        rows[0].speaker = speaker;
+        for book in [
+            Book::restored(&rows, NOW),
+            Book::recorded(rows.clone(), NOW),
+        ] {
+            assert!(book.claims().is_empty() && book.rows(NOW).is_empty());
+        }
+    }
+}
+
+#[test]
+fn a_peer_by_a_daemons_word_alone_is_a_server_and_a_finding() {
+    let mut book = Book::default();
+    let answer = Answer {
+        sources: vec![InUse {
+            address: "192.0.2.1".parse().unwrap(),
+            port: None,
+            name: None,
+            roles: vec![Role::Server, Role::Peer],
+            selected: false,
+        }],
+        ..Answer::default()
+    };
+    book.heard("ntpd", Some(answer), NOW);
+    assert_eq!(granted(&book), ["192.0.2.1 server daemon"]);
+    let problems: Vec<String> = book.problems().map(|problem| problem.to_string()).collect();
+    assert_eq!(
+        problems,
+        [
+            "ntpd: 192.0.2.1 counts as a server only: a daemon's answer cannot grant `peer`; \
+          `ntpguard allowlist add` can grant it"
+        ]
+    );
+    book.manual.add(manual("192.0.2.1/32", Some(Role::Peer)));
+    assert_eq!(book.problems().count(), 0);
 }

@@ -41,7 +41,7 @@ impl Access {
     pub(super) fn rule(
         &mut self,
         allow: bool,
-        draft: &mut Draft,
+        draft: &mut Draft<'_>,
         line: &Line,
         words: &mut Words<'_>,
     ) {
@@ -91,7 +91,7 @@ impl Access {
     }
 
     /// Reads the rest of a `port` line.
-    pub(super) fn port(&mut self, draft: &mut Draft, line: &Line, words: &mut Words<'_>) {
+    pub(super) fn port(&mut self, draft: &mut Draft<'_>, line: &Line, words: &mut Words<'_>) {
         let place = line.at(words.column());
         if let Some(port) = source::port(draft, line, words) {
             self.other_port = (port != ntp::PORT).then_some((port, place));
@@ -110,7 +110,7 @@ impl Access {
     }
 
     /// Turns the table into wants.
-    pub(super) fn grant(&self, draft: &mut Draft) {
+    pub(super) fn grant(&self, draft: &mut Draft<'_>) {
         let is_allowed = self.rules.values().any(|rule| rule.allow);
         if let Some((port, place)) = self.other_port.as_ref().filter(|_| is_allowed) {
             let message = match port {

@@ -21,9 +21,9 @@ use ntpguard_common::tables::Role;
 pub(super) use self::arguments::Piece;
 use self::{access::Access, arguments::Server, words::Words};
 use super::{
-    Channel, Dialect, Place, Reading,
+    Channel, Dialect, Files, Place, Reading,
     draft::{Draft, Line, lines},
-    files::{beside, has_wildcard},
+    files::has_wildcard,
 };
 
 /// The port that chronyd is asked at unless told otherwise.
@@ -44,8 +44,8 @@ impl Dialect for Chrony {
         "chrony"
     }
 
-    fn read(&self, path: &Path) -> Reading {
-        let mut reader = Reader::new(path);
+    fn read_from(&self, files: &Files, path: &Path) -> Reading {
+        let mut reader = Reader::new(files, path);
         if path
             .extension()
             .is_some_and(|extension| extension == "sources")
@@ -61,8 +61,13 @@ impl Dialect for Chrony {
 impl Chrony {
     /// Reads what the arguments of a running chronyd name: servers, and files where chronyd sees the
     /// same as this process. `path` is where the arguments stand.
-    pub(super) fn read_arguments(path: &Path, pieces: &[Piece], sees_same_files: bool) -> Reading {
-        let mut reader = Reader::new(path);
+    pub(super) fn read_arguments(
+        files: &Files,
+        path: &Path,
+        pieces: &[Piece],
+        sees_same_files: bool,
+    ) -> Reading {
+        let mut reader = Reader::new(files, path);
         let found = arguments::directives(pieces);
         for (server, number) in found.servers {
             reader.argument_server(&server, &line_of(path, number));
@@ -94,20 +99,24 @@ fn line_of(file: &Path, number: u32) -> Line {
 }
 
 /// A configuration being read.
-struct Reader {
-    draft: Draft,
+struct Reader<'a> {
+    draft: Draft<'a>,
+    /// The rules of root's files, and those of files that others wrote. They are kept apart, since a
+    /// rule can take others back.
     access: Access,
+    access_of_others: Access,
     /// What the source directories hold, and the places that name them.
     source_files: Vec<(PathBuf, Place)>,
     /// The port that chronyc speaks to, 0 for none.
     command_port: u16,
 }
 
-impl Reader {
-    fn new(path: &Path) -> Self {
+impl<'a> Reader<'a> {
+    fn new(files: &'a Files, path: &Path) -> Self {
         Self {
-            draft: Draft::new(path),
+            draft: Draft::new(files, path),
             access: Access::default(),
+            access_of_others: Access::default(),
             source_files: Vec::new(),
             command_port: COMMAND_PORT,
         }
@@ -118,7 +127,9 @@ impl Reader {
         for (path, from) in std::mem::take(&mut self.source_files) {
             self.source_file(&path, Some(&from));
         }
-        self.access.grant(&mut self.draft);
+        for access in [&self.access, &self.access_of_others] {
+            access.grant(&mut self.draft);
+        }
         if self.command_port != 0 {
             let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, self.command_port));
             self.draft.channel(Channel::ChronyPort(loopback));
@@ -188,15 +199,20 @@ impl Reader {
                 source::source(&mut self.draft, name, line, words);
             }
             "initstepslew" => source::initial(&mut self.draft, line, words),
-            "allow" => self.access.rule(true, &mut self.draft, line, words),
-            "deny" => self.access.rule(false, &mut self.draft, line, words),
+            "allow" | "deny" => {
+                let (access, draft) = self.access_of(line);
+                access.rule(keyword == "allow", draft, line, words);
+            }
             "cmdport" => {
                 if let Some(port) = source::port(&mut self.draft, line, words) {
                     self.command_port = port;
                 }
             }
             "bindcmdaddress" => self.command_socket(line, words),
-            "port" => self.access.port(&mut self.draft, line, words),
+            "port" => {
+                let (access, draft) = self.access_of(line);
+                access.port(draft, line, words);
+            }
             "include" => self.include(line, words),
             "confdir" => {
                 for (path, from) in self.directories(".conf", line, words) {
@@ -221,12 +237,22 @@ impl Reader {
         }
     }
 
+    /// The rules that a line belongs to.
+    fn access_of(&mut self, line: &Line) -> (&mut Access, &mut Draft<'a>) {
+        let access = if self.draft.is_of_root(&line.file) {
+            &mut self.access
+        } else {
+            &mut self.access_of_others
+        };
+        (access, &mut self.draft)
+    }
+
     /// A command address that is a path is that of a socket.
     fn command_socket(&mut self, line: &Line, words: &mut Words<'_>) {
         // A socket at `/` is chronyd's word for none.
         let path = words.next().map(|word| word.text);
         if let Some(path) = path.filter(|path| path.starts_with('/') && *path != "/") {
-            let path = beside(&line.file, path);
+            let path = self.draft.files().beside(&line.file, path);
             self.draft.channel(Channel::ChronySocket(path));
         }
     }
@@ -247,7 +273,7 @@ impl Reader {
             );
             return;
         }
-        let path = beside(&line.file, name.text);
+        let path = self.draft.files().beside(&line.file, name.text);
         if has_wildcard(name.text) {
             for path in self.draft.glob(&path, &place) {
                 self.included(&path, &place);
@@ -288,7 +314,7 @@ impl Reader {
                 );
                 break;
             }
-            let directory = beside(&line.file, word.text);
+            let directory = self.draft.files().beside(&line.file, word.text);
             for path in self.draft.directory(&directory, suffix, Some(&place)) {
                 if let Some(name) = path.file_name().map(ToOwned::to_owned) {
                     found.entry(name).or_insert_with(|| (path, place.clone()));

@@ -16,7 +16,7 @@ pub(super) fn is_source(keyword: &str) -> bool {
 }
 
 /// Reads the rest of a `server`, `pool` or `peer` line.
-pub(super) fn source(draft: &mut Draft, keyword: &str, line: &Line, words: &mut Words<'_>) {
+pub(super) fn source(draft: &mut Draft<'_>, keyword: &str, line: &Line, words: &mut Words<'_>) {
     let Some(name) = words.next() else {
         draft.error(
             line.at(words.column()),
@@ -44,7 +44,7 @@ struct Options {
 }
 
 /// Reads the options. Those that do not matter are not looked at: there are more in each release.
-fn options(draft: &mut Draft, line: &Line, words: &mut Words<'_>) -> Option<Options> {
+fn options(draft: &mut Draft<'_>, line: &Line, words: &mut Words<'_>) -> Option<Options> {
     let mut options = Options {
         family: Family::Any,
         port: ntp::PORT,
@@ -62,7 +62,7 @@ fn options(draft: &mut Draft, line: &Line, words: &mut Words<'_>) -> Option<Opti
 }
 
 /// Reads a port, or tells that there is none.
-pub(super) fn port(draft: &mut Draft, line: &Line, words: &mut Words<'_>) -> Option<u16> {
+pub(super) fn port(draft: &mut Draft<'_>, line: &Line, words: &mut Words<'_>) -> Option<u16> {
     let word = words.next();
     let port = word.and_then(|word| word.text.parse().ok());
     if port.is_none() {
@@ -73,7 +73,7 @@ pub(super) fn port(draft: &mut Draft, line: &Line, words: &mut Words<'_>) -> Opt
 }
 
 /// Reads the rest of an `initstepslew` line: how far off the clock may be, then servers.
-pub(super) fn initial(draft: &mut Draft, line: &Line, words: &mut Words<'_>) {
+pub(super) fn initial(draft: &mut Draft<'_>, line: &Line, words: &mut Words<'_>) {
     let threshold = words.next();
     if threshold.is_none_or(|word| word.text.parse::<f64>().is_err()) {
         let column = threshold.map_or(words.column(), |word| word.column);

@@ -6,7 +6,7 @@ use super::{super::testing::Tree, *};
 
 fn found(tree: &Tree) -> Vec<String> {
     let root = tree.path("");
-    discover(&root)
+    discover(&root, &[])
         .sources
         .iter()
         .map(|source| {
@@ -110,7 +110,7 @@ fn running_daemons_name_files_and_servers() {
             "command-line:proc/15/cmdline",
         ]
     );
-    let sources = discover(&tree.path("")).sources;
+    let sources = discover(&tree.path(""), &[]).sources;
     assert!(sources[0].why.ends_with("; chronyd runs, pid 10"));
     assert!(!sources[0].fleeting && sources[1].fleeting);
 }
@@ -141,7 +141,7 @@ fn a_daemon_that_sees_other_files_is_configured_by_those() {
             "ntp.conf:proc/11/root/x.conf",
         ]
     );
-    let reading = discover(&tree.path("")).sources[1].read(false);
+    let reading = discover(&tree.path(""), &[]).sources[1].read(false);
     assert_eq!(
         tree.wants(&reading),
         [
@@ -162,7 +162,7 @@ fn what_people_run_is_not_listened_to() {
         fs::write(status, format!("Uid:\t{uids}\n")).expect("written");
     }
     assert_eq!(found(&tree), ["command-line:proc/11/cmdline"]);
-    assert!(discover(&tree.path("")).problems.is_empty());
+    assert!(discover(&tree.path(""), &[]).problems.is_empty());
 }
 
 #[test]
@@ -174,7 +174,7 @@ fn a_program_that_others_can_write_is_not_listened_to_and_a_finding() {
     let anybody = fs::Permissions::from_mode(0o777);
     fs::set_permissions(tree.path("opt"), anybody).expect("everybody's");
     assert!(found(&tree).is_empty());
-    let problems = discover(&tree.path("")).problems;
+    let problems = discover(&tree.path(""), &[]).problems;
     let texts: Vec<&str> = problems.iter().map(|found| &*found.message).collect();
     assert!(texts[0].starts_with("chronyd runs from /") && texts[0].contains("/opt, "));
     assert!(texts[1].contains("/home/me/ntpd, "), "{texts:?}");
@@ -191,7 +191,7 @@ fn a_daemon_under_an_unknown_account_is_a_finding_and_not_listened_to() {
     let status = tree.path("proc/10/status");
     fs::write(status, "Uid:\t33\t33\t33\t33\n").expect("written");
     assert!(found(&tree).is_empty());
-    let problems = discover(&tree.path("")).problems;
+    let problems = discover(&tree.path(""), &[]).problems;
     let [problem] = problems.as_slice() else {
         panic!("{problems:?}");
     };
@@ -210,4 +210,58 @@ fn a_daemon_in_another_network_namespace_is_none_of_ours() {
         symlink(network, directory.join("net")).expect("a link");
     }
     assert!(found(&tree).is_empty());
+}
+
+#[test]
+fn a_daemon_in_a_container_is_not_read_and_that_is_a_finding() {
+    let tree = Tree::new(&[("container/etc/chrony.conf", "server a.example\n")]);
+    tree.process(10, "/usr/sbin/chronyd", &["chronyd"]);
+    let root = tree.path("proc/10/root");
+    symlink(tree.path("container"), &root).expect("a link");
+    fs::write(tree.path("proc/10/cgroup"), "0::/docker/01\n").expect("written");
+    let found = discover(&tree.path(""), &[]).sources;
+    assert_eq!(found.len(), 1);
+    assert!(!found[0].is_read() && found[0].path == root);
+    let reading = found[0].read(false);
+    assert!(reading.wants.is_empty() && reading.channels.is_empty());
+    let problem = reading.problems[0].to_string();
+    assert!(problem.contains("runs in a container"), "{problem}");
+    assert!(problem.contains("--trust"), "{problem}");
+}
+
+#[test]
+fn processes_of_its_own_make_a_container_and_mounts_do_not() {
+    let tree = Tree::new(&[("container/etc/chrony.conf", "server a.example\n")]);
+    tree.process(10, "/usr/sbin/chronyd", &["chronyd"]);
+    symlink(tree.path("container"), tree.path("proc/10/root")).expect("a link");
+    assert_eq!(found(&tree), ["chrony:proc/10/root/etc/chrony.conf"]);
+    assert!(discover(&tree.path(""), &[]).sources[0].must_be_polled());
+    for (process, namespace) in [("self", "pid:[1]"), ("10", "pid:[2]")] {
+        let directory = tree.path("proc").join(process).join("ns");
+        fs::create_dir_all(&directory).expect("made");
+        symlink(namespace, directory.join("pid")).expect("a link");
+    }
+    assert_eq!(found(&tree), ["chrony:proc/10/root"]);
+}
+
+#[test]
+fn one_file_of_two_daemons_is_the_word_of_who_counts_more() {
+    let tree = Tree::new(&[("etc/my.conf", "")]);
+    let arguments = ["chronyd", "-f", "{}/etc/my.conf"];
+    tree.process(10, "/usr/sbin/chronyd", &arguments);
+    tree.process(11, "/usr/sbin/chronyd", &arguments);
+    let path = tree.path("etc/my.conf");
+    let of = |speaker| {
+        let source = Source::found(Kind::Chrony, path.clone(), "x".to_owned());
+        source.of_running(Files::of_host(speaker))
+    };
+    for pair in [
+        [Speaker::Root, Speaker::Container],
+        [Speaker::Container, Speaker::Root],
+    ] {
+        let [mut one, other] = pair.map(of);
+        one.unite(other);
+        assert_eq!(one.files().map(Files::speaker), Some(Speaker::Root));
+    }
+    assert_eq!(found(&tree), ["chrony:etc/my.conf"]);
 }

@@ -29,7 +29,7 @@ const TEXTS: &[&str] = &["aead", "ca", "cert", "ident", "path", "ppspath", "refi
 const SERVERS: &[&str] = &["ask", "require"];
 
 /// Reads the rest of a `server`, `pool` or `peer` line.
-pub(super) fn source(draft: &mut Draft, keyword: &str, line: &Line, words: &mut Lexer<'_>) {
+pub(super) fn source(draft: &mut Draft<'_>, keyword: &str, line: &Line, words: &mut Lexer<'_>) {
     let Some((family, word)) = address(draft, line, words) else {
         return;
     };
@@ -63,7 +63,7 @@ pub(super) fn source(draft: &mut Draft, keyword: &str, line: &Line, words: &mut 
 }
 
 /// Reads `[-4|-6] ADDRESS`.
-fn address(draft: &mut Draft, line: &Line, words: &mut Lexer<'_>) -> Option<(Family, Word)> {
+fn address(draft: &mut Draft<'_>, line: &Line, words: &mut Lexer<'_>) -> Option<(Family, Word)> {
     let what = "the name or address of a time source";
     let first = expect_word(draft, line, words, Expect::Text, what)?;
     // ntpd looks at no more of the word than this.
@@ -84,7 +84,7 @@ struct Options {
 
 /// Reads options up to the first that neither ntpd knows, or the end. NTPsec keeps a source with
 /// an option that it does not know (seen with 1.2.2).
-fn options(draft: &mut Draft, line: &Line, words: &mut Lexer<'_>) -> Options {
+fn options(draft: &mut Draft<'_>, line: &Line, words: &mut Lexer<'_>) -> Options {
     let mut options = Options::default();
     while let Some(option) = words.next(Expect::Keyword) {
         let known = option.keyword().unwrap_or_default();
@@ -152,7 +152,7 @@ fn name_without_port(text: &str) -> Named<'_> {
 }
 
 /// Tells what has to be done by hand for a command that takes time from whoever sends it.
-pub(super) fn listener(draft: &mut Draft, keyword: &str, place: Place) {
+pub(super) fn listener(draft: &mut Draft<'_>, keyword: &str, place: Place) {
     let advice = if keyword == "manycastclient" {
         "manycast servers answer from addresses that nobody knows beforehand: grant them by hand \
          (`ntpguard allowlist add ADDR --role server`) and run with `--track off`"
@@ -174,7 +174,7 @@ pub(super) struct Unwanted {
 
 impl Unwanted {
     /// Reads the rest of the line.
-    pub(super) fn read(&mut self, draft: &mut Draft, line: &Line, words: &mut Lexer<'_>) {
+    pub(super) fn read(&mut self, draft: &mut Draft<'_>, line: &Line, words: &mut Lexer<'_>) {
         let Some((family, word)) = address(draft, line, words) else {
             return;
         };
@@ -195,7 +195,7 @@ impl Unwanted {
     }
 
     /// Takes them back.
-    pub(super) fn remove_from(&self, draft: &mut Draft) {
+    pub(super) fn remove_from(&self, draft: &mut Draft<'_>) {
         if self.addresses.is_empty() && self.names.is_empty() {
             return;
         }

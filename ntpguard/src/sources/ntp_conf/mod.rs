@@ -19,9 +19,8 @@ use self::{
     table::Table,
 };
 use super::{
-    Dialect, Place, Reading,
+    Dialect, Files, Place, Reading,
     draft::{Draft, Line, lines},
-    files::beside,
 };
 
 /// How many files may be open at once: the main one, and five that include each other.
@@ -40,10 +39,11 @@ impl Dialect for NtpConf {
         "ntp.conf"
     }
 
-    fn read(&self, path: &Path) -> Reading {
+    fn read_from(&self, files: &Files, path: &Path) -> Reading {
         let mut reader = Reader {
-            draft: Draft::new(path),
+            draft: Draft::new(files, path),
             table: Table::default(),
+            table_of_others: Table::default(),
             unwanted: Unwanted::default(),
             ended: false,
         };
@@ -51,21 +51,24 @@ impl Dialect for NtpConf {
             reader.ntp_d(path);
             reader.unwanted.remove_from(&mut reader.draft);
             reader.table.grant(self.serve, &mut reader.draft);
+            reader.table_of_others.grant_named(&mut reader.draft);
         }
         reader.draft.finish()
     }
 }
 
 /// A configuration being read.
-struct Reader {
-    draft: Draft,
+struct Reader<'a> {
+    draft: Draft<'a>,
     table: Table,
+    /// What other files than root's say besides: an entry can take back what another says.
+    table_of_others: Table,
     unwanted: Unwanted,
     /// Whether `end` was read: what follows it counts in no file.
     ended: bool,
 }
 
-impl Reader {
+impl<'a> Reader<'a> {
     /// Reads a file; says whether it could be opened.
     fn file(&mut self, path: &Path, from: Option<&Place>) -> bool {
         let Some(text) = self.draft.open(path, from) else {
@@ -78,6 +81,8 @@ impl Reader {
             }
             self.line(&line, text);
         }
+        // Others cannot end what root goes on to say.
+        self.ended &= self.is_like_main(&file);
         self.draft.close();
         true
     }
@@ -85,7 +90,8 @@ impl Reader {
     /// NTPsec reads the directory `ntp.d` beside the main file after it, `end` or no `end`.
     fn ntp_d(&mut self, main: &Path) {
         self.ended = false;
-        self.directory(&beside(main, "ntp.d"), None);
+        let directory = self.draft.files().beside(main, "ntp.d");
+        self.directory(&directory, None);
     }
 
     fn directory(&mut self, directory: &Path, from: Option<&Place>) {
@@ -113,10 +119,12 @@ impl Reader {
                 self.unwanted.read(&mut self.draft, line, &mut words);
             }
             Some("restrict") => {
-                restrict::restrict(&mut self.table, &mut self.draft, line, &mut words);
+                let (table, draft) = self.table_of(line);
+                restrict::restrict(table, draft, line, &mut words);
             }
             Some(keyword @ ("unrestrict" | "delrestrict")) => {
-                restrict::unrestrict(&mut self.table, &mut self.draft, keyword, line, &mut words);
+                let (table, draft) = self.table_of(line);
+                restrict::unrestrict(table, draft, keyword, line, &mut words);
             }
             Some("includefile") => self.include(line, &mut words),
             Some("end") => self.ended = true,
@@ -126,6 +134,21 @@ impl Reader {
                 format!("ntpd has no command {:?} and skips this line", command.text),
             ),
         }
+    }
+
+    /// The table that a line belongs to.
+    fn table_of(&mut self, line: &Line) -> (&mut Table, &mut Draft<'a>) {
+        let table = if self.is_like_main(&line.file) {
+            &mut self.table
+        } else {
+            &mut self.table_of_others
+        };
+        (table, &mut self.draft)
+    }
+
+    /// Whether a file is root's, or the main one is not either.
+    fn is_like_main(&self, file: &Path) -> bool {
+        self.draft.is_of_root(file) || !self.draft.is_of_root(&self.draft.whole().file)
     }
 
     fn include(&mut self, line: &Line, words: &mut Lexer<'_>) {
@@ -153,8 +176,9 @@ impl Reader {
         }
         // NTPsec looks beside the including file; the classic ntpd where it was started, which
         // nobody can know.
-        let path = beside(&line.file, &name.text);
-        if path.is_dir() {
+        let files = self.draft.files();
+        let path = files.beside(&line.file, &name.text);
+        if files.is_dir(&path) {
             self.directory(&path, Some(&place));
         } else {
             self.file(&path, Some(&place));
@@ -167,7 +191,7 @@ const NOT_ASCII: &str = "ntpd skips every character that is not ASCII: write the
 
 /// A word that must be there.
 fn expect_word(
-    draft: &mut Draft,
+    draft: &mut Draft<'_>,
     line: &Line,
     words: &mut Lexer<'_>,
     expect: Expect,

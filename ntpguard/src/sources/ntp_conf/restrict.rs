@@ -50,7 +50,12 @@ struct Said {
 }
 
 /// Reads the rest of a `restrict` line.
-pub(super) fn restrict(table: &mut Table, draft: &mut Draft, line: &Line, words: &mut Lexer<'_>) {
+pub(super) fn restrict(
+    table: &mut Table,
+    draft: &mut Draft<'_>,
+    line: &Line,
+    words: &mut Lexer<'_>,
+) {
     let Some((column, whom)) = whom(draft, line, words) else {
         return;
     };
@@ -79,7 +84,7 @@ pub(super) fn restrict(table: &mut Table, draft: &mut Draft, line: &Line, words:
 /// Reads the rest of a line that takes back an entry, or the flags of one.
 pub(super) fn unrestrict(
     table: &mut Table,
-    draft: &mut Draft,
+    draft: &mut Draft<'_>,
     keyword: &str,
     line: &Line,
     words: &mut Lexer<'_>,
@@ -116,14 +121,14 @@ fn prefixes(whom: &Whom) -> Vec<IpNet> {
 }
 
 /// Reads `[-4|-6] default`, `source`, or `[-4|-6] ADDRESS[/LENGTH] [mask MASK]`.
-fn whom(draft: &mut Draft, line: &Line, words: &mut Lexer<'_>) -> Option<(u32, Whom)> {
+fn whom(draft: &mut Draft<'_>, line: &Line, words: &mut Lexer<'_>) -> Option<(u32, Whom)> {
     let first = words.next(Expect::Keyword);
     whom_from(first, draft, line, words)
 }
 
 fn whom_from(
     first: Option<Word>,
-    draft: &mut Draft,
+    draft: &mut Draft<'_>,
     line: &Line,
     words: &mut Lexer<'_>,
 ) -> Option<(u32, Whom)> {
@@ -213,7 +218,7 @@ fn named(text: &str, family: Family) -> Result<IpNet, String> {
     reason = "no mask and a wrong mask are two things"
 )]
 fn mask(
-    draft: &mut Draft,
+    draft: &mut Draft<'_>,
     line: &Line,
     words: &mut Lexer<'_>,
     prefix: IpNet,
@@ -250,7 +255,7 @@ fn mask(
 }
 
 /// Leaves out what no packet can come from: loopback silently, as every file names it.
-fn check(prefix: IpNet, draft: &mut Draft, line: &Line, word: &Word) -> Option<IpNet> {
+fn check(prefix: IpNet, draft: &mut Draft<'_>, line: &Line, word: &Word) -> Option<IpNet> {
     let lowest = prefix.network();
     if prefix.prefix_len() >= 8 && lowest.is_loopback() {
         return None;
@@ -269,7 +274,7 @@ fn check(prefix: IpNet, draft: &mut Draft, line: &Line, word: &Word) -> Option<I
 }
 
 /// Reads flags to the end of the line; `None` after one that ntpd does not know.
-fn flags(draft: &mut Draft, line: &Line, words: &mut Lexer<'_>) -> Option<Said> {
+fn flags(draft: &mut Draft<'_>, line: &Line, words: &mut Lexer<'_>) -> Option<Said> {
     let mut said = Said {
         limits: Limits::default(),
         ntp_port: false,

@@ -90,7 +90,7 @@ impl Table {
     }
 
     /// Turns the list into wants. The default entry grants something only if `serve` says so.
-    pub(super) fn grant(&self, serve: bool, draft: &mut Draft) {
+    pub(super) fn grant(&self, serve: bool, draft: &mut Draft<'_>) {
         let mut granted = self.named();
         if serve {
             self.serve_everybody(&mut granted, draft);
@@ -100,6 +100,13 @@ impl Table {
         withdraw_control(&mut granted, draft);
         deny_time(&mut granted, draft);
         for (prefix, grant) in wanted(&granted) {
+            draft.prefix(prefix, &grant.roles(), grant.place.clone());
+        }
+    }
+
+    /// Turns the table into wants where another one says what holds by default.
+    pub(super) fn grant_named(&self, draft: &mut Draft<'_>) {
+        for (prefix, grant) in wanted(&self.named()) {
             draft.prefix(prefix, &grant.roles(), grant.place.clone());
         }
     }
@@ -160,7 +167,7 @@ impl Table {
         }
     }
 
-    fn note_everybody(&self, draft: &mut Draft) {
+    fn note_everybody(&self, draft: &mut Draft<'_>) {
         let open: Vec<_> = self.open_families().collect();
         let Some((_, first)) = open.first() else {
             return;
@@ -196,7 +203,7 @@ fn covering(
 
 /// Takes `control` from a prefix in which others may ask for the time but not read variables:
 /// grants cannot say that, and `control` is the one to do without.
-fn withdraw_control(granted: &mut BTreeMap<IpNet, Granted>, draft: &mut Draft) {
+fn withdraw_control(granted: &mut BTreeMap<IpNet, Granted>, draft: &mut Draft<'_>) {
     let mut withdrawn = BTreeMap::new();
     for (prefix, _) in granted
         .iter()
@@ -222,7 +229,7 @@ fn withdraw_control(granted: &mut BTreeMap<IpNet, Granted>, draft: &mut Draft) {
 
 /// Denies what may only ask queries within a prefix whose hosts may ask for the time, as ntpd
 /// forbids it that: a denial is the one way to say so, and takes the queries with it.
-fn deny_time(granted: &mut BTreeMap<IpNet, Granted>, draft: &mut Draft) {
+fn deny_time(granted: &mut BTreeMap<IpNet, Granted>, draft: &mut Draft<'_>) {
     let is_served = |prefix: &IpNet| covering(granted, *prefix).any(|(_, wider)| wider.client);
     let denied: Vec<IpNet> = granted
         .iter()

@@ -16,9 +16,8 @@ use toml::{
 };
 
 use super::{
-    Channel, Dialect, Family, Place, Reading,
+    Channel, Dialect, Family, Files, Place, Reading,
     draft::{Draft, Line},
-    files::beside,
 };
 
 /// The reader of ntp.toml.
@@ -30,8 +29,8 @@ impl Dialect for NtpdRs {
         "ntpd-rs"
     }
 
-    fn read(&self, path: &Path) -> Reading {
-        let mut draft = Draft::new(path);
+    fn read_from(&self, files: &Files, path: &Path) -> Reading {
+        let mut draft = Draft::new(files, path);
         if let Some(text) = draft.open(path, None) {
             let mut reader = Reader {
                 draft: &mut draft,
@@ -46,13 +45,13 @@ impl Dialect for NtpdRs {
 }
 
 /// A file being read.
-struct Reader<'a> {
-    draft: &'a mut Draft,
+struct Reader<'a, 'f> {
+    draft: &'a mut Draft<'f>,
     file: Arc<Path>,
     text: &'a str,
 }
 
-impl Reader<'_> {
+impl Reader<'_, '_> {
     fn read(&mut self) {
         let table = match DeTable::parse(self.text) {
             Ok(table) => table.into_inner(),
@@ -71,8 +70,8 @@ impl Reader<'_> {
             .and_then(|section| section.get_ref().get("observation-path"))
             .and_then(|path| path.get_ref().as_str());
         if let Some(path) = path {
-            self.draft
-                .channel(Channel::Observation(beside(&self.file, path)));
+            let path = self.draft.files().beside(&self.file, path);
+            self.draft.channel(Channel::Observation(path));
         }
     }
 

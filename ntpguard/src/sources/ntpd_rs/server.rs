@@ -17,7 +17,7 @@ struct Section {
 }
 
 /// Turns the sections into wants: who is served by any of them is a client.
-pub(super) fn grant(reader: &mut Reader<'_>, sections: &[&Spanned<DeValue<'_>>]) {
+pub(super) fn grant(reader: &mut Reader<'_, '_>, sections: &[&Spanned<DeValue<'_>>]) {
     let sections: Vec<Section> = sections
         .iter()
         .filter_map(|section| read(reader, section))
@@ -57,7 +57,7 @@ impl Section {
     }
 }
 
-fn read(reader: &mut Reader<'_>, section: &Spanned<DeValue<'_>>) -> Option<Section> {
+fn read(reader: &mut Reader<'_, '_>, section: &Spanned<DeValue<'_>>) -> Option<Section> {
     let listen = reader.text_of(section, "listen")?;
     let place = reader.place(listen.span());
     let Ok(address) = str_of(listen).parse::<SocketAddr>() else {
@@ -112,7 +112,7 @@ fn families(address: IpAddr) -> Vec<IpNet> {
 
 /// The prefixes of `[server.KEY] filter`; `None` without one.
 fn filter(
-    reader: &mut Reader<'_>,
+    reader: &mut Reader<'_, '_>,
     section: &Spanned<DeValue<'_>>,
     key: &str,
 ) -> Option<Vec<(IpNet, Place)>> {

@@ -19,7 +19,7 @@ use ntpguard_common::tables::Role;
 
 use self::words::{Scanner, Word};
 use super::{
-    Dialect, Family, Place, Reading,
+    Dialect, Family, Files, Place, Reading,
     draft::{Draft, Line},
     host,
 };
@@ -33,8 +33,8 @@ impl Dialect for OpenNtpd {
         "openntpd"
     }
 
-    fn read(&self, path: &Path) -> Reading {
-        let mut draft = Draft::new(path);
+    fn read_from(&self, files: &Files, path: &Path) -> Reading {
+        let mut draft = Draft::new(files, path);
         if let Some(text) = draft.open(path, None) {
             let mut reader = Reader {
                 draft: &mut draft,
@@ -57,14 +57,14 @@ struct Fault {
 }
 
 /// A file being read.
-struct Reader<'a> {
-    draft: &'a mut Draft,
+struct Reader<'a, 'f> {
+    draft: &'a mut Draft<'f>,
     file: Arc<Path>,
     /// Where it first says to answer IPv4 and IPv6 clients.
     listens: [Option<Place>; 2],
 }
 
-impl Reader<'_> {
+impl Reader<'_, '_> {
     fn text(&mut self, text: &str) {
         let mut scanner = Scanner::new(text);
         while let Some(words) = scanner.statement() {

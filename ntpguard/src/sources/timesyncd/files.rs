@@ -38,7 +38,7 @@ pub(super) fn drop_in_directories(root: &Path) -> impl Iterator<Item = PathBuf> 
 
 /// The drop-ins in the order they are read: by name, and of one name that in the first directory.
 /// A link to /dev/null, or an empty file, hides those of its name.
-pub(super) fn drop_ins(draft: &mut Draft, directories: &[PathBuf]) -> Vec<PathBuf> {
+pub(super) fn drop_ins(draft: &mut Draft<'_>, directories: &[PathBuf]) -> Vec<PathBuf> {
     let mut found: BTreeMap<OsString, PathBuf> = BTreeMap::new();
     for directory in directories {
         for path in draft.directory(directory, ".conf", None) {
@@ -47,10 +47,7 @@ pub(super) fn drop_ins(draft: &mut Draft, directories: &[PathBuf]) -> Vec<PathBu
             }
         }
     }
-    found.into_values().filter(|path| !is_mask(path)).collect()
-}
-
-fn is_mask(path: &Path) -> bool {
-    path.canonicalize()
-        .is_ok_and(|real| real == Path::new("/dev/null"))
+    let files = draft.files();
+    let found = found.into_values();
+    found.filter(|path| !files.is_null(path)).collect()
 }

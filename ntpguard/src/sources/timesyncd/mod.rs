@@ -14,7 +14,7 @@ use ntpguard_common::tables::Role;
 
 pub(super) use self::files::main_files;
 use super::{
-    Dialect, Family, Place, Reading,
+    Dialect, Family, Files, Place, Reading,
     draft::{Draft, Line, lines},
 };
 
@@ -30,9 +30,9 @@ impl Dialect for Timesyncd {
         "timesyncd"
     }
 
-    fn read(&self, path: &Path) -> Reading {
+    fn read_from(&self, files: &Files, path: &Path) -> Reading {
         let mut reader = Reader {
-            draft: Draft::new(path),
+            draft: Draft::new(files, path),
             servers: Servers::default(),
         };
         match files::root_of(path) {
@@ -60,16 +60,17 @@ struct Servers {
     built_in: Option<Vec<Named>>,
 }
 
-struct Reader {
-    draft: Draft,
+struct Reader<'a> {
+    draft: Draft<'a>,
     servers: Servers,
 }
 
-impl Reader {
+impl Reader<'_> {
     /// Reads all that timesyncd would read below `root`. There may be drop-ins alone.
     fn system(&mut self, root: &Path) {
         main_files(root).for_each(|main| self.draft.watch(&main));
-        if let Some(main) = main_files(root).find(|main| main.exists()) {
+        let files = self.draft.files();
+        if let Some(main) = main_files(root).find(|main| files.exists(main)) {
             self.file(&main);
         }
         let directories: Vec<_> = files::drop_in_directories(root).collect();
@@ -118,7 +119,7 @@ impl Reader {
     /// networkd's state is a file of assignments, of which one names the servers of all links.
     fn networkd(&mut self, path: &Path) {
         self.draft.watch(path);
-        if !path.exists() {
+        if !self.draft.files().exists(path) {
             return;
         }
         let Some(text) = self.draft.open(path, None) else {

@@ -1,0 +1,314 @@
+//! Reads of configuration files that no file can make long, large or blocking, and none from
+//! elsewhere than its reader may look.
+//!
+//! The kernel resolves each path at once (openat2(2)), and what was opened is what is checked and
+//! read. [`writers`] finds whose word a file is.
+
+mod error;
+mod pattern;
+mod root;
+#[cfg(test)]
+mod tests;
+mod text;
+mod writers;
+
+use std::{
+    ffi::{OsStr, OsString},
+    fs, io,
+    os::{fd::OwnedFd, unix::ffi::OsStrExt as _},
+    path::{Path, PathBuf},
+    sync::{Arc, OnceLock},
+};
+
+use rustix::{
+    fd::AsFd,
+    fs::{CWD, FileType, Mode, OFlags, ResolveFlags, Stat},
+    io::Errno,
+};
+
+pub use self::root::OtherRoot;
+pub(super) use self::{
+    error::FileError,
+    pattern::{directory_of_pattern, has_wildcard},
+};
+use self::{root::own_root, writers::Writer};
+use super::Speaker;
+
+/// The largest file that is read, in bytes. Real ones have a few thousand.
+pub(super) const MAX_BYTES: u64 = 1 << 20;
+
+/// A file's device and inode, the same whatever path leads to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Identity(u64, u64);
+
+impl Identity {
+    fn of(status: &Stat) -> Self {
+        Self(status.st_dev, status.st_ino)
+    }
+}
+
+/// Most entries of a directory that are looked at.
+const MAX_ENTRIES: usize = 1 << 16;
+
+/// How often a path is resolved again that changed meanwhile.
+const ATTEMPTS: usize = 8;
+
+/// The files of one configuration: where they are opened, and whose word they are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Files {
+    /// Where paths begin and end, unless that is the root of this process.
+    root: Option<Arc<OtherRoot>>,
+    /// The file that was named by hand, which is root's word wherever it is.
+    by_hand: Option<Arc<ByHand>>,
+    /// Whose configuration it is.
+    speaker: Speaker,
+}
+
+/// A file that was named by hand.
+#[derive(Debug)]
+struct ByHand {
+    path: PathBuf,
+    /// What came out of it where it is a pipe of this process, as in `--source <(…)`: that can be read
+    /// once.
+    piped: OnceLock<String>,
+}
+
+impl PartialEq for ByHand {
+    fn eq(&self, other: &Self) -> bool {
+        self.path == other.path
+    }
+}
+
+impl Eq for ByHand {}
+
+/// A file's text, and whose word it is.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) identity: Identity,
+    pub(super) text: String,
+    pub(super) speaker: Speaker,
+    /// Who can write it besides root.
+    pub(super) writer: Option<Writer>,
+}
+
+impl Files {
+    /// Those of this host.
+    pub fn of_host(speaker: Speaker) -> Self {
+        Self {
+            root: None,
+            by_hand: None,
+            speaker,
+        }
+    }
+
+    /// Those of the configuration whose main file, or pipe, is named by hand.
+    pub fn by_hand(main: &Path, speaker: Speaker) -> Self {
+        let root = own_root(main).and_then(|root| OtherRoot::open(root).ok());
+        Self {
+            root: root.map(Arc::new),
+            by_hand: Some(Arc::new(ByHand {
+                path: main.to_owned(),
+                piped: OnceLock::new(),
+            })),
+            speaker,
+        }
+    }
+
+    /// Those below the root directory of another process.
+    pub fn below(root: Arc<OtherRoot>, speaker: Speaker) -> Self {
+        Self {
+            root: Some(root),
+            by_hand: None,
+            speaker,
+        }
+    }
+
+    /// The same as another's.
+    pub(super) fn said_by(self, speaker: Speaker) -> Self {
+        Self { speaker, ..self }
+    }
+
+    /// Whose configuration it is.
+    pub(super) const fn speaker(&self) -> Speaker {
+        self.speaker
+    }
+
+    /// Whether these are this host's own files, as this process sees them.
+    pub(super) const fn are_ours(&self) -> bool {
+        self.root.is_none()
+    }
+
+    /// Reads a file whole.
+    pub(super) fn read(&self, path: &Path) -> Result<Opened, FileError> {
+        let found = self.find(path)?;
+        let status = rustix::fs::fstat(&found)?;
+        let text = match self.is_named(path) {
+            Some(named) if is_own_pipe(path, &status) => named.read_pipe(&found)?,
+            _ => {
+                text::accept(&status)?;
+                text::read(&found)?
+            }
+        };
+        let writer = self.writer(path, &status);
+        let speaker = match &writer {
+            _ if self.speaker == Speaker::Container => Speaker::Container,
+            Some(_) => Speaker::Others,
+            None => Speaker::Root,
+        };
+        Ok(Opened {
+            identity: Identity::of(&status),
+            text,
+            speaker,
+            writer,
+        })
+    }
+
+    /// Who besides root can change what is at `path`, if somebody can and it matters.
+    fn writer(&self, path: &Path, status: &Stat) -> Option<Writer> {
+        if self.speaker == Speaker::Container || self.is_named(path).is_some() {
+            return None;
+        }
+        let walked = match &self.root {
+            Some(root) => writers::of(&root.directory, Self::path_in(root, path)?, status),
+            None => root_of_host().and_then(|root| {
+                let path = std::path::absolute(path)?;
+                writers::of(&root, &path, status)
+            }),
+        };
+        walked.unwrap_or_else(|_| Some(Writer::unknown(path)))
+    }
+
+    /// The entries of a directory whose names end in `suffix` and are not hidden, in ASCII order, and
+    /// no more than `most` of them.
+    pub(super) fn entries(
+        &self,
+        directory: &Path,
+        suffix: &str,
+        most: usize,
+    ) -> Result<Vec<PathBuf>, FileError> {
+        let is_wanted = |name: &OsStr| {
+            let name = name.as_bytes();
+            name.ends_with(suffix.as_bytes()) && !name.starts_with(b".")
+        };
+        let mut found: Vec<OsString> = self.names(directory)?;
+        found.retain(|name| is_wanted(name));
+        found.sort_unstable();
+        found.truncate(most);
+        Ok(found.iter().map(|name| directory.join(name)).collect())
+    }
+
+    /// The names in a directory, in no order.
+    fn names(&self, directory: &Path) -> Result<Vec<OsString>, FileError> {
+        let found = self.find(directory)?;
+        let entries = fs::read_dir(text::path_of(&found))?.take(MAX_ENTRIES);
+        let names = entries.map(|entry| Ok(entry?.file_name()));
+        names.collect()
+    }
+
+    /// Which file is at `path`.
+    pub(super) fn identity(&self, path: &Path) -> Option<Identity> {
+        let status = rustix::fs::fstat(self.find(path).ok()?).ok()?;
+        Some(Identity::of(&status))
+    }
+
+    /// Whether there is anything at `path`.
+    pub(super) fn exists(&self, path: &Path) -> bool {
+        self.find(path).is_ok()
+    }
+
+    /// Whether there is a directory at `path`.
+    pub(super) fn is_dir(&self, path: &Path) -> bool {
+        self.kind(path)
+            .is_some_and(|(kind, _)| kind == FileType::Directory)
+    }
+
+    /// Whether `path` leads to /dev/null, whose numbers are 1 and 3 everywhere.
+    pub(super) fn is_null(&self, path: &Path) -> bool {
+        let null = rustix::fs::makedev(1, 3);
+        self.kind(path) == Some((FileType::CharacterDevice, null))
+    }
+
+    fn kind(&self, path: &Path) -> Option<(FileType, u64)> {
+        let status = rustix::fs::fstat(self.find(path).ok()?).ok()?;
+        Some((FileType::from_raw_mode(status.st_mode), status.st_rdev))
+    }
+
+    /// Finds what is at `path` without opening it: that can already do something to a device or to
+    /// those who wait at a pipe.
+    fn find(&self, path: &Path) -> Result<OwnedFd, FileError> {
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        let Some(root) = &self.root else {
+            if self.is_named(path).is_some() {
+                return Ok(rustix::fs::open(path, flags, Mode::empty())?);
+            }
+            return Ok(resolve(CWD, path, flags, ResolveFlags::NO_MAGICLINKS)?);
+        };
+        let below = Self::path_in(root, path).ok_or(FileError::Missing)?;
+        let within = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+        Ok(resolve(&root.directory, below, flags, within)?)
+    }
+
+    /// The file named by hand, if it is that at `path`.
+    fn is_named(&self, path: &Path) -> Option<&ByHand> {
+        self.by_hand.as_deref().filter(|named| named.path == path)
+    }
+
+    /// The path of a file within the other root.
+    fn path_in<'a>(root: &OtherRoot, path: &'a Path) -> Option<&'a Path> {
+        let below = path.strip_prefix(root.path()).ok()?;
+        Some(if below.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            below
+        })
+    }
+
+    /// The file that `text` names in a line of `file`: beside it, unless it is an absolute path. Where
+    /// `file` is below another root directory, so is that.
+    pub(super) fn beside(&self, file: &Path, text: &str) -> PathBuf {
+        match (&self.root, text.strip_prefix('/')) {
+            (Some(root), Some(text)) => root.path().join(text.trim_start_matches('/')),
+            _ => file.parent().unwrap_or(Path::new("")).join(text),
+        }
+    }
+}
+
+impl ByHand {
+    fn read_pipe(&self, found: &OwnedFd) -> Result<String, FileError> {
+        if let Some(text) = self.piped.get() {
+            return Ok(text.clone());
+        }
+        let text = text::read_pipe(found)?;
+        Ok(self.piped.get_or_init(|| text).clone())
+    }
+}
+
+fn root_of_host() -> io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(rustix::fs::open("/", flags, Mode::empty())?)
+}
+
+/// Whether `path` leads to a pipe that this process has open, as /dev/stdin and /dev/fd/63 may. Any
+/// other could make a reader wait.
+fn is_own_pipe(path: &Path, status: &Stat) -> bool {
+    let resolve = || resolve(CWD, path, OFlags::PATH, ResolveFlags::NO_MAGICLINKS);
+    FileType::from_raw_mode(status.st_mode) == FileType::Fifo
+        && matches!(resolve(), Err(Errno::LOOP))
+}
+
+/// Has the kernel resolve a path; one that is being moved meanwhile, again.
+fn resolve(
+    directory: impl AsFd,
+    path: &Path,
+    flags: OFlags,
+    how: ResolveFlags,
+) -> rustix::io::Result<OwnedFd> {
+    let mut attempts = 0;
+    loop {
+        let found = rustix::fs::openat2(&directory, path, flags, Mode::empty(), how);
+        attempts += 1;
+        if !matches!(found, Err(Errno::AGAIN)) || attempts == ATTEMPTS {
+            return found;
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! What a file holds.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::Read as _,
+    os::{
+        fd::{AsRawFd as _, OwnedFd},
+        unix::fs::OpenOptionsExt as _,
+    },
+    path::PathBuf,
+};
+
+use rustix::fs::{FileType, OFlags, Stat};
+
+use super::{FileError, MAX_BYTES};
+
+/// Makes sure that what was found is a file, and none too large.
+pub(super) fn accept(status: &Stat) -> Result<(), FileError> {
+    if FileType::from_raw_mode(status.st_mode) != FileType::RegularFile {
+        return Err(FileError::NotRegular);
+    }
+    let size = u64::try_from(status.st_size).unwrap_or(u64::MAX);
+    if size > MAX_BYTES {
+        return Err(FileError::TooLarge(size));
+    }
+    Ok(())
+}
+
+/// Reads what was found. Bytes that are not UTF-8 become U+FFFD: comments may be in any encoding.
+pub(super) fn read(found: &OwnedFd) -> Result<String, FileError> {
+    text(open(found)?)
+}
+
+/// Reads a pipe to its end. What was written to it is gone then.
+pub(super) fn read_pipe(found: &OwnedFd) -> Result<String, FileError> {
+    // Without O_NONBLOCK, opening would wait for a writer, who may be done already.
+    let pipe = open(found)?;
+    rustix::fs::fcntl_setfl(&pipe, OFlags::empty())?;
+    text(pipe)
+}
+
+fn open(found: &OwnedFd) -> Result<File, FileError> {
+    let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
+    let mut options = OpenOptions::new();
+    options.read(true).custom_flags(flags.bits().cast_signed());
+    Ok(options.open(path_of(found))?)
+}
+
+/// The path by which what was found is opened, and nothing else.
+pub(super) fn path_of(found: &OwnedFd) -> PathBuf {
+    format!("/proc/self/fd/{}", found.as_raw_fd()).into()
+}
+
+fn text(file: File) -> Result<String, FileError> {
+    let mut bytes = Vec::new();
+    // It may have grown since we looked.
+    file.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(FileError::TooLarge(bytes.len() as u64));
+    }
+    if bytes.contains(&0) {
+        return Err(FileError::Binary);
+    }
+    Ok(String::from_utf8(bytes)
+        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
+}
