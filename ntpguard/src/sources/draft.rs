@@ -280,7 +280,7 @@ impl<'a> Draft<'a> {
     fn problem(&mut self, place: Place, message: Cow<'static, str>, severity: Severity) {
         let message = match message {
             Cow::Owned(_) if !self.may_quote(&place.file) => match severity {
-                Severity::Note => "left out".to_owned(),
+                Severity::Note => "understood, and left out".to_owned(),
                 Severity::Error => "not understood, or not possible: left out".to_owned(),
                 Severity::Unreadable => "at fault: what the file asked for before stays".to_owned(),
             },
@@ -391,3 +391,6 @@ pub(super) fn lines<'a>(
             }
         })
 }
+
+#[cfg(test)]
+mod tests;

@@ -85,6 +85,15 @@ impl Chronyd {
         process::run(command)
     }
 
+    /// Its program.
+    ///
+    /// # Errors
+    ///
+    /// When it is missing.
+    pub fn program() -> Result<PathBuf> {
+        binary("chrony/usr/sbin/chronyd")
+    }
+
     /// As [`Self::start`], with what was set up before.
     ///
     /// # Errors
