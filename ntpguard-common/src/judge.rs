@@ -7,8 +7,8 @@ use crate::{
     glance::{Arriving, arriving, known},
     interleaved::Received,
     ntp,
-    packed::{self, Screened},
-    packet::{self, Datagram, Family, Inner, Link, MAX_INNER_PACKETS, OnNtpPort, Packet},
+    packed::{self, Gathered, Screened},
+    packet::{self, Datagram, Family, Link, MAX_INNER_PACKETS, OnNtpPort, Packet},
     part::{Part, Proof, part},
     proof,
     rates::Rates,
@@ -197,13 +197,13 @@ fn reason_of_unusual<A: Arrived>(arrived: &A) -> Option<u32> {
         Packet::Foreign => None,
         Packet::OtherPorts => judge_elsewhere(arrived),
         Packet::Bad(reason) => Some(reason as u32),
-        Packet::Inner(inner) => judge_inside(arrived, inner),
-        Packet::Cut(_) if A::MAY_HOLD_MORE => whole(arrived),
+        Packet::Inner(inner) => judge_inside(arrived, packed::pack_inner(inner)),
+        Packet::Cut(_) if A::MAY_HOLD_MORE => judge_gathered(arrived),
         Packet::Cut(Some(reason)) => Some(reason as u32),
         Packet::Cut(None) => None,
         Packet::Datagram(datagram) => {
             if A::MAY_HOLD_MORE && !is_readable(arrived.frame(), &datagram) {
-                return whole(arrived);
+                return judge_gathered(arrived);
             }
             if datagram.source_port != ntp::PORT
                 && let Some(reason) = judge_elsewhere(arrived)
@@ -223,34 +223,27 @@ fn is_readable<F: Frame + ?Sized>(frame: &F, datagram: &Datagram) -> bool {
         .is_some()
 }
 
+/// Judges a frame by all there is of it, where what can be read at once ends too early.
 #[inline(always)]
-fn whole<A: Arrived>(arrived: &A) -> Option<u32> {
-    match arrived.judge_whole() {
-        packed::FOREIGN => None,
-        reason => Some(reason),
+fn judge_gathered<A: Arrived>(arrived: &A) -> Option<u32> {
+    match packed::unpack_gathered(arrived.gather()) {
+        Gathered::Foreign => None,
+        Gathered::Dropped(reason) => Some(reason),
+        Gathered::Inner(inner) => judge_inside(arrived, inner),
+        Gathered::Found(found) => judge_found(arrived, found),
     }
-}
-
-/// The stage of [`Arrived::judge_whole`].
-#[inline(always)]
-pub fn judge_whole<A: Arrived>(whole: &A) -> u32 {
-    reason_of_unusual(whole).unwrap_or(packed::FOREIGN)
 }
 
 /// Looks into a packet inside another, and into what is inside that. What a host would take for NTP there
 /// is dropped, since none of those who are granted anything sends it so; `None` for all else.
 #[inline(always)]
-fn judge_inside<A: Arrived>(arrived: &A, inner: Inner) -> Option<u32> {
-    if A::MAY_HOLD_MORE {
-        return whole(arrived);
-    }
-    let mut inside = packed::pack_inner(inner);
+fn judge_inside<A: Arrived>(arrived: &A, mut inner: u64) -> Option<u32> {
     for _ in 0..MAX_INNER_PACKETS {
-        inside = arrived.look_inside(inside);
-        if inside == packed::NOTHING {
+        inner = arrived.look_inside(inner);
+        if inner == packed::NOTHING {
             return None;
         }
-        if inside == packed::HIDDEN {
+        if inner == packed::HIDDEN {
             break;
         }
     }
@@ -287,18 +280,21 @@ fn judge_elsewhere<A: Arrived>(arrived: &A) -> Option<u32> {
     if !arrived.tables().has_custom_ports() {
         return None;
     }
-    if A::MAY_HOLD_MORE {
-        return whole(arrived);
-    }
     let found = arrived.find();
     if found == packed::NOTHING {
         return None;
     }
+    judge_found(arrived, found)
+}
+
+/// Judges a datagram that a stage of its own found; `None` if it is not the guard's business.
+#[inline(always)]
+fn judge_found<A: Arrived>(arrived: &A, found: u64) -> Option<u32> {
     match packed::unpack_screened(arrived.screen(found)) {
         Screened::Ungranted => None,
         Screened::Dropped(reason) => Some(reason),
         Screened::Part { ports, part } => {
-            Some(arrived.decide(packed::family(found), found, ports, part))
+            Some(arrived.decide_whole(packed::family(found), found, ports, part))
         }
     }
 }

@@ -45,6 +45,8 @@ pub const fn unpack(family: Family, place: u64, ports: u64) -> Datagram {
 /// Bits of what [`pack_found`] gives beside those of a place.
 const FLAW_SHIFT: u32 = 48;
 const FLAW_MASK: u64 = 0xff;
+const INSIDE: u64 = 1 << 60;
+const REFUSED: u64 = 1 << 61;
 const V6: u64 = 1 << 62;
 const FOUND: u64 = 1 << 63;
 const UDP_LEN: usize = 8;
@@ -58,7 +60,7 @@ const _: () = {
         assert!(reason as u64 != 0 || reason.admits());
         number += 1;
     }
-    assert!(FLAW_MASK << FLAW_SHIFT < V6);
+    assert!(FLAW_MASK << FLAW_SHIFT < INSIDE);
 };
 
 /// In the place of a datagram in a number: there is none.
@@ -114,7 +116,7 @@ pub const fn pack_inner(inner: Inner) -> u64 {
         Family::V4 => 0,
         Family::V6 => V6,
     };
-    FOUND | family | inner.network as u64
+    INSIDE | family | inner.network as u64
 }
 
 /// The place again.
@@ -129,8 +131,38 @@ pub fn unpack_inner<F: Frame + ?Sized>(frame: &F, number: u64) -> Inner {
 /// In the place of a packet inside another: it holds, or may hide, what does not arrive inside.
 pub const HIDDEN: u64 = 1;
 
-/// In the place of a reason's number: the frame is none of the guard's business.
-pub const FOREIGN: u32 = u32::MAX;
+/// A reason to drop a frame, in the place of what is found in it.
+#[inline(always)]
+pub const fn pack_refused(reason: Reason) -> u64 {
+    REFUSED | reason as u64
+}
+
+/// What a walk through all of a frame came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gathered {
+    /// Nothing of the guard's business.
+    Foreign,
+    /// The frame is dropped for the reason of this number.
+    Dropped(u32),
+    /// A packet inside another: see [`unpack_inner`].
+    Inner(u64),
+    /// A datagram on any port: see [`unpack_found`].
+    Found(u64),
+}
+
+/// What such a number says.
+#[inline(always)]
+pub const fn unpack_gathered(number: u64) -> Gathered {
+    if number & FOUND != 0 {
+        Gathered::Found(number)
+    } else if number & REFUSED != 0 {
+        Gathered::Dropped(number as u32)
+    } else if number & INSIDE != 0 {
+        Gathered::Inner(number)
+    } else {
+        Gathered::Foreign
+    }
+}
 
 /// In the place of a reason's number: the packet comes from no server that is asked elsewhere.
 pub const UNGRANTED: u64 = u32::MAX as u64;
@@ -270,7 +302,7 @@ mod tests {
         #[test]
         fn what_was_found_is_unpacked_with_its_flaw(datagram in datagram()) {
             let found = pack_found(&datagram);
-            prop_assert_ne!(found, NOTHING);
+            prop_assert_eq!(unpack_gathered(found), Gathered::Found(found));
             prop_assert_eq!(family(found), datagram.family);
             prop_assert_eq!(flaw(found), datagram.flaw.map_or(0, |reason| reason as u64));
             let flawless = Datagram { flaw: None, ..datagram };
@@ -286,6 +318,7 @@ mod tests {
             let inner = Inner { family, network };
             let number = pack_inner(inner);
             prop_assert!(![NOTHING, HIDDEN].contains(&number));
+            prop_assert_eq!(unpack_gathered(number), Gathered::Inner(number));
             prop_assert_eq!(unpack_inner(&[][..], number), inner);
         }
 
@@ -313,9 +346,12 @@ mod tests {
 
     #[test]
     fn what_was_screened_can_be_any_reason_or_none() {
+        assert_eq!(unpack_gathered(NOTHING), Gathered::Foreign);
         for reason in Reason::ALL {
             let number = *reason as u32;
             assert_eq!(unpack_screened(number.into()), Screened::Dropped(number));
+            let refused = unpack_gathered(pack_refused(*reason));
+            assert_eq!(refused, Gathered::Dropped(number));
         }
         assert_eq!(unpack_screened(UNGRANTED), Screened::Ungranted);
     }

@@ -45,7 +45,8 @@ pub trait Arrived {
     /// Records that the frame was judged for the [`Reason`] of this number.
     fn record(&self, reason: u32) -> Self::Outcome;
 
-    /// Walks to a datagram that may come from a server that is asked elsewhere: see [`find`].
+    /// Walks to a datagram that may come from a server that is asked elsewhere: see [`find`]. This and the
+    /// stages after it read all there is of the frame.
     fn find(&self) -> u64;
 
     /// Screens such a datagram: see [`screen_found`].
@@ -58,10 +59,26 @@ pub trait Arrived {
     /// Looks into a packet inside another: see [`look_inside`].
     fn look_inside(&self, inner: u64) -> u64;
 
-    /// Judges the frame with all there is of it, where [`Self::MAY_HOLD_MORE`]: gives the number of the
-    /// reason, or [`packed::FOREIGN`]. See [`judge_whole`](crate::judge::judge_whole).
-    fn judge_whole(&self) -> u32 {
-        Reason::HeaderChain as u32
+    /// Walks through all there is of the frame, where [`Self::MAY_HOLD_MORE`]: see [`gather`].
+    fn gather(&self) -> u64 {
+        packed::pack_refused(Reason::HeaderChain)
+    }
+
+    /// As [`Self::decide`], of a datagram that may be where only the other stages read.
+    fn decide_whole(&self, family: Family, place: u64, ports: u64, part: u64) -> u32 {
+        self.decide(family, place, ports, part)
+    }
+}
+
+/// The stage of [`Arrived::gather`]: what [`packed::unpack_gathered`] takes. It finds datagrams on any
+/// port, which the stage after it tells apart.
+#[inline(always)]
+pub fn gather<F: Frame + ?Sized>(frame: &F, link: Link) -> u64 {
+    match walk(frame, link, &OnAnyPort) {
+        Packet::Foreign | Packet::OtherPorts | Packet::Cut(None) => packed::NOTHING,
+        Packet::Bad(reason) | Packet::Cut(Some(reason)) => packed::pack_refused(reason),
+        Packet::Inner(inner) => packed::pack_inner(inner),
+        Packet::Datagram(datagram) => packed::pack_found(&datagram),
     }
 }
 
@@ -81,10 +98,10 @@ where
     }
 }
 
-/// The stage of [`Arrived::screen`]: the part that a datagram of a server that is asked elsewhere
-/// plays, as [`packed::pack_screened`] makes it, the number of the [`Reason`] to drop it, or
-/// [`packed::UNGRANTED`]. What it leaves to be decided is not decided in it, as the stack of that
-/// would come on top.
+/// The stage of [`Arrived::screen`]: the part that a datagram plays, as [`packed::pack_screened`] makes
+/// it, the number of the [`Reason`] to drop it, or [`packed::UNGRANTED`] if it is neither on NTP's port
+/// nor from a server that is asked elsewhere. What it leaves to be decided is not decided in it, as the
+/// stack of that would come on top.
 #[inline(always)]
 pub fn screen_found<F, T>(frame: &F, found: u64, link: Link, tables: &T) -> u64
 where
@@ -92,14 +109,15 @@ where
     T: Tables,
 {
     let datagram = packed::unpack_found(frame, found);
-    if !is_asked(frame, &datagram, Far::Source, tables) {
+    let elsewhere = is_asked(frame, &datagram, Far::Source, tables);
+    if !elsewhere && !OnNtpPort.is(&datagram) {
         return packed::UNGRANTED;
     }
     let flaw = packed::flaw(found);
     if flaw != 0 {
         return flaw;
     }
-    match screen(frame, &datagram, link, true, tables) {
+    match screen(frame, &datagram, link, elsewhere, tables) {
         Ok(part) => packed::pack_screened(&datagram, part),
         Err(reason) => reason as u64,
     }

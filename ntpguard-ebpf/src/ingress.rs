@@ -9,10 +9,10 @@ use aya_ebpf::{
 };
 use ntpguard_common::{
     frame::Frame,
-    judge::{decide, judge_arrived, judge_whole},
+    judge::{decide, judge_arrived},
     packed,
     packet::{Datagram, Family, Link},
-    stages::{Arrived, find, look_inside, screen_found},
+    stages::{Arrived, find, gather, look_inside, screen_found},
 };
 
 use crate::{
@@ -185,8 +185,8 @@ subprograms! {
     ntpguard_tc_decide4, ntpguard_tc_decide6
 }
 
-/// A frame of which the first buffer is read, as long as it has what is looked for: nearly always. Of
-/// any other the judge begins again with all of it, in a subprogram.
+/// A frame of which the first buffer is read, as long as that has what is looked for: nearly always. Of
+/// any other all is read, in subprograms.
 struct FirstBuffer(XdpFrame);
 
 impl Arrived for FirstBuffer {
@@ -244,13 +244,18 @@ impl Arrived for FirstBuffer {
     }
 
     #[inline(always)]
-    fn judge_whole(&self) -> u32 {
-        unknown(ntpguard_whole(self.0.context()))
+    fn gather(&self) -> u64 {
+        ntpguard_gather(self.0.context())
+    }
+
+    #[inline(always)]
+    fn decide_whole(&self, family: Family, place: u64, ports: u64, part: u64) -> u32 {
+        WholeFrame::of(self.0.context()).decide(family, place, ports, part)
     }
 }
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn ntpguard_whole(context: *mut xdp_md) -> u32 {
-    judge_whole(&WholeFrame::of(context))
+extern "C" fn ntpguard_gather(context: *mut xdp_md) -> u64 {
+    gather(&WholeFrame::of(context), settings::link())
 }

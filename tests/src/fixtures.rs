@@ -72,6 +72,54 @@ pub fn run() -> Result<Outcome> {
     Ok(outcome)
 }
 
+/// How many runs [`split`] made on each side of what the kernel lets one choose.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Splits {
+    /// With a first buffer of some size.
+    pub run: usize,
+    /// With one that the kernel refuses.
+    pub refused: usize,
+    /// The smallest first buffer that it takes.
+    pub least: Option<usize>,
+}
+
+/// The largest first buffer of which a frame is run with.
+const LARGEST_FIRST: usize = 100;
+
+/// Runs every fixture through the XDP program with a first buffer of any size up to
+/// [`LARGEST_FIRST`], and the rest in others: the verdict is that of the whole. Kernels before 6.18 refuse
+/// all of it, and these the smallest sizes.
+///
+/// # Errors
+///
+/// A verdict is another.
+pub fn split() -> Result<Splits> {
+    let mut links = [Link::Ethernet, Link::RawIp]
+        .map(|link| Program::load(link, Mode::Enforce, true))
+        .into_iter()
+        .collect::<Result<Vec<_>>>()?;
+    let mut splits = Splits::default();
+    for fixture in fixtures::all() {
+        let trial = &mut links[fixture.link as usize].trial;
+        for first in 0..=fixture.frame.len().min(LARGEST_FIRST) {
+            let Some(result) = trial.run_split(&fixture.frame, first)? else {
+                splits.refused += 1;
+                continue;
+            };
+            let verdict = Ingress::Xdp.verdict(result.return_value)?;
+            ensure!(
+                verdict == fixture.expected,
+                "{}, of which the first buffer has {first} bytes: {verdict:?}, not {:?}",
+                fixture.name,
+                fixture.expected
+            );
+            splits.run += 1;
+            splits.least = Some(splits.least.map_or(first, |least| least.min(first)));
+        }
+    }
+    Ok(splits)
+}
+
 impl Outcome {
     fn add(&mut self, name: &str, result: Result<()>) {
         match result {

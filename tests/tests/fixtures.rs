@@ -17,6 +17,17 @@ fn the_kernel_program_gives_each_fixture_its_verdict() -> Result<()> {
 }
 
 #[test]
+fn a_frame_in_several_buffers_gets_the_verdict_of_the_whole() -> Result<()> {
+    let splits = fixtures::split()?;
+    eprintln!("{splits:?}");
+    ensure!(
+        splits.run > 100_000 || splits.run == 0,
+        "only {splits:?} ran"
+    );
+    Ok(())
+}
+
+#[test]
 fn the_kernel_program_agrees_with_the_judge_on_made_up_packets() -> Result<()> {
     // Always the same ones, so that a failure can be had again; the binary tries others.
     fixtures::fuzz(20_000, 0x6e74_7067_7561_7264)

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use aya::programs::{SchedClassifier, TestRun, TestRunOptions, TestRunResult, Xdp};
+use aya::programs::{ProgramError, SchedClassifier, TestRun, TestRunOptions, TestRunResult, Xdp};
+use nix::libc::EINVAL;
 use ntpguard_common::{
     requests::Request,
     tables::{Info, names},
@@ -85,6 +86,31 @@ impl Trial {
     /// The kernel takes frames of 14 bytes and more, whatever the link type.
     pub fn run(&mut self, frame: &[u8], repeat: u32) -> Result<TrialResult, Error> {
         test(self.program()?, frame, repeat)
+    }
+
+    /// Runs the XDP program once on a frame whose first buffer has `first` bytes, and others the rest.
+    /// `None` where the kernel does not let one choose: Linux before 6.18, or too small a number.
+    pub fn run_split(&mut self, frame: &[u8], first: usize) -> Result<Option<TrialResult>, Error> {
+        // A struct xdp_md, of which the rest is 0: where the data and the first buffer begin and end.
+        let mut context = [0; 24];
+        context[4..8].copy_from_slice(&(first as u32).to_ne_bytes());
+        let options = TestRunOptions {
+            data_in: Some(frame),
+            ctx_in: Some(&context),
+            ..TestRunOptions::new()
+        };
+        match self.program()?.test_run(options) {
+            Ok(result) => Ok(Some(TrialResult {
+                return_value: result.return_value,
+                duration: result.duration,
+            })),
+            Err(ProgramError::SyscallError(refused))
+                if refused.io_error.raw_os_error() == Some(EINVAL) =>
+            {
+                Ok(None)
+            }
+            Err(source) => Err(Error::program("run the program on a frame", source)),
+        }
     }
 
     /// Runs the program for a tc hook `repeat` times on `frame`. Its sender is this process. Frames

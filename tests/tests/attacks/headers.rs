@@ -75,7 +75,7 @@ fn ipv4_options() -> Result<()> {
 }
 
 /// Puts headers after that of an IPv6 packet: each its kind, and all but its first byte.
-fn with_headers(packet: &[u8], headers: &[(u8, [u8; 7])]) -> Vec<u8> {
+pub(super) fn with_headers<R: AsRef<[u8]>>(packet: &[u8], headers: &[(u8, R)]) -> Vec<u8> {
     let (before, after) = packet.split_at(V6_LEN);
     let mut longer = before.to_vec();
     let mut next_at = V6_NEXT;
@@ -83,7 +83,7 @@ fn with_headers(packet: &[u8], headers: &[(u8, [u8; 7])]) -> Vec<u8> {
         longer[next_at] = *kind;
         next_at = longer.len();
         longer.push(packet[V6_NEXT]);
-        longer.extend(rest);
+        longer.extend(rest.as_ref());
     }
     let length = (longer.len() - V6_LEN + after.len()) as u16;
     longer[V6_PAYLOAD_LEN..][..2].copy_from_slice(&length.to_be_bytes());

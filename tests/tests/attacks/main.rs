@@ -4,10 +4,13 @@
 mod amplification;
 mod fragments;
 mod headers;
+mod inner;
 mod ipv6;
 mod lengths;
 mod loops;
 mod reflection;
 mod scene;
+mod shapes;
 mod symmetric;
 mod table;
+mod zero_length;

@@ -109,6 +109,11 @@ impl Scene {
         Ok(guard)
     }
 
+    /// Sends one frame to the host.
+    pub(super) fn send_frame(&self, frame: &[u8]) -> Result<()> {
+        self.wire.send(frame)
+    }
+
     fn send(&self, attack: &Attack) -> Result<()> {
         attack
             .frames
