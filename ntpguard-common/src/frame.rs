@@ -27,6 +27,13 @@ pub trait Frame {
         number & mask
     }
 
+    /// Whether this is several datagrams in one buffer, of which only the first can be read (generic
+    /// segmentation offload). Only the network stack has those.
+    #[inline(always)]
+    fn is_coalesced(&self) -> bool {
+        false
+    }
+
     /// Reads a big-endian 16-bit number.
     #[inline(always)]
     fn load_u16(&self, offset: usize) -> Option<u16> {

@@ -140,7 +140,7 @@ pub enum Verdict {
 /// Judges a frame that arrives at this host, all of it here.
 ///
 /// Where several reasons to drop a packet hold, the first in this order is given: `header-chain`,
-/// `malformed`, `fragment`, `length` (of UDP against IP), `private`, `version`, `mode`, `length`
+/// `malformed`, `fragment`, `length` (of UDP against IP), `coalesced`, `private`, `version`, `mode`, `length`
 /// (for the mode), `unlisted`, `role`, `rate`, `oversize`, `zero-origin`, `origin`, `unsolicited`.
 #[inline(always)]
 pub fn judge<F, C, T>(frame: &F, clocks: &C, limits: Limits, tables: &T) -> Verdict
@@ -316,6 +316,9 @@ where
 {
     if let Some(flaw) = datagram.flaw {
         return Err(flaw);
+    }
+    if frame.is_coalesced() {
+        return Err(Reason::Coalesced);
     }
     let part = part(frame, datagram, link, elsewhere)?;
     if part.elsewhere {

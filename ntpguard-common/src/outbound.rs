@@ -136,6 +136,10 @@ where
     C: Clocks,
     T: LedgerOf<A>,
 {
+    // No time daemon sends several at once, and of those behind the first nothing would be noted.
+    if frame.is_coalesced() {
+        return Noted::Nothing;
+    }
     let Some(question) = question(frame, datagram) else {
         return Noted::Nothing;
     };

@@ -153,8 +153,10 @@ reasons! {
         HeaderChain = 18, header_chain, "header-chain";
         /// A request beyond the rate that clients are allowed.
         Rate = 19, rate, "rate";
+        /// Several datagrams in one buffer of the network stack, of which the guard sees the first.
+        Coalesced = 20, coalesced, "coalesced";
     }
-    reserved 44
+    reserved 43
 }
 
 impl core::fmt::Display for Reason {

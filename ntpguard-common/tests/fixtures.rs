@@ -4,7 +4,9 @@ use std::{cell::Cell, collections::BTreeSet};
 
 use etherparse::{NetSlice, SlicedPacket, TransportSlice};
 use ntpguard_common::{
-    fixtures::{self, Fixture, ModelTables, NOW, Step, StoppedClocks, judge_split, untracked},
+    fixtures::{
+        self, Coalesced, Fixture, ModelTables, NOW, Step, StoppedClocks, judge_split, untracked,
+    },
     judge::{Clocks, Learn, Limits, Verdict, judge},
     outbound::{Noted, note},
     packet::Link,
@@ -102,8 +104,50 @@ fn every_reason_has_a_fixture() {
     });
     let reasons: BTreeSet<Reason> = alone.chain(tracked).collect();
     for reason in Reason::ALL {
-        assert!(reasons.contains(reason), "{reason}");
+        // That is any fixture's whose buffer holds more.
+        let has_fixture = reasons.contains(reason) || *reason == Reason::Coalesced;
+        assert!(has_fixture, "{reason}");
     }
+}
+
+/// One that is admitted when it comes alone as much as any other.
+#[test]
+fn several_datagrams_in_one_buffer_are_dropped_whatever_the_first_is() {
+    let mut dropped = 0;
+    for fixture in fixtures::all() {
+        let tables = fixtures::tables();
+        let limits = untracked(fixture.link);
+        let frame = Coalesced(&fixture.frame);
+        let got = judge(&frame, &StoppedClocks(NOW), limits, &tables);
+        let expected = fixtures::coalesced(fixture.expected);
+        assert!(expected.contains(&got), "{}: {got:?}", fixture.name);
+        dropped += usize::from(got == Verdict::Judged(Reason::Coalesced));
+    }
+    assert!(dropped > 100, "only {dropped} fixtures");
+}
+
+/// A buffer of requests is no request: what is behind the first would be noted by none.
+#[test]
+fn several_datagrams_in_one_buffer_are_noted_for_nothing() {
+    let mut requests = 0;
+    for exchange in fixtures::exchanges() {
+        let tables = fixtures::tables();
+        for step in &exchange.steps {
+            if let Step::Leaves { frame, noted, .. } = step {
+                let frame = Coalesced(frame);
+                let got = note(
+                    &frame,
+                    || true,
+                    &StoppedClocks(NOW),
+                    exchange.limits,
+                    &tables,
+                );
+                assert_eq!(got, Noted::Nothing, "{}", exchange.name);
+                requests += usize::from(*noted != Noted::Nothing);
+            }
+        }
+    }
+    assert!(requests > 50, "only {requests} requests");
 }
 
 #[test]

@@ -188,6 +188,13 @@ impl Frame for SkbFrame {
     fn forget(&self, number: usize, mask: usize) -> usize {
         mixed_with(self.0.len(), number) & mask
     }
+
+    /// Readable since Linux 5.7 (commit cf62089b0edd).
+    #[inline(always)]
+    fn is_coalesced(&self) -> bool {
+        // SAFETY: the context is the kernel's.
+        unsafe { (*self.0.skb.skb).gso_size != 0 }
+    }
 }
 
 impl SkbFrame {
@@ -245,6 +252,11 @@ impl Frame for ArrivedFrame {
     #[inline(always)]
     fn forget(&self, number: usize, mask: usize) -> usize {
         self.0.forget(number, mask)
+    }
+
+    #[inline(always)]
+    fn is_coalesced(&self) -> bool {
+        self.0.is_coalesced()
     }
 }
 

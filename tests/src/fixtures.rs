@@ -269,7 +269,21 @@ impl Programs {
         for ingress in Ingress::of(&fixture.frame) {
             self.check_on(ingress, fixture)
                 .with_context(|| format!("{ingress:?}"))?;
+            if ingress == Ingress::Tc {
+                self.check_coalesced(fixture)?;
+            }
         }
+        Ok(())
+    }
+
+    fn check_coalesced(&mut self, fixture: &Fixture) -> Result<()> {
+        let trial = &mut self.explaining.trial;
+        let kernel = Ingress::explain_coalesced(trial, &fixture.frame)?;
+        let expected = fixtures::coalesced(fixture.expected);
+        ensure!(
+            expected.contains(&kernel),
+            "with others behind it the kernel says {kernel:?}, not {expected:?}"
+        );
         Ok(())
     }
 

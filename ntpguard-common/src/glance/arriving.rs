@@ -170,6 +170,9 @@ where
             Arriving::Foreign
         };
     };
+    if frame.is_coalesced() {
+        return Arriving::Unusual;
+    }
     let length = udp.headers.number(udp.at + offset_of!(UdpHdr, len));
     if udp.rest != usize::from(length).cast_signed() || udp.rest < UDP_LEN + NTP_LEN {
         return Arriving::Unusual;

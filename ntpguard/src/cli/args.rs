@@ -96,9 +96,9 @@ pub(crate) struct RunArgs {
     /// Whether packets are dropped, or only counted [default: enforce].
     #[arg(long, value_enum)]
     pub(crate) mode: Option<Mode>,
-    /// How to attach: native XDP in the driver, generic XDP in the stack, or tc behind whatever XDP
-    /// program is there; `auto` tries them in this order; `external` leaves it to xdp-loader, which
-    /// takes what `ntpguard object` writes [default: auto].
+    /// How to attach: native XDP in the driver, tc in the stack behind whatever XDP program is there,
+    /// or generic XDP in the stack; `auto` tries them in this order; `external` leaves it to
+    /// xdp-loader, which takes what `ntpguard object` writes [default: auto].
     #[arg(long, value_enum)]
     pub(crate) attach: Option<AttachMode>,
     /// Whether a reply must answer a request that this host sent; `off` where requests leave by a

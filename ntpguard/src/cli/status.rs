@@ -91,6 +91,7 @@ fn show(status: &Status, json: bool) -> Result<()> {
 fn text(status: &Status) -> String {
     let mut lines = vec![headline(status)];
     lines.extend(status.interfaces.iter().map(interface_line));
+    lines.extend(status.interfaces.iter().filter_map(blind_line));
     lines.push(daemon_line(status));
     let daemon = status.daemon.as_ref();
     let confinement = daemon.and_then(|daemon| daemon.confinement.as_ref());
@@ -156,6 +157,13 @@ fn interface_line(interface: &Interface) -> String {
         .map(|egress| format!(", requests noted by {egress}"))
         .unwrap_or_default();
     format!("interface {name}: {how}{why}{egress}")
+}
+
+/// What passes unseen on an interface.
+fn blind_line(interface: &Interface) -> Option<String> {
+    let blind_to = interface.blind_to.as_ref()?;
+    let name = interface.name.as_deref().unwrap_or("a nameless one");
+    Some(format!("unseen    {name}: {blind_to}"))
 }
 
 fn daemon_line(status: &Status) -> String {

@@ -279,6 +279,9 @@ fn announce(guard: &Guard, keeper: &Keeper, mode: Mode) {
                 .map(|why| format!(" ({why})"))
                 .unwrap_or_default(),
         );
+        if let Some(blind_to) = attached.how.blind_to() {
+            tracing::warn!("{}: {blind_to}", attached.interface.name);
+        }
     }
     let granted = Grants::of(keeper.projected());
     let without_addresses = keeper.book.names.unknown().count();

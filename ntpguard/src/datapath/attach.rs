@@ -10,7 +10,7 @@ use super::{Interface, Tc};
 )]
 #[serde(rename_all = "lowercase")]
 pub enum AttachMode {
-    /// In the best place that there is: the driver, the network stack's XDP hook, its tc hook.
+    /// In the best place that there is: the driver, the network stack's tc hook, its XDP hook.
     #[default]
     Auto,
     /// In the driver alone.
@@ -27,7 +27,7 @@ impl AttachMode {
     /// The ways to try, best first.
     pub(super) const fn ways(self) -> &'static [How] {
         match self {
-            Self::Auto => &[How::Native, How::Generic, How::Tc],
+            Self::Auto => &[How::Native, How::Tc, How::Generic],
             Self::Native => &[How::Native],
             Self::Generic => &[How::Generic],
             Self::Tc => &[How::Tc],
@@ -72,6 +72,19 @@ impl How {
             Self::Generic => "generic",
             Self::Tc => "tc",
             Self::External => "external",
+        }
+    }
+
+    /// What passes there unseen, for people.
+    pub const fn blind_to(self) -> Option<&'static str> {
+        match self {
+            // netif_receive_generic_xdp() makes one piece of a buffer and shows none of its segments.
+            Self::Generic => Some(
+                "of several NTP packets that a container or virtual machine sends in one buffer (UDP \
+                 segmentation offload), generic XDP shows the first alone: what is behind it passes \
+                 with it; tc does not have that gap",
+            ),
+            Self::Native | Self::Tc | Self::External => None,
         }
     }
 }

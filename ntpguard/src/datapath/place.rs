@@ -203,7 +203,14 @@ fn attach(
         let hook = match how {
             How::Native => Xdp::Native,
             How::Generic => Xdp::Generic,
-            How::Tc => return attach_tc(programs, interface, pins, tried),
+            How::Tc => match tc::occupy(programs, Hook::Ingress, &interface, pins) {
+                Ok(_) => return Ok((attached(interface, How::Tc, &tried), Kind::TcIngress)),
+                Err(error) if mode == AttachMode::Tc => return Err(error),
+                Err(error) => {
+                    tried.push(format!("tc: {error}"));
+                    continue;
+                }
+            },
             How::External => continue,
         };
         if is_taken {
@@ -260,25 +267,6 @@ fn attach_xdp(
         }
     }
     Ok(None)
-}
-
-fn attach_tc(
-    programs: &mut Programs,
-    interface: Interface,
-    pins: &PinDir,
-    mut tried: Vec<String>,
-) -> Result<(Attached, Kind), Error> {
-    match tc::occupy(programs, Hook::Ingress, &interface, pins) {
-        Ok(_) => Ok((attached(interface, How::Tc, &tried), Kind::TcIngress)),
-        Err(error) if tried.is_empty() => Err(error),
-        Err(error) => {
-            tried.push(format!("tc: {error}"));
-            Err(Error::CannotAttach {
-                interface: interface.name,
-                tried,
-            })
-        }
-    }
 }
 
 fn attached(interface: Interface, how: How, tried: &[String]) -> Attached {

@@ -85,7 +85,7 @@ impl Trial {
     /// Runs the XDP program `repeat` times on `frame`, which starts as the settings' link type says.
     /// The kernel takes frames of 14 bytes and more, whatever the link type.
     pub fn run(&mut self, frame: &[u8], repeat: u32) -> Result<TrialResult, Error> {
-        test(self.program()?, frame, repeat)
+        test(self.program()?, frame, None, repeat)
     }
 
     /// Runs the XDP program once on a frame whose first buffer has `first` bytes, and others the rest.
@@ -116,16 +116,35 @@ impl Trial {
     /// Runs the program for a tc hook `repeat` times on `frame`. Its sender is this process. Frames
     /// need a byte behind what the kernel takes for their link header.
     pub fn run_tc(&mut self, hook: Hook, frame: &[u8], repeat: u32) -> Result<TrialResult, Error> {
-        test(self.tc_program(hook)?, frame, repeat)
+        test(self.tc_program(hook)?, frame, None, repeat)
+    }
+
+    /// Runs the program for a tc hook once on the buffer of a frame that is said to hold others behind
+    /// it.
+    pub fn run_coalesced(&mut self, hook: Hook, frame: &[u8]) -> Result<TrialResult, Error> {
+        const LENGTH: u32 = 48;
+        let mut context = [0; CONTEXT_LEN];
+        context[GSO_SIZE_AT..].copy_from_slice(&LENGTH.to_ne_bytes());
+        test(self.tc_program(hook)?, frame, Some(&context), 1)
     }
 }
 
-fn test<P>(program: &P, frame: &[u8], repeat: u32) -> Result<TrialResult, Error>
+/// Where in the kernel's `struct __sk_buff` the length of coalesced datagrams is, and where it ends.
+const GSO_SIZE_AT: usize = 176;
+const CONTEXT_LEN: usize = GSO_SIZE_AT + size_of::<u32>();
+
+fn test<P>(
+    program: &P,
+    frame: &[u8],
+    context: Option<&[u8]>,
+    repeat: u32,
+) -> Result<TrialResult, Error>
 where
     P: for<'a> TestRun<Opts<'a> = TestRunOptions<'a>, Result = TestRunResult>,
 {
     let options = TestRunOptions {
         data_in: Some(frame),
+        ctx_in: context,
         repeat,
         ..TestRunOptions::new()
     };

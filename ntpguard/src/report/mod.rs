@@ -22,7 +22,7 @@ use crate::{
     allowlist::{claim::Claim, projection::Projection},
     clock::BootSeconds,
     confine::Confinement,
-    datapath::{Attached, Error, Guarded, Missing, Mode, Survey, Tables},
+    datapath::{Attached, Error, Guarded, How, Missing, Mode, Survey, Tables},
     resolve::NameStatus,
     sources::{self, Family, Problem},
 };
@@ -122,6 +122,9 @@ pub struct Interface {
     pub attached: Option<String>,
     /// Why it is not attached in a better way.
     pub why_not_better: Option<String>,
+    /// What passes there unseen.
+    #[serde(default)]
+    pub blind_to: Option<String>,
     /// Why it is not attached at all, where it is to be.
     pub why_not_attached: Option<String>,
     /// `tcx` or `clsact`: how the requests that leave are noted; absent where they are not.
@@ -137,6 +140,7 @@ impl Interface {
             name: Some(attached.interface.name.clone()),
             attached: judges.then(|| attached.how.name().to_owned()),
             why_not_better: attached.why_not_better.clone(),
+            blind_to: blind_to(attached.how),
             why_not_attached: (!judges).then(|| waits.to_owned()),
             egress: attached.egress.map(|egress| egress.name().to_owned()),
         }
@@ -150,6 +154,7 @@ impl Interface {
             name: Some(missing.interface.name.clone()),
             attached: None,
             why_not_better: None,
+            blind_to: None,
             why_not_attached: Some(missing.trouble.clone().unwrap_or_else(gone)),
             egress: None,
         }
@@ -161,10 +166,15 @@ impl Interface {
             name: guarded.name.clone(),
             attached: guarded.how.map(|how| how.name().to_owned()),
             why_not_better: None,
+            blind_to: guarded.how.and_then(blind_to),
             why_not_attached: guarded.how.is_none().then(|| "it is gone".to_owned()),
             egress: guarded.egress.map(|egress| egress.name().to_owned()),
         }
     }
+}
+
+fn blind_to(how: How) -> Option<String> {
+    how.blind_to().map(str::to_owned)
 }
 
 /// How much is granted.

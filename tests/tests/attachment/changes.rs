@@ -204,6 +204,6 @@ fn a_device_that_stands_on_another_is_guarded_for_itself() -> Result<()> {
     target.ensure_all_arrive(&mut wire)?;
     let config = config()?;
     let guard = guard(&host, &[GUARDED], &config).ready()?;
-    ensure_attached(&guard, &upper, "generic")?;
+    ensure_attached(&guard, &upper, "tc")?;
     target.ensure_only_listed_arrive(&mut wire, guard.home())
 }

@@ -66,20 +66,20 @@ fn bridged() -> Result<(Port, Veth)> {
 }
 
 #[test]
-fn where_native_is_impossible_auto_takes_generic_and_says_why() -> Result<()> {
+fn where_native_is_impossible_auto_takes_tc_and_says_why() -> Result<()> {
     let (bridge, cable) = bridged()?;
     let target = Target::new(&bridge.namespace, ADDRESSES)?;
     let mut wire = Wire::new(&cable.left, &bridge)?;
     target.ensure_all_arrive(&mut wire)?;
     let config = config()?;
     let guard = guard(&bridge.namespace, &["br0"], &config).ready()?;
-    let status = ensure_attached(&guard, &bridge, "generic")?;
+    let status = ensure_attached(&guard, &bridge, "tc")?;
     let why = status["why_not_better"].as_str().unwrap_or_default();
     ensure!(why.contains("native") && why.contains("driver"), "{status}");
     let text = String::from_utf8(guard.cli(&["status"])?.stdout)?;
     let words: Vec<&str> = text.split_whitespace().collect();
     ensure!(
-        text.contains("br0: generic XDP") && words.join(" ").contains(why),
+        text.contains("br0: tc") && words.join(" ").contains(why),
         "{text}"
     );
     target.ensure_only_listed_arrive(&mut wire, guard.home())
@@ -148,18 +148,23 @@ fn jumbo_frames_are_guarded_natively_and_pass_whole() -> Result<()> {
 
 #[test]
 fn a_tun_device_without_ethernet_headers_is_guarded() -> Result<()> {
-    let namespace = Namespace::new("tun")?;
-    let mut tun = Tun::raw_ip(&namespace, &["10.0.0.1/24", "fd00::1/64"])?;
-    let port = tun.port.clone();
-    let target = Target::new(&namespace, ADDRESSES)?;
-    target.ensure_all_arrive(&mut tun)?;
-    let config = config()?;
-    let guard = guard(&namespace, &[&port.interface], &config).ready()?;
-    ensure_attached(&guard, &port, "generic")?;
-    let program = guard.home().pin_dir().join("programs/ingress-raw");
-    ensure!(
-        bpftool::prog_show(&program)?["type"] == "xdp",
-        "no program for bare IP"
-    );
-    target.ensure_only_listed_arrive(&mut tun, guard.home())
+    for (attach, how, kind) in [("auto", "tc", "sched_cls"), ("generic", "generic", "xdp")] {
+        let namespace = Namespace::new("tun")?;
+        let mut tun = Tun::raw_ip(&namespace, &["10.0.0.1/24", "fd00::1/64"])?;
+        let port = tun.port.clone();
+        let target = Target::new(&namespace, ADDRESSES)?;
+        target.ensure_all_arrive(&mut tun)?;
+        let config = config()?;
+        let guard = guard(&namespace, &[&port.interface], &config)
+            .args(["--attach", attach])
+            .ready()?;
+        ensure_attached(&guard, &port, how)?;
+        let program = guard.home().pin_dir().join("programs/ingress-raw");
+        ensure!(
+            bpftool::prog_show(&program)?["type"] == kind,
+            "no program for bare IP"
+        );
+        target.ensure_only_listed_arrive(&mut tun, guard.home())?;
+    }
+    Ok(())
 }

@@ -51,7 +51,7 @@ fn one_guard_guards_ethernet_and_bare_ip() -> Result<()> {
     let names = [cable.left.interface.as_str(), port.interface.as_str()];
     let mut guard = guard(&host, &names, &config).ready()?;
     ensure_attached(&guard, &cable.left, "native")?;
-    ensure_attached(&guard, &port, "generic")?;
+    ensure_attached(&guard, &port, "tc")?;
     let mut wire = Wire::new(&cable.right, &cable.left)?;
     target.ensure_only_listed_arrive(&mut wire, guard.home())?;
     target.ensure_only_listed_arrive(&mut tun, guard.home())?;

@@ -2,6 +2,7 @@
 //! and what it is counted for. Each is shown to arrive where there is no guard.
 
 mod amplification;
+mod coalesced;
 mod fragments;
 mod headers;
 mod inner;

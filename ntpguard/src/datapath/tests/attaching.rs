@@ -89,7 +89,7 @@ fn generic_is_used_when_it_is_asked_for() {
 }
 
 #[test]
-fn a_driver_that_refuses_native_gives_generic_with_the_reason() {
+fn a_driver_that_refuses_native_gives_tc_with_the_reason() {
     in_netns(|| {
         let pins = Pins::new();
         // The loopback driver has no native XDP.
@@ -97,7 +97,7 @@ fn a_driver_that_refuses_native_gives_generic_with_the_reason() {
         assert_eq!(lo.link, Link::Ethernet);
         let options = Options::new(&pins.0, vec![lo]);
         let guard = Guard::start(&options, &servers(&[])).unwrap();
-        assert_eq!(guard.attached[0].how, How::Generic);
+        assert_eq!(guard.attached[0].how, How::Tc);
         let why = guard.attached[0].why_not_better.clone().unwrap();
         assert!(
             why.contains("native") && why.contains("no native XDP"),
