@@ -10,6 +10,7 @@
 //! - [`datapath`] loads the kernel programs, attaches them, and writes the tables;
 //! - [`telemetry`] reads what they tell of single packets;
 //! - [`confine`] gives up what guarding does not take;
+//! - [`escape`] shows text from outside so that it does no harm;
 //! - [`daemon`] ties these together while the guard runs.
 
 pub mod allowlist;
@@ -17,6 +18,7 @@ pub mod clock;
 pub mod confine;
 pub mod daemon;
 pub mod datapath;
+pub mod escape;
 pub mod inventory;
 pub mod keeper;
 pub mod live;

@@ -5,6 +5,7 @@ use std::{net::IpAddr, process::ExitCode};
 use anyhow::{Context as _, Result, bail};
 use ntpguard::{
     daemon::{control, protocol::Reply, viewers::Following},
+    escape,
     report::{SCHEMA, events::Event},
 };
 use serde::Serialize;
@@ -13,7 +14,7 @@ use tokio::signal;
 use super::{
     args::{EventsArgs, GuardArgs},
     ask::{no_daemon, unexpected},
-    output::{count, print_on},
+    output::{count, json_line, print_on},
 };
 
 pub(crate) async fn run(guard: &GuardArgs, args: &EventsArgs) -> Result<ExitCode> {
@@ -41,7 +42,7 @@ async fn follow(guard: &GuardArgs, args: &EventsArgs) -> Result<()> {
             Some(Reply::Event(event)) => {
                 left -= 1;
                 if args.json {
-                    serde_json::to_string(&event)?
+                    json_line(&event)?
                 } else {
                     text(&event)
                 }
@@ -72,10 +73,10 @@ struct Missed {
 fn missed(events: u64, json: bool) -> Result<String> {
     if json {
         let schema = SCHEMA;
-        return Ok(serde_json::to_string(&Missed {
+        return json_line(&Missed {
             schema,
             missed: events,
-        })?);
+        });
     }
     let number = usize::try_from(events).unwrap_or(usize::MAX);
     let events = count(number, "event", "events");
@@ -99,7 +100,7 @@ fn text(event: &Event) -> String {
         words.push(format!("mode {mode} v{version}"));
     }
     words.extend(event.length.map(|length| format!("{length} B")));
-    words.extend(event.interface.clone());
+    words.extend(event.interface.as_deref().map(escape::text));
     if event.more > 0 {
         words.push(format!("+{}", event.more));
     }

@@ -6,6 +6,7 @@ mod ask;
 mod config;
 mod events;
 mod exec;
+mod log;
 mod object;
 mod output;
 mod run;
@@ -28,7 +29,7 @@ const WRONG_USAGE: u8 = 2;
 /// Does what the command line says. Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.
 pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
-    log_to_stderr(cli.verbose);
+    log::to_stderr(cli.verbose);
     let done = match cli.command {
         // Before there is a runtime: what it executes is to find nothing of ours.
         Command::Exec(args) => exec::run(&args),
@@ -37,7 +38,7 @@ pub(crate) fn main() -> ExitCode {
     match done {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("ntpguard: {error:#}");
+            output::complain(&error);
             ExitCode::FAILURE
         }
     }
@@ -57,20 +58,4 @@ async fn run(guard: GuardArgs, command: Command) -> Result<ExitCode> {
         Command::Object(args) => object::run(&args),
         Command::Unload => unload::run(&guard),
     }
-}
-
-fn log_to_stderr(verbose: u8) {
-    use std::io::IsTerminal as _;
-    use tracing::Level;
-    let level = match verbose {
-        0 => Level::INFO,
-        1 => Level::DEBUG,
-        _ => Level::TRACE,
-    };
-    tracing_subscriber::fmt()
-        .with_max_level(level)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
-        .init();
 }

@@ -1,17 +1,56 @@
-//! Printing: text and tables that fit 80 columns, and JSON.
+//! Printing: text and tables that fit 80 columns, and JSON. All that a command prints goes through here,
+//! and nothing in it steers a terminal; text from outside is escaped before, so that it stays in its line.
 
-use std::io::{self, Write as _};
+use std::{
+    fmt::Display,
+    io::{self, Write as _},
+};
 
 use anyhow::{Context as _, Result};
 use comfy_table::{ContentArrangement, Table, presets};
-use ntpguard::report::Source;
+use ntpguard::{escape, report::Source};
 use serde::Serialize;
+use serde_json::ser::{CompactFormatter, Formatter};
 
 /// Prints `document` as JSON, a line of it.
 pub(crate) fn json(document: &impl Serialize) -> Result<()> {
-    let mut text = serde_json::to_string(document)?;
-    text.push('\n');
-    print(&text)
+    print(&(json_line(document)? + "\n"))
+}
+
+/// `document` as JSON in one line. What a terminal might obey is escaped, as every reader of JSON
+/// understands: it has escapes for all characters, and demands them only for some.
+pub(crate) fn json_line(document: &impl Serialize) -> Result<String> {
+    let mut json = Vec::new();
+    let mut serializer = serde_json::Serializer::with_formatter(&mut json, Escaping);
+    document.serialize(&mut serializer)?;
+    Ok(String::from_utf8(json)?)
+}
+
+/// Writes JSON without characters that do not show as themselves.
+struct Escaping;
+
+impl Formatter for Escaping {
+    fn write_string_fragment<W>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()>
+    where
+        W: ?Sized + io::Write,
+    {
+        let mut plain = fragment.split_inclusive(|character| !escape::is_plain(character));
+        plain.try_for_each(|part| {
+            let unseen = part.chars().last().filter(|last| !escape::is_plain(*last));
+            let length = unseen.map_or(0, char::len_utf8);
+            let seen = &part[..part.len() - length];
+            CompactFormatter.write_string_fragment(writer, seen)?;
+            let mut units = [0; 2];
+            let units = unseen.map(|unseen| unseen.encode_utf16(&mut units));
+            let mut units = units.iter().flat_map(|units| units.iter());
+            units.try_for_each(|unit| write!(writer, "\\u{unit:04x}"))
+        })
+    }
+}
+
+/// Says on standard error what a command could not do.
+pub(crate) fn complain(error: &impl Display) {
+    eprintln!("ntpguard: {}", escape::lines(&format!("{error:#}")));
 }
 
 /// Prints text; that nobody reads on is no error.
@@ -21,7 +60,10 @@ pub(crate) fn print(text: &str) -> Result<()> {
 
 /// Prints text, and says whether anybody may read on.
 pub(crate) fn print_on(text: &str) -> Result<bool> {
-    match io::stdout().lock().write_all(text.as_bytes()) {
+    match io::stdout()
+        .lock()
+        .write_all(escape::lines(text).as_bytes())
+    {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
         Err(error) => Err(error).context("cannot write to standard output"),
@@ -80,8 +122,13 @@ pub(crate) fn rest(rows: usize, shown: usize) -> String {
 
 /// A configuration that is read, and below it a line for each reason.
 pub(crate) fn source(source: &Source) -> String {
-    let first = format!("source    {}:{}", source.dialect, source.path.display());
-    let reasons = source.why.split("; ").map(|why| format!("          {why}"));
+    let first = format!(
+        "source    {}:{}",
+        source.dialect,
+        escape::path(&source.path)
+    );
+    let reasons = source.why.split("; ").map(escape::text);
+    let reasons = reasons.map(|why| format!("          {why}"));
     let lines: Vec<String> = std::iter::once(first).chain(reasons).collect();
     lines.join("\n")
 }
@@ -155,6 +202,32 @@ mod tests {
             "source    chrony:/etc/chrony/chrony.conf\n          \
              chronyd's configuration on Debian, its descendants, and Alpine\n          \
              chronyd runs, pid 7"
+        );
+    }
+
+    #[test]
+    fn json_has_no_character_that_a_terminal_obeys_and_is_the_same_to_a_reader() {
+        let text = "a\u{1b}[31m\u{9b}\u{202e}\u{e0041}\"\\\n\u{7f} Zürich 東京";
+        let line = json_line(&vec![text, "", "plain"]).unwrap();
+        assert!(line.chars().all(escape::is_plain), "{line}");
+        assert!(
+            line.contains("Zürich 東京") && line.contains("plain"),
+            "{line}"
+        );
+        let read: Vec<String> = serde_json::from_str(&line).unwrap();
+        assert_eq!(read, [text, "", "plain"]);
+    }
+
+    #[test]
+    fn a_source_stays_in_its_lines_whatever_its_path_is() {
+        let read = Source {
+            dialect: "chrony".to_owned(),
+            path: "/etc/a\nproblem   b".into(),
+            why: "chronyd runs, \u{1b}[2J".to_owned(),
+        };
+        assert_eq!(
+            source(&read),
+            "source    chrony:/etc/a\\nproblem   b\n          chronyd runs, \\u{1b}[2J"
         );
     }
 

@@ -7,7 +7,7 @@ use ntpguard::{
     allowlist::Book,
     clock::BootSeconds,
     daemon::{self, Options},
-    processes,
+    escape, processes,
     report::Listing,
     sources::{self, Discovered, Host, Severity, Want},
 };
@@ -23,7 +23,7 @@ pub(crate) async fn run(guard: GuardArgs, args: &RunArgs) -> Result<ExitCode> {
     let options = match config::options(guard, args) {
         Ok(options) => options,
         Err(error) => {
-            eprintln!("ntpguard: {error:#}");
+            output::complain(&error);
             return Ok(ExitCode::from(WRONG_USAGE));
         }
     };
@@ -61,7 +61,8 @@ fn check(options: &Options) -> Result<ExitCode> {
     };
     book.findings = found.problems;
     for source in &found.sources {
-        output::print(&format!("{source}: {}\n", source.why))?;
+        let line = format!("{source}: {}", source.why);
+        output::print(&(escape::line(&line) + "\n"))?;
         book.read(
             &source.to_string(),
             &source.path,
@@ -78,21 +79,18 @@ fn check(options: &Options) -> Result<ExitCode> {
         } = want
         {
             let roles: Vec<&str> = roles.iter().map(|role| role.name()).collect();
-            output::print(&format!("{place}: {name} as {}\n", roles.join(", ")))?;
+            let line = format!("{place}: {name} as {}", roles.join(", "));
+            output::print(&(escape::line(&line) + "\n"))?;
         }
     }
     for row in Listing::of(&book.claims(), now).rows {
-        output::print(&format!(
-            "{}: {} as {}\n",
-            row.places.join(", "),
-            row.prefix,
-            row.role
-        ))?;
+        let line = format!("{}: {} as {}", row.places.join(", "), row.prefix, row.role);
+        output::print(&(escape::line(&line) + "\n"))?;
     }
     let mut wrong = false;
     for problem in book.problems() {
         wrong |= problem.severity != Severity::Note;
-        output::print(&format!("{problem}\n"))?;
+        output::print(&(escape::line(&problem.to_string()) + "\n"))?;
     }
     Ok(if wrong {
         ExitCode::from(WRONG_USAGE)

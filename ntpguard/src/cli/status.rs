@@ -15,7 +15,7 @@ use ntpguard::{
         control::{self, ControlError},
         protocol::{Reply, Request},
     },
-    datapath,
+    datapath, escape,
     report::{Interface, Name, Status, events::WOULD_DROP},
 };
 use ntpguard_common::reason::Reason;
@@ -111,13 +111,13 @@ fn text(status: &Status) -> String {
         status
             .trouble
             .iter()
-            .map(|trouble| format!("trouble   {trouble}")),
+            .map(|trouble| escape::line(&format!("trouble   {trouble}"))),
     );
     lines.extend(
         status
             .problems
             .iter()
-            .map(|problem| format!("problem   {problem}")),
+            .map(|problem| escape::line(&format!("problem   {problem}"))),
     );
     output::wrap(&lines.join("\n")) + "\n" + &traffic::tables(&status.traffic)
 }
@@ -136,7 +136,7 @@ fn headline(status: &Status) -> String {
 
 fn interface_line(interface: &Interface) -> String {
     let name = match &interface.name {
-        Some(name) => name.clone(),
+        Some(name) => escape::text(name),
         None => format!("number {}", interface.index),
     };
     let how = match interface.attached.as_deref() {
@@ -149,7 +149,7 @@ fn interface_line(interface: &Interface) -> String {
         .why_not_better
         .as_ref()
         .or(interface.why_not_attached.as_ref())
-        .map(|why| format!(" ({why})"))
+        .map(|why| format!(" ({})", escape::line(why)))
         .unwrap_or_default();
     let egress = interface
         .egress
@@ -241,8 +241,10 @@ fn name_line(name: &Name) -> String {
         None => "being asked".to_owned(),
     };
     let held = count(name.addresses, "address", "addresses");
-    let mut lines = vec![format!("name      {}: {held}{saved}, {next}", name.name)];
+    let asked = escape::text(&name.name);
+    let mut lines = vec![format!("name      {asked}: {held}{saved}, {next}")];
     if let (Some(failing), Some(error)) = (name.failing_for, &name.error) {
+        let error = escape::line(error);
         lines.push(format!("failing for {}: {error}", seconds(failing.into())));
     }
     if !name.refused.is_empty() {

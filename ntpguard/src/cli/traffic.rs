@@ -1,8 +1,11 @@
 //! The part of `ntpguard status` about requests, replies, and who sent what.
 
-use ntpguard::report::{
-    Traffic,
-    traffic::{Server, Ungranted, Untrusted},
+use ntpguard::{
+    escape,
+    report::{
+        Traffic,
+        traffic::{Server, Ungranted, Untrusted},
+    },
 };
 
 use super::output::{self, seconds};
@@ -33,11 +36,12 @@ pub(super) fn lines(traffic: &Traffic) -> Vec<String> {
         traffic
             .teachers
             .iter()
-            .map(|teacher| format!("trusted   {} ({})", teacher.cgroup, teacher.why)),
+            .map(|teacher| format!("trusted   {} ({})", teacher.cgroup, teacher.why))
+            .map(|line| escape::line(&line)),
     );
     lines.extend(traffic.untrusted.iter().map(|untrusted| {
         let Untrusted { daemon, why, cure } = untrusted;
-        format!("untrusted {daemon}: {why}; {cure}")
+        escape::line(&format!("untrusted {daemon}: {why}; {cure}"))
     }));
     let requests = traffic.requests;
     let total = requests.trusted + requests.granted + requests.ungranted;
@@ -106,13 +110,20 @@ fn server(server: &Server) -> Vec<String> {
         said(server.stratum.to_string()),
         said(server.leap.to_string()),
         said(server.poll.to_string()),
-        said(server.refid.clone()),
-        server.kiss.clone().unwrap_or_else(|| "-".to_owned()),
+        said(escape::text(&server.refid)),
+        server
+            .kiss
+            .as_deref()
+            .map_or_else(|| "-".to_owned(), escape::text),
     ]
 }
 
 fn ungranted(row: &Ungranted) -> Vec<String> {
-    let or_dash = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".to_owned());
+    let or_dash = |value: &Option<String>| {
+        value
+            .as_deref()
+            .map_or_else(|| "-".to_owned(), escape::text)
+    };
     vec![
         row.address.to_string(),
         row.requests.to_string(),
@@ -175,6 +186,19 @@ mod tests {
         );
         assert!(text.contains("and 2 more with --json"), "{text}");
         assert!(text.contains("ntpdig"), "{text}");
+    }
+
+    #[test]
+    fn whoever_asks_cannot_write_on_the_terminal() {
+        let mut traffic = traffic(1);
+        let name = "\u{1b}[31mntpd\n\u{202e}".to_owned();
+        traffic.ungranted[0].process = Some(name.clone());
+        traffic.ungranted[0].cgroup = Some(name.clone());
+        traffic.servers[0].refid = name;
+        let text = tables(&traffic);
+        let is_plain = |line: &str| line.chars().all(escape::is_plain);
+        assert!(text.lines().all(is_plain), "{text:?}");
+        assert!(text.contains("\\u{1b}[31mntpd"), "{text}");
     }
 
     #[test]
