@@ -25,8 +25,19 @@ pub struct Inventory {
     pub daemons: Vec<String>,
     /// What they use.
     pub in_use: Vec<Used>,
+    /// The daemons that run and do not say what they use.
+    pub silent: Vec<Silent>,
     /// What is wrong with the configurations.
     pub problems: Vec<Problem>,
+}
+
+/// A daemon that does not say what it uses.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Silent {
+    /// The daemon.
+    pub daemon: String,
+    /// Why not.
+    pub why: String,
 }
 
 /// A time source that a configuration names.
@@ -68,8 +79,14 @@ pub struct Used {
 }
 
 impl Inventory {
-    /// Gathers it from the book, which `sources` were read into.
-    pub fn of(book: &Book, sources: &[sources::Source], now: BootSeconds) -> Self {
+    /// Gathers it from the book, which `sources` were read into, and the daemons that are `silent`, each
+    /// with why.
+    pub fn of<'a>(
+        book: &Book,
+        sources: &[sources::Source],
+        silent: impl IntoIterator<Item = (&'a str, &'a str)>,
+        now: BootSeconds,
+    ) -> Self {
         let used: BTreeSet<IpAddr> = book
             .daemons
             .in_use()
@@ -101,12 +118,17 @@ impl Inventory {
             selected: used.selected,
             named: known.contains(&used.address),
         });
+        let silent = silent.into_iter().map(|(daemon, why)| Silent {
+            daemon: daemon.to_owned(),
+            why: why.to_owned(),
+        });
         Self {
             schema: SCHEMA,
             sources: sources.iter().map(Source::of).collect(),
             in_use: in_use.collect(),
             named,
             daemons,
+            silent: silent.collect(),
             problems: book.problems().collect(),
         }
     }
@@ -199,7 +221,7 @@ mod tests {
 
     #[test]
     fn what_no_daemon_tells_is_neither_in_use_nor_idle() {
-        let inventory = Inventory::of(&book(), &[], NOW);
+        let inventory = Inventory::of(&book(), &[], [], NOW);
         let named: Vec<_> = inventory
             .named
             .iter()
@@ -229,7 +251,7 @@ mod tests {
             ..Answer::default()
         };
         book.heard("chronyd", Some(heard), NOW);
-        let inventory = Inventory::of(&book, &[], NOW);
+        let inventory = Inventory::of(&book, &[], [], NOW);
         let named: Vec<_> = inventory.named.iter().map(|named| named.in_use).collect();
         assert_eq!(named, [Some(false), Some(true)]);
         let used: Vec<_> = inventory.in_use.iter().map(|used| used.named).collect();

@@ -4,7 +4,7 @@
 //! the lock of the pin directory.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     path::{Path, PathBuf},
 };
@@ -23,6 +23,7 @@ use crate::{
     clock::BootSeconds,
     daemon::protocol::{Addition, Removal},
     datapath::{self, Incomplete, Tables},
+    reader::{ROOT, Read, Reader},
     report::{self, Edited, Granted, Listing, SCHEMA, Status, Updated},
     resolve::{Answer, Failure, Question, Resolver},
     senders::Trust,
@@ -32,9 +33,6 @@ use crate::{
 /// How often, in seconds, the state file is written although the tables did not change: the
 /// lifetimes in it should not lag far behind.
 const SAVE_EVERY: u32 = 3_600;
-
-/// Where the distributions' files are looked for.
-const ROOT: &str = "/";
 
 /// What the allowlist is made from, besides the state file.
 #[derive(Clone, Debug, Default)]
@@ -88,6 +86,8 @@ pub struct Keeper {
     pub book: Book,
     /// What they are made from.
     pub origins: Origins,
+    /// What takes too long, while it does, by the thread that waits for it.
+    pub hangs: BTreeMap<&'static str, Problem>,
     state: StateFile,
     sightings: Sightings,
     /// The findings of the daemons that were logged.
@@ -99,21 +99,11 @@ pub struct Keeper {
 }
 
 impl Keeper {
-    /// Starts from the state file, and reads the sources.
+    /// Starts from the state file: what it has counts as saved until the sources are read.
     pub fn open(state: StateFile, origins: Origins, now: BootSeconds) -> Result<Self, KeeperError> {
         let known = state.load(now)?;
         let book = Book::restored(&known.rows, now);
-        let mut keeper = Self {
-            book,
-            origins,
-            state,
-            sightings: Sightings::default(),
-            reported: BTreeSet::new(),
-            projected: Projection::default(),
-            saved: now,
-        };
-        keeper.read_sources(now);
-        Ok(keeper)
+        Ok(Self::of(book, origins, state, now))
     }
 
     /// Takes the state file as it stands, to change it by hand while no daemon lives.
@@ -143,26 +133,38 @@ impl Keeper {
             serve: known.serve,
         };
         let book = Book::recorded(known.rows, now);
-        Ok(Self {
+        Ok(Self::of(book, origins, state, now))
+    }
+
+    fn of(book: Book, origins: Origins, state: StateFile, now: BootSeconds) -> Self {
+        Self {
             book,
             origins,
+            hangs: BTreeMap::new(),
             state,
             sightings: Sightings::default(),
             reported: BTreeSet::new(),
             projected: Projection::default(),
             saved: now,
-        })
+        }
     }
 
-    /// Reads every source anew.
-    pub fn read_sources(&mut self, now: BootSeconds) {
-        self.find_sources(now);
-        for source in &self.origins.sources {
-            // What a daemon that has gone meanwhile was started with counts as it was.
-            if source.has_gone() {
-                continue;
-            }
-            let reading = source.read(self.origins.serve);
+    /// The work of finding the sources, and of reading them: all of them, or only where there are others
+    /// than before.
+    pub fn reader(&self, all: bool) -> Reader {
+        Reader::new(self.origins.clone(), self.sightings.clone(), all)
+    }
+
+    /// Takes what came of that; says whether the sources were read.
+    pub fn take(&mut self, read: Read, now: BootSeconds) -> bool {
+        self.origins.sources = read.sources;
+        self.sightings = read.sightings;
+        self.report_findings(&read.findings);
+        self.book.findings = read.findings;
+        let Some(readings) = read.readings else {
+            return false;
+        };
+        for (source, reading) in readings {
             self.book
                 .read(&source.to_string(), &source.path, reading, now);
         }
@@ -174,21 +176,7 @@ impl Keeper {
             .map(ToString::to_string)
             .collect();
         self.book.keep_sources(&kept, now);
-    }
-
-    /// Looks for sources, if that is wanted, and says whether they have to be read: there are others
-    /// than before, or some that nothing tells the changes of.
-    pub fn find_sources(&mut self, now: BootSeconds) -> bool {
-        let mut changed = false;
-        if self.origins.discover {
-            let found = sources::discover(Path::new(ROOT), &self.origins.trust);
-            self.report_findings(&found.problems);
-            self.book.findings = found.problems;
-            let before = std::mem::take(&mut self.origins.sources);
-            self.origins.sources = self.sightings.update(&before, found.sources, now);
-            changed = self.origins.sources != before;
-        }
-        changed || self.origins.sources.iter().any(Source::must_be_polled)
+        true
     }
 
     /// Logs what keeps daemons from being believed, each once: a service that comes and goes must not
@@ -199,6 +187,11 @@ impl Keeper {
                 tracing::warn!("{finding}");
             }
         }
+    }
+
+    /// What is wrong with the sources.
+    pub fn problems(&self) -> impl Iterator<Item = Problem> {
+        self.book.problems().chain(self.hangs.values().cloned())
     }
 
     /// Takes what came of a question to DNS.
@@ -372,7 +365,7 @@ impl Keeper {
                 .into_iter()
                 .filter_map(|name| Some((name.question.name, name.last_error?)))
                 .collect(),
-            problems: self.book.problems().collect(),
+            problems: self.problems().collect(),
             in_kernel,
         }
     }
@@ -387,7 +380,7 @@ impl Keeper {
             .collect();
         let names = self.book.names.status(now).into_iter();
         status.names = names.map(|name| report::Name::of(name, now)).collect();
-        status.problems = self.book.problems().collect();
+        status.problems = self.problems().collect();
     }
 
     /// The files and directories whose change calls for a new reading.

@@ -13,6 +13,7 @@ use ntpguard::{
         protocol::{Addition, Removal, Reply, Request},
     },
     datapath::Tables,
+    escape,
     keeper::{Keeper, KeeperError},
     processes,
     report::{Edited, Granted, ListRow, Listing, Updated},
@@ -37,7 +38,7 @@ pub(crate) async fn run(guard: &GuardArgs, command: AllowlistCommand) -> Result<
             json,
         } => {
             if roles.len() > 1 && roles.iter().any(|role| role == "none") {
-                eprintln!("ntpguard: {}", KeeperError::NoneAndMore);
+                output::complain(&KeeperError::NoneAndMore);
                 return Ok(ExitCode::from(WRONG_USAGE));
             }
             let addition = Addition {
@@ -135,7 +136,7 @@ fn why(row: &ListRow) -> String {
     let all = [&row.names, &row.places, &row.comments];
     all.into_iter()
         .flatten()
-        .cloned()
+        .map(|text| escape::text(text))
         .collect::<Vec<_>>()
         .join(", ")
 }
@@ -225,6 +226,8 @@ async fn update_myself(guard: &GuardArgs) -> Result<Updated> {
     let mut origins = Keeper::reopen(state(guard), now)?.origins;
     origins.discover |= origins.sources.is_empty();
     let mut keeper = Keeper::open(state(guard), origins, now)?;
+    let read = keeper.reader(true).read(now);
+    keeper.take(read, now);
     let mut tables = open(guard, &mut keeper)?;
     if tables.is_none() {
         keeper.adopt(Keeper::reopen(state(guard), now)?.book.projection(now));
@@ -258,12 +261,13 @@ fn update_text(updated: &Updated) -> String {
     let failed = updated
         .failed
         .iter()
-        .map(|(name, why)| format!("! {name}: {why}; its addresses are kept"));
+        .map(|(name, why)| format!("! {name}: {why}; its addresses are kept"))
+        .map(|line| escape::line(&line));
     let problems = updated
         .problems
         .iter()
         .filter(|problem| problem.severity != Severity::Note)
-        .map(|problem| format!("! {problem}"));
+        .map(|problem| escape::line(&format!("! {problem}")));
     let summary = format!(
         "{} added, {} kept, {} removed",
         updated.added.len(),

@@ -10,6 +10,7 @@ use ntpguard::{
         control,
         protocol::{Reply, Request},
     },
+    escape,
     inventory::{Inventory, Named, Used},
     keeper::Keeper,
     live, processes, sources,
@@ -55,13 +56,15 @@ async fn look(guard: &GuardArgs) -> Result<Inventory> {
     for source in &found.sources {
         book.read(&source.to_string(), &source.path, source.read(false), now);
     }
-    for (daemon, answer) in live::ask(found.sources.clone(), book.channels()).await {
+    let mut silent = Vec::new();
+    for (daemon, answer) in live::ask(book.channels(), live::running()).await {
         match answer {
             Ok(answer) => book.heard(daemon, answer, now),
-            Err(error) => tracing::warn!("{daemon} was asked which sources it uses: {error}"),
+            Err(error) => silent.push((daemon, error.to_string())),
         }
     }
-    Ok(Inventory::of(&book, &found.sources, now))
+    let silent = silent.iter().map(|(daemon, why)| (*daemon, why.as_str()));
+    Ok(Inventory::of(&book, &found.sources, silent, now))
 }
 
 fn text(inventory: &Inventory) -> String {
@@ -89,15 +92,19 @@ fn text(inventory: &Inventory) -> String {
     }
     parts.push("\n".to_owned());
     parts.push(differences(inventory));
+    let silent = inventory.silent.iter();
+    let silent = silent.map(|silent| format!("silent    {}: {}", silent.daemon, silent.why));
     let problems = inventory.problems.iter();
-    parts.extend(problems.map(|problem| output::wrap(&format!("problem   {problem}")) + "\n"));
+    let problems = problems.map(|problem| format!("problem   {problem}"));
+    let findings = silent.chain(problems);
+    parts.extend(findings.map(|finding| output::wrap(&escape::line(&finding)) + "\n"));
     parts.concat()
 }
 
 fn named_row(named: &Named) -> Vec<String> {
     let from = named.place.as_ref().map_or_else(
         || "a daemon".to_owned(),
-        |place| format!("{}:{}", place.file.display(), place.line),
+        |place| format!("{}:{}", escape::path(&place.file), place.line),
     );
     let mut addresses: Vec<String> = named
         .addresses
@@ -115,7 +122,7 @@ fn named_row(named: &Named) -> Vec<String> {
         None => "-",
     };
     vec![
-        at_port(named.host.clone(), Some(named.port)),
+        at_port(escape::text(&named.host), Some(named.port)),
         from,
         or_dash(addresses.join("\n")),
         or_dash(again.unwrap_or_default()),
@@ -127,7 +134,7 @@ fn used_row(used: &Used) -> Vec<String> {
     let selected = if used.selected { ", selected" } else { "" };
     vec![
         at_port(used.address.to_string(), used.port),
-        or_dash(used.name.clone().unwrap_or_default()),
+        or_dash(escape::text(used.name.as_deref().unwrap_or_default())),
         used.daemon.clone(),
         format!("{}{selected}", used.roles.join(", ")),
         if used.named { "yes" } else { "no" }.to_owned(),
@@ -160,7 +167,8 @@ fn differences(inventory: &Inventory) -> String {
         .iter()
         .filter(|named| named.in_use == Some(false));
     let mut lines: Vec<String> = idle
-        .map(|named| format!("differs   {} is named and not in use\n", named.host))
+        .map(|named| escape::text(&named.host))
+        .map(|host| format!("differs   {host} is named and not in use\n"))
         .collect();
     let unnamed = inventory.in_use.iter().filter(|used| !used.named);
     lines.extend(unnamed.map(|used| {
@@ -201,6 +209,7 @@ mod tests {
                 "daemon": "chronyd", "address": "198.51.100.1", "name": "time.example.net",
                 "roles": ["server", "peer"], "selected": true, "named": false
             }],
+            "silent": [{ "daemon": "OpenNTPD", "why": "only its own ntpctl can" }],
             "problems": []
         }))
         .unwrap()
@@ -217,6 +226,7 @@ mod tests {
             "and 1 more",
             "192.0.2.9 port 1123",
             "differs   192.0.2.9 is named and not in use",
+            "silent    OpenNTPD: only its own ntpctl can",
             "differs   198.51.100.1 is in use by chronyd and not named",
         ] {
             assert!(text.contains(part), "{part:?} in {text}");

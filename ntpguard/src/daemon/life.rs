@@ -15,8 +15,10 @@ use tokio::{
 use super::{
     DaemonError, Options,
     control::{self, Call},
+    finding::Finding,
     protocol::{Reply, Request},
-    rounds::Rounds,
+    reading::Reading,
+    rounds::{Rounds, Step},
     settling::Settling,
     status,
     watch::Watch,
@@ -27,7 +29,8 @@ use crate::{
     datapath::{Guard, InterfaceEvents, Lock},
     inventory::Inventory,
     keeper::{Keeper, KeeperError},
-    live::Heard,
+    offload::Outcome,
+    reader::Read,
     report::{Edited, Grants},
     resolve::{Answer, Failure, Question, Resolver},
     senders::{Found, Senders, Untrusted},
@@ -48,7 +51,6 @@ const ASKED_AT_ONCE: usize = 16;
 /// Logs what is wrong with the sources, except what was said already, as findings of the daemons are.
 pub(super) fn report_problems(keeper: &Keeper, said: &BTreeSet<String>) {
     for problem in keeper
-        .book
         .problems()
         .filter(|problem| !said.contains(&problem.to_string()))
         .filter(|problem| !keeper.book.findings.contains(problem))
@@ -98,7 +100,9 @@ async fn changed(watch: Option<&mut Watch>) {
 pub(super) struct Daemon<'a> {
     keeper: Keeper,
     guard: Guard,
+    reading: Reading,
     senders: Senders,
+    finding: Finding,
     /// The senders that the kernel trusts now.
     found: Found,
     asked: FuturesUnordered<Asked<'a>>,
@@ -113,21 +117,32 @@ pub(super) struct Daemon<'a> {
 enum Event {
     Resolved(Question, Result<Answer, Failure>),
     Called(Call),
-    Heard(Vec<Heard>),
+    Round(Step),
+    Read(Outcome<Read>),
     Changed,
     Settled,
     Senders,
+    Found(Outcome<Found>),
     Interfaces,
     Due,
     Shutdown,
 }
 
 impl<'a> Daemon<'a> {
-    pub(super) fn new(keeper: Keeper, guard: Guard, senders: Senders, found: Found) -> Self {
+    pub(super) fn new(
+        keeper: Keeper,
+        guard: Guard,
+        reading: Reading,
+        senders: Senders,
+        finding: Finding,
+        found: Found,
+    ) -> Self {
         Self {
             keeper,
             guard,
+            reading,
             senders,
+            finding,
             found,
             asked: FuturesUnordered::new(),
             rounds: Rounds::new(),
@@ -171,18 +186,20 @@ impl<'a> Daemon<'a> {
         let mut settling = Settling::default();
         loop {
             self.ask_what_is_due(resolver);
-            self.finish_updates();
-            if self.rounds.begin_if_due(&mut self.keeper) {
-                self.read_sources();
-                self.watch(watch.as_mut());
+            if self.rounds.begin_if_due() {
+                self.reading.look();
             }
+            self.reading.begin(&self.keeper);
+            self.finish_updates();
             let due = self.next_wake();
             let settled = settling.due(watch.as_ref().is_some_and(Watch::is_being_written));
             let event = tokio::select! {
                 () = &mut shutdown => Event::Shutdown,
                 Some((question, result)) = self.asked.next() => Event::Resolved(question, result),
                 Some(call) = called.recv() => Event::Called(call),
-                heard = self.rounds.heard() => Event::Heard(heard),
+                step = self.rounds.step() => Event::Round(step),
+                outcome = self.reading.next() => Event::Read(outcome),
+                outcome = self.finding.next() => Event::Found(outcome),
                 () = changed(watch.as_mut()) => Event::Changed,
                 () = sleep_until(settled.unwrap_or(due)), if settled.is_some() => Event::Settled,
                 () = changed(cgroups.as_mut()) => Event::Senders,
@@ -197,20 +214,24 @@ impl<'a> Daemon<'a> {
                     if self.called(call) {
                         return true;
                     }
-                    self.watch(watch.as_mut());
                 }
-                Event::Heard(heard) => self.rounds.take(&mut self.keeper, heard),
+                Event::Round(step) => self.rounds.take(&mut self.keeper, step),
+                Event::Read(outcome) => {
+                    if self.take_reading(outcome) {
+                        self.watch(watch.as_mut());
+                    }
+                }
                 Event::Changed => settling.changed(Instant::now()),
                 Event::Settled => {
                     settling.read();
-                    self.read_sources();
-                    self.watch(watch.as_mut());
+                    self.reading.read();
                 }
                 Event::Senders => {
                     // First, so that what comes meanwhile is noticed.
                     self.watch_senders(cgroups.as_mut());
-                    self.find_senders();
+                    self.finding.begin(&self.senders);
                 }
+                Event::Found(outcome) => self.take_senders(outcome),
                 Event::Interfaces => self.mend(),
                 Event::Due => {}
             }
@@ -237,9 +258,12 @@ impl<'a> Daemon<'a> {
         }
     }
 
-    /// Has the kernel trust the senders there are now.
-    fn find_senders(&mut self) {
-        let found = self.senders.find();
+    /// Has the kernel trust the senders that were found.
+    fn take_senders(&mut self, outcome: Outcome<Found>) {
+        let taken = self.finding.take(outcome, &self.senders, &mut self.keeper);
+        let Some(found) = taken else {
+            return;
+        };
         if found.teachers != self.found.teachers
             && let Err(error) = self.guard.tables.set_teachers(&found.for_kernel())
         {
@@ -287,11 +311,7 @@ impl<'a> Daemon<'a> {
             Request::Add(addition) => edited(self.keeper.add(&addition, tables, now)),
             Request::Remove(removal) => edited(self.keeper.remove(&removal, tables, now)),
             Request::Status => self.status(now),
-            Request::Sources => Reply::Sources(Box::new(Inventory::of(
-                &self.keeper.book,
-                &self.keeper.origins.sources,
-                now,
-            ))),
+            Request::Sources => self.sources(now),
             Request::List => self.list(now),
             Request::Yield => Reply::Yielding,
             // Answered where the question arrives.
@@ -300,7 +320,7 @@ impl<'a> Daemon<'a> {
             }
             Request::Update => {
                 let before = self.keeper.projected().clone();
-                self.read_sources();
+                self.reading.read();
                 self.keeper.book.names.hurry(now);
                 self.rounds.hurry();
                 self.updates.push((call.answer, before));
@@ -310,6 +330,16 @@ impl<'a> Daemon<'a> {
         // Whoever asked may have gone.
         drop(call.answer.send(answer));
         yields
+    }
+
+    fn sources(&self, now: BootSeconds) -> Reply {
+        let (book, sources) = (&self.keeper.book, &self.keeper.origins.sources);
+        let silent = self.rounds.complaints().current();
+        let mut inventory = Inventory::of(book, sources, silent, now);
+        inventory
+            .problems
+            .extend(self.keeper.hangs.values().cloned());
+        Reply::Sources(Box::new(inventory))
     }
 
     fn list(&mut self, now: BootSeconds) -> Reply {
@@ -332,7 +362,8 @@ impl<'a> Daemon<'a> {
 
     fn finish_updates(&mut self) {
         let now = BootSeconds::now();
-        if self.updates.is_empty() || !self.keeper.book.names.is_idle(now) {
+        let is_done = self.reading.is_done() && self.keeper.book.names.is_idle(now);
+        if self.updates.is_empty() || !is_done {
             return;
         }
         for (answer, before) in std::mem::take(&mut self.updates) {
@@ -340,15 +371,13 @@ impl<'a> Daemon<'a> {
         }
     }
 
-    fn read_sources(&mut self) {
-        let said = self
-            .keeper
-            .book
-            .problems()
-            .map(|problem| problem.to_string())
-            .collect();
-        self.keeper.read_sources(BootSeconds::now());
+    /// Takes what came of a reading; says whether the sources were read.
+    fn take_reading(&mut self, outcome: Outcome<Read>) -> bool {
+        let problems = self.keeper.problems();
+        let said = problems.map(|problem| problem.to_string()).collect();
+        let was_read = self.reading.take(&mut self.keeper, outcome);
         report_problems(&self.keeper, &said);
+        was_read
     }
 
     fn commit(&mut self) {

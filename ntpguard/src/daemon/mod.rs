@@ -3,9 +3,12 @@
 //! [`run`] starts it, `life` is what it does until its end, [`control`] the socket on which commands
 //! speak with it.
 
+mod complaints;
 pub mod control;
+mod finding;
 mod life;
 pub mod protocol;
+mod reading;
 mod rounds;
 mod settling;
 mod status;
@@ -27,8 +30,10 @@ use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
 
 use self::{
     control::ControlError,
+    finding::Finding,
     life::{Daemon, report_problems, report_senders},
     protocol::{Reply, Request},
+    reading::Reading,
 };
 use crate::{
     allowlist::state::StateFile,
@@ -114,6 +119,8 @@ pub async fn run(options: Options, shutdown: impl Future<Output = ()>) -> Result
     let now = BootSeconds::now();
     let state = StateFile::below(&options.state_dir);
     let mut keeper = Keeper::open(state, options.origins.clone(), now)?;
+    let mut reading = Reading::new();
+    reading.first(&mut keeper).await;
     if keeper.origins.sources.is_empty() {
         tracing::warn!(
             "no time daemon's configuration was found: only what `ntpguard allowlist add` grants \
@@ -129,7 +136,8 @@ pub async fn run(options: Options, shutdown: impl Future<Output = ()>) -> Result
     let (calls, called) = mpsc::channel(16);
     let listener = control::listen(&control::socket_path(&options.state_dir))?;
 
-    let found = options.senders.find();
+    let mut finding = Finding::new();
+    let found = finding.first(&options.senders).await;
     let now = BootSeconds::now();
     let wanted = keeper.book.projection(now);
     let guard = Guard::start(
@@ -158,7 +166,14 @@ pub async fn run(options: Options, shutdown: impl Future<Output = ()>) -> Result
     let telling = tell(&options.pin_dir, &news);
     let serving = tokio::spawn(control::serve(listener, calls, news));
 
-    let mut daemon = Daemon::new(keeper, guard, options.senders.clone(), found);
+    let mut daemon = Daemon::new(
+        keeper,
+        guard,
+        reading,
+        options.senders.clone(),
+        finding,
+        found,
+    );
     let yielded = daemon.live(&resolver, called, shutdown).await;
     serving.abort();
     // The buffer has one reader, and that is the successor's from now on.

@@ -1,33 +1,52 @@
 //! Asks the running daemons which sources they use, again and again, and never waits for them.
 
-use std::{collections::BTreeMap, future::pending, time::Duration};
+use std::{future::pending, path::Path, time::Duration};
 
 use futures_util::future::BoxFuture;
 use tokio::time::{Instant, timeout};
 
+use super::complaints::Complaints;
 use crate::{
     clock::BootSeconds,
     keeper::Keeper,
     live::{self, Heard},
+    offload::{Offload, Outcome},
+    processes::TimeDaemon,
+    reader::hanging,
 };
+
+/// The name of the thread that looks for daemons, and of the finding where it hangs.
+const THREAD: &str = "ntpguard-find";
 
 /// How often they are asked.
 const EVERY: Duration = Duration::from_secs(10);
 
-/// How long a start waits for what they say: those that run answer at once.
+/// How long a start waits for them to be found, and for what they say: those that run answer at once.
 const FIRST: Duration = Duration::from_millis(200);
 
 /// The round that is under way, or the next.
 pub(super) struct Rounds {
+    /// First, the daemons that run are looked for.
+    looking: Offload<Vec<TimeDaemon>>,
+    /// Then they are asked.
     asking: Option<BoxFuture<'static, Vec<Heard>>>,
     next: Instant,
     complaints: Complaints,
+}
+
+/// A step of a round.
+pub(super) enum Step {
+    /// The looking has come to this.
+    Looked(Outcome<Vec<TimeDaemon>>),
+    /// They have said this.
+    Heard(Vec<Heard>),
 }
 
 impl Rounds {
     /// Rounds of which the first is due.
     pub(super) fn new() -> Self {
         Self {
+            looking: Offload::new(THREAD),
             asking: None,
             next: Instant::now(),
             complaints: Complaints::default(),
@@ -36,19 +55,18 @@ impl Rounds {
 
     /// When there is something to begin.
     pub(super) fn due(&self) -> Option<Instant> {
-        self.asking.is_none().then_some(self.next)
+        let is_idle = self.asking.is_none() && !self.looking.is_busy();
+        is_idle.then_some(self.next)
     }
 
-    /// Looks for daemons and begins to ask them, if it is time; says whether there are other
-    /// sources than before.
-    pub(super) fn begin_if_due(&mut self, keeper: &mut Keeper) -> bool {
+    /// Begins a round, if it is time; says whether it did.
+    pub(super) fn begin_if_due(&mut self) -> bool {
         if self.due().is_none_or(|due| due > Instant::now()) {
             return false;
         }
-        let changed = keeper.find_sources(BootSeconds::now());
-        self.asking = Some(Box::pin(ask(keeper)));
+        self.looking.start(live::running);
         self.next = Instant::now() + EVERY;
-        changed
+        true
     }
 
     /// Has the next round begin now.
@@ -56,29 +74,50 @@ impl Rounds {
         self.next = Instant::now();
     }
 
-    /// What they say, when they have said it.
-    pub(super) async fn heard(&mut self) -> Vec<Heard> {
-        let heard = match &mut self.asking {
-            Some(asking) => asking.await,
-            None => pending().await,
-        };
-        self.asking = None;
-        heard
+    /// The next step of the round under way, for ever where there is none.
+    pub(super) async fn step(&mut self) -> Step {
+        if let Some(asking) = &mut self.asking {
+            let heard = asking.await;
+            self.asking = None;
+            return Step::Heard(heard);
+        }
+        if self.looking.is_busy() {
+            return Step::Looked(self.looking.next().await);
+        }
+        pending().await
     }
 
-    /// Takes down what they say.
-    pub(super) fn take(&mut self, keeper: &mut Keeper, heard: Vec<Heard>) {
-        take(keeper, heard, &mut self.complaints);
+    /// Goes on from there.
+    pub(super) fn take(&mut self, keeper: &mut Keeper, step: Step) {
+        match step {
+            Step::Heard(heard) => take(keeper, heard, &mut self.complaints),
+            Step::Looked(Outcome::Done(running)) => {
+                keeper.hangs.remove(THREAD);
+                let channels = keeper.book.channels();
+                self.asking = Some(Box::pin(live::ask(channels, running)));
+            }
+            Step::Looked(Outcome::Overdue) => {
+                let problem = hanging(Path::new("/proc"), "looking for time daemons");
+                keeper.hangs.insert(THREAD, problem);
+            }
+            Step::Looked(Outcome::Lost) => {}
+        }
     }
-}
 
-fn ask(keeper: &Keeper) -> impl Future<Output = Vec<Heard>> + use<> {
-    live::ask(keeper.origins.sources.clone(), keeper.book.channels())
+    /// What is wrong with each daemon that does not say what it uses.
+    pub(super) fn complaints(&self) -> &Complaints {
+        &self.complaints
+    }
 }
 
 /// Asks once, before anything is guarded, and takes no complaint: the next round follows.
 pub(super) async fn first(keeper: &mut Keeper) {
-    if let Ok(heard) = timeout(FIRST, ask(keeper)).await {
+    let mut looking = Offload::new(THREAD);
+    looking.start(live::running);
+    let Some(running) = looking.within(FIRST).await else {
+        return;
+    };
+    if let Ok(heard) = timeout(FIRST, live::ask(keeper.book.channels(), running)).await {
         let answers = heard.into_iter().filter(|(_, answer)| answer.is_ok());
         take(keeper, answers.collect(), &mut Complaints::default());
     }
@@ -87,29 +126,7 @@ pub(super) async fn first(keeper: &mut Keeper) {
 fn take(keeper: &mut Keeper, heard: Vec<Heard>, complaints: &mut Complaints) {
     let now = BootSeconds::now();
     for (daemon, answer) in heard {
-        complaints.hear(daemon, answer.as_ref().err().map(ToString::to_string));
+        complaints.hear(daemon, answer.as_ref().err());
         keeper.book.heard(daemon, answer.ok().flatten(), now);
-    }
-}
-
-/// What was logged of each daemon, so that it is logged once.
-#[derive(Default)]
-struct Complaints {
-    said: BTreeMap<&'static str, String>,
-}
-
-impl Complaints {
-    /// Logs what is wrong with a daemon's answer, if that is new.
-    fn hear(&mut self, daemon: &'static str, trouble: Option<String>) {
-        let Some(trouble) = trouble else {
-            self.said.remove(daemon);
-            return;
-        };
-        if self.said.get(daemon) != Some(&trouble) {
-            tracing::warn!(
-                "{daemon} was asked which sources it uses: {trouble}; its configuration counts alone"
-            );
-            self.said.insert(daemon, trouble);
-        }
     }
 }

@@ -3,45 +3,39 @@
 
 pub(super) mod wire;
 
-use std::{
-    collections::BTreeSet,
-    fs, io,
-    net::{Ipv4Addr, SocketAddr},
-    os::unix::fs::PermissionsExt as _,
-    path::{Path, PathBuf},
-};
+use std::collections::BTreeSet;
 
 use futures_util::future::BoxFuture;
 use ntpguard_common::tables::Role;
-use tokio::net::{UdpSocket, UnixDatagram};
+use tokio::net::UdpSocket;
 
 use self::wire::{Mode, Reply, Request};
-use super::{Answer, AskError, Asked, Channel, InUse, is_absent};
+use super::{Answer, AskError, Asked, Channel, InUse, is_absent, loopback};
 
 /// Where chronyd listens unless told otherwise.
 const PORT: u16 = 323;
-const SOCKETS: [&str; 2] = ["/run/chrony/chronyd.sock", "/var/run/chrony/chronyd.sock"];
 /// Most sources that are asked for: chronyd has fewer.
 const MAX_SOURCES: u32 = 1024;
 
-/// chronyd, wherever it listens.
+/// chronyd, at its command ports. Its Unix socket is left alone: chronyd answers there only to a socket
+/// that has a path of its own, and whoever may write in that directory could put a link in its place.
 pub(super) struct Chronyd {
-    channels: BTreeSet<Channel>,
+    /// Those that configurations name, 0 for none.
+    ports: BTreeSet<u16>,
 }
 
 impl Chronyd {
-    /// Takes the usual places, and chronyd's among `channels`.
+    /// Takes chronyd's ports among `channels`, and where none is named the usual one.
     pub(super) fn new(channels: &BTreeSet<Channel>) -> Self {
-        let port = Channel::ChronyPort(SocketAddr::from((Ipv4Addr::LOCALHOST, PORT)));
-        let sockets = SOCKETS
-            .iter()
-            .filter_map(|socket| fs::canonicalize(socket).ok())
-            .map(Channel::ChronySocket);
-        let of_chrony = |channel: &&Channel| !matches!(channel, Channel::Observation(_));
-        let named = channels.iter().filter(of_chrony).cloned();
-        Self {
-            channels: sockets.chain(named).chain([port]).collect(),
+        let named = channels.iter().filter_map(|channel| match channel {
+            Channel::ChronyPort(port) => Some(*port),
+            Channel::Observation(_) => None,
+        });
+        let mut ports: BTreeSet<u16> = named.collect();
+        if ports.is_empty() {
+            ports.insert(PORT);
         }
+        Self { ports }
     }
 }
 
@@ -55,11 +49,10 @@ impl Asked for Chronyd {
             // There may be several; what one of them says is worth more than another's silence.
             let mut all: Option<Answer> = None;
             let mut trouble = None;
-            for channel in &self.channels {
-                match ask_at(channel).await {
+            for port in &self.ports {
+                match ask_at(*port).await {
                     Ok(None) => {}
                     Ok(Some(sources)) => {
-                        let sources = sources.into_iter();
                         let known = &mut all.get_or_insert_default().sources;
                         known.extend(sources);
                         known.sort_unstable();
@@ -76,11 +69,11 @@ impl Asked for Chronyd {
     }
 }
 
-async fn ask_at(channel: &Channel) -> Result<Option<Vec<InUse>>, AskError> {
-    let socket = match Socket::open(channel).await {
-        Err(error) if is_absent(&error) => return Ok(None),
-        other => other?,
-    };
+async fn ask_at(port: u16) -> Result<Option<Vec<InUse>>, AskError> {
+    if port == 0 {
+        return Err(AskError::Closed("its configuration has `cmdport 0`"));
+    }
+    let socket = Socket(loopback::connect(port).await?);
     match sources(&socket).await {
         Err(AskError::Io(error)) if is_absent(&error) => Ok(None),
         other => other.map(Some),
@@ -119,79 +112,41 @@ fn nonsense(what: &str) -> AskError {
 }
 
 /// A way to speak with chronyd.
-enum Socket {
-    Port(UdpSocket),
-    Path(PathSocket),
-}
-
-/// A socket with a path of its own, which chronyd answers to and which goes with this.
-struct PathSocket {
-    socket: UnixDatagram,
-    own: PathBuf,
-}
-
-impl Drop for PathSocket {
-    fn drop(&mut self) {
-        drop(fs::remove_file(&self.own));
-    }
-}
-
-impl PathSocket {
-    /// chronyd answers only a socket that has a path, and one that it may write to, whatever user
-    /// it runs as. Its directory is closed to others.
-    fn open(path: &Path) -> io::Result<Self> {
-        fs::metadata(path)?;
-        let directory = path.parent().unwrap_or(Path::new("/"));
-        let own = directory.join(format!("ntpguard.{}.sock", std::process::id()));
-        // An earlier process of this number may have been killed.
-        drop(fs::remove_file(&own));
-        let socket = UnixDatagram::bind(&own)?;
-        let opened = Self { socket, own };
-        fs::set_permissions(&opened.own, fs::Permissions::from_mode(0o666))?;
-        opened.socket.connect(path)?;
-        Ok(opened)
-    }
-}
+struct Socket(UdpSocket);
 
 impl Socket {
-    async fn open(channel: &Channel) -> io::Result<Self> {
-        match channel {
-            Channel::ChronyPort(address) => {
-                let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-                socket.connect(address).await?;
-                Ok(Self::Port(socket))
-            }
-            Channel::ChronySocket(path) | Channel::Observation(path) => {
-                PathSocket::open(path).map(Self::Path)
-            }
-        }
-    }
-
-    async fn send(&self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Port(socket) => socket.send(bytes).await,
-            Self::Path(path) => path.socket.send(bytes).await,
-        }
-    }
-
-    async fn receive(&self, bytes: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Port(socket) => socket.recv(bytes).await,
-            Self::Path(path) => path.socket.recv(bytes).await,
-        }
-    }
-
     async fn exchange(&self, request: Request) -> Result<Reply, AskError> {
         let sequence = fastrand::u32(..);
-        self.send(&request.encode(sequence)).await?;
+        self.0.send(&request.encode(sequence)).await?;
         let mut answer = [0; wire::MAX_REPLY];
         loop {
-            let length = self.receive(&mut answer).await?;
+            let length = self.0.recv(&mut answer).await?;
             let answer = answer.get(..length).unwrap_or_default();
             // A late answer to an earlier question.
             if wire::sequence(answer) == Some(sequence) {
                 return Reply::decode(answer, &request);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_usual_port_counts_where_no_configuration_names_one() {
+        let ports = |channels: &[Channel]| Chronyd::new(&channels.iter().cloned().collect()).ports;
+        assert_eq!(ports(&[]), [323].into());
+        let elsewhere = Channel::Observation("/run/observe".into());
+        assert_eq!(ports(&[elsewhere]), [323].into());
+        let named = [Channel::ChronyPort(0), Channel::ChronyPort(300)];
+        assert_eq!(ports(&named), [0, 300].into());
+    }
+
+    #[tokio::test]
+    async fn without_a_port_chronyd_is_not_asked() {
+        let error = ask_at(0).await.unwrap_err();
+        assert!(error.to_string().contains("cmdport 0"), "{error}");
     }
 }

@@ -5,8 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use ntpguard_common::tables::Role;
 
 use super::{
-    Answer, AskError, InUse, chrony as chronyd, mode6 as ntpd, ntpd_rs as rs, openntpd as open,
-    timesyncd as systemd,
+    Answer, AskError, InUse, chrony as chronyd, mode6 as ntpd, ntpd_rs as rs, timesyncd as systemd,
 };
 
 /// A source that a daemon says it speaks with as a peer, at a port that it tells.
@@ -50,11 +49,6 @@ pub fn mode6(messages: &[u8]) -> Option<InUse> {
 /// Reads what ntpd-rs's observation socket gives after the length.
 pub fn ntpd_rs(json: &[u8]) -> Result<Answer, AskError> {
     rs::decode(json)
-}
-
-/// Reads what `ntpctl -s peers` prints.
-pub fn openntpd(printed: &[u8]) -> Result<Answer, AskError> {
-    open::decode(&String::from_utf8_lossy(printed))
 }
 
 /// Reads the bytes of an address that timesyncd has, after one for its family.

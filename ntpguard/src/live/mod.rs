@@ -1,29 +1,30 @@
 //! Which time sources the running daemons say they use.
 //!
-//! Each daemon is a file behind `Asked`. Only loopback, sockets and D-Bus are asked, where nobody but
-//! root or the daemon itself can answer.
+//! Each daemon is a file behind `Asked`. A daemon is asked only while a proven process of it runs in our
+//! network namespace, and only where no ordinary user can answer in its place: at a loopback port that
+//! only root can take, or at a stream socket whose listener is that very process. Nothing is created to
+//! ask, and no program is executed.
 
 mod chrony;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
+mod loopback;
 mod mode6;
 mod ntpd_rs;
-mod openntpd;
+mod peer;
 mod timesyncd;
 
-use std::{
-    collections::BTreeSet,
-    io,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
-    time::Duration,
-};
+use std::{collections::BTreeSet, io, net::IpAddr, path::Path, time::Duration};
 
-use futures_util::future::{BoxFuture, join_all};
+use futures_util::future::{BoxFuture, join_all, ready};
 use ntpguard_common::tables::Role;
 use thiserror::Error;
 use tokio::time::timeout;
 
-use crate::sources::{Channel, Kind, Source};
+use crate::{
+    processes::{Namespace, Program, TimeDaemon, time_daemons},
+    sources::Channel,
+};
 
 /// How long a daemon has to answer everything.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -82,14 +83,14 @@ impl InUse {
     }
 }
 
-/// A daemon that was asked in vain.
+/// A daemon that was asked in vain, or not at all.
 #[derive(Debug, Error)]
 pub enum AskError {
     /// It does not answer.
     #[error("no answer within {} s", PATIENCE.as_secs())]
     Silence,
     /// It does not want to.
-    #[error("it refuses to tell: {0}")]
+    #[error("it refuses: {0}")]
     Refused(String),
     /// It answers something else.
     #[error("its answer makes no sense: {0}")]
@@ -97,15 +98,53 @@ pub enum AskError {
     /// It cannot be asked.
     #[error("it cannot be asked: {0}")]
     Io(#[from] io::Error),
+    /// There is no way that is open to ntpguard.
+    #[error("{0}")]
+    Closed(&'static str),
+    /// Any user could answer in its place.
+    #[error(
+        "any user may listen at port {port}, since ports from {first} on are free to \
+         all (net.ipv4.ip_unprivileged_port_start)"
+    )]
+    AnyonesPort {
+        /// The port.
+        port: u16,
+        /// The first port that is anyone's.
+        first: u16,
+    },
+    /// Another process answers in its place.
+    #[error("{place} is served by another process than a running {daemon} of this host")]
+    Impostor {
+        /// The daemon.
+        daemon: &'static str,
+        /// The socket, or the name on D-Bus.
+        place: String,
+    },
 }
 
-/// What came of asking one daemon; `None` where it is not there.
+impl AskError {
+    /// Whether the daemon was not asked at all, and is not going to be as things are.
+    pub const fn is_by_choice(&self) -> bool {
+        matches!(self, Self::Closed(_) | Self::AnyonesPort { .. })
+    }
+}
+
+/// What came of asking one daemon; `None` where it does not run, or is not there.
 pub type Heard = (&'static str, Result<Option<Answer>, AskError>);
 
-/// Asks the daemons that `sources` are of, at the usual places and at `channels`. It takes
-/// two seconds at most.
-pub async fn ask(sources: Vec<Source>, channels: BTreeSet<Channel>) -> Vec<Heard> {
-    let daemons = daemons(&sources, &channels);
+/// What a daemon that is asked shares with this process: a container's word is not taken, and what
+/// another network namespace uses passes other interfaces.
+const OURS: [Namespace; 3] = [Namespace::Network, Namespace::Process, Namespace::User];
+
+/// The daemons that may be asked. This looks through /proc, so it may take a while.
+pub fn running() -> Vec<TimeDaemon> {
+    time_daemons(Path::new("/proc"), &OURS).daemons
+}
+
+/// Asks the daemons among `running`, at the usual places and at `channels`. It takes two seconds at
+/// most.
+pub async fn ask(channels: BTreeSet<Channel>, running: Vec<TimeDaemon>) -> Vec<Heard> {
+    let daemons = daemons(&channels, &running);
     join_all(daemons.iter().map(|daemon| async {
         let answer = timeout(PATIENCE, daemon.ask()).await;
         (daemon.name(), answer.unwrap_or(Err(AskError::Silence)))
@@ -113,37 +152,64 @@ pub async fn ask(sources: Vec<Source>, channels: BTreeSet<Channel>) -> Vec<Heard
     .await
 }
 
-/// The daemons to ask. A command line may be any daemon's that sources can be named by.
-fn daemons(sources: &[Source], channels: &BTreeSet<Channel>) -> Vec<Box<dyn Asked>> {
-    // A container's daemon that is not listened to is not asked either.
-    let has = |kind| {
-        let mut read = sources.iter().filter(|source| source.is_read());
-        read.any(|source| source.kind == kind)
+/// All daemons that are known, each as it can be asked.
+fn daemons(channels: &BTreeSet<Channel>, running: &[TimeDaemon]) -> Vec<Box<dyn Asked>> {
+    let of = |program| -> Vec<u32> {
+        let its = running.iter().filter(|daemon| daemon.program == program);
+        its.map(|daemon| daemon.pid).collect()
     };
     let mut daemons: Vec<Box<dyn Asked>> = Vec::new();
-    if has(Kind::Chrony) || has(Kind::CommandLine) {
-        daemons.push(Box::new(chrony::Chronyd::new(channels)));
-    }
-    if has(Kind::NtpConf) || has(Kind::CommandLine) {
-        daemons.push(Box::new(mode6::Ntpd {
-            address: SocketAddr::from((Ipv4Addr::LOCALHOST, 123)),
-        }));
-    }
-    for channel in channels {
-        if let Channel::Observation(path) = channel {
-            daemons.push(Box::new(ntpd_rs::NtpdRs { path: path.clone() }));
-        }
-    }
-    if has(Kind::OpenNtpd) {
-        daemons.push(Box::new(openntpd::OpenNtpd));
-    }
-    if has(Kind::Timesyncd) {
-        daemons.push(Box::new(timesyncd::Timesyncd));
-    }
+    let mut add = |program: Program, asked: Box<dyn Asked>| {
+        let is_running = !of(program).is_empty();
+        daemons.push(if is_running {
+            asked
+        } else {
+            Box::new(Absent(asked.name()))
+        });
+    };
+    add(Program::Chronyd, Box::new(chrony::Chronyd::new(channels)));
+    add(Program::Ntpd, Box::new(mode6::Ntpd));
+    add(Program::OpenNtpd, Box::new(OpenNtpd));
+    let pids = of(Program::Timesyncd);
+    add(Program::Timesyncd, Box::new(timesyncd::Timesyncd { pids }));
+    let paths = channels.iter().filter_map(|channel| match channel {
+        Channel::Observation(path) => Some(path.clone()),
+        Channel::ChronyPort(_) => None,
+    });
+    let (paths, pids) = (paths.collect(), of(Program::NtpdRs));
+    add(Program::NtpdRs, Box::new(ntpd_rs::NtpdRs { paths, pids }));
     daemons
 }
 
-/// Whether an error of connecting says that nobody is there.
+/// A daemon that does not run.
+struct Absent(&'static str);
+
+impl Asked for Absent {
+    fn name(&self) -> &'static str {
+        self.0
+    }
+
+    fn ask(&self) -> BoxFuture<'_, Result<Option<Answer>, AskError>> {
+        Box::pin(ready(Ok(None)))
+    }
+}
+
+/// OpenNTPD, whose control socket speaks the layout of its version's structures: its own ntpctl alone
+/// can read that, and no program is executed to ask.
+struct OpenNtpd;
+
+impl Asked for OpenNtpd {
+    fn name(&self) -> &'static str {
+        "OpenNTPD"
+    }
+
+    fn ask(&self) -> BoxFuture<'_, Result<Option<Answer>, AskError>> {
+        let why = "only its own ntpctl can, and ntpguard executes no other program";
+        Box::pin(ready(Err(AskError::Closed(why))))
+    }
+}
+
+/// Whether an error of connecting says that nothing listens there.
 fn is_absent(error: &io::Error) -> bool {
     matches!(
         error.kind(),

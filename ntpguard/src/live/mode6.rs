@@ -3,17 +3,14 @@
 
 pub(super) mod wire;
 
-use std::{
-    collections::BTreeMap,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
-};
+use std::{collections::BTreeMap, net::IpAddr};
 
 use futures_util::future::BoxFuture;
-use ntpguard_common::tables::Role;
+use ntpguard_common::{ntp, tables::Role};
 use tokio::net::UdpSocket;
 
 use self::wire::{Message, Opcode, Variables};
-use super::{Answer, AskError, Asked, InUse, is_absent};
+use super::{Answer, AskError, Asked, InUse, is_absent, loopback};
 use crate::sources::unicast;
 
 /// Most bytes of one answer, in all its fragments.
@@ -25,10 +22,8 @@ const CLIENT: u8 = 3;
 /// The selection of a status word that means the system peer (RFC 9327 section 3.2).
 const SYSTEM_PEER: u16 = 6;
 
-/// ntpd.
-pub(super) struct Ntpd {
-    pub(super) address: SocketAddr,
-}
+/// ntpd, at its only port.
+pub(super) struct Ntpd;
 
 impl Asked for Ntpd {
     fn name(&self) -> &'static str {
@@ -37,7 +32,7 @@ impl Asked for Ntpd {
 
     fn ask(&self) -> BoxFuture<'_, Result<Option<Answer>, AskError>> {
         Box::pin(async {
-            match self.sources().await {
+            match sources().await {
                 Err(AskError::Io(error)) if is_absent(&error) => Ok(None),
                 Err(AskError::Io(error)) => Err(error.into()),
                 other => other.map(|sources| {
@@ -51,26 +46,22 @@ impl Asked for Ntpd {
     }
 }
 
-impl Ntpd {
-    async fn sources(&self) -> Result<Vec<InUse>, AskError> {
-        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        socket.connect(self.address).await?;
-        let mut conversation = Conversation {
-            socket,
-            sequence: fastrand::u16(..),
-        };
-        let list = conversation.ask(Opcode::ReadStatus, 0).await?;
-        let mut found = Vec::new();
-        for (association, status) in wire::associations(&list)? {
-            match conversation.ask(Opcode::ReadVariables, association).await {
-                Ok(data) => found.extend(source(&wire::variables(&data), status)),
-                // It has gone since the list was made.
-                Err(AskError::Refused(_)) => {}
-                Err(error) => return Err(error),
-            }
+async fn sources() -> Result<Vec<InUse>, AskError> {
+    let mut conversation = Conversation {
+        socket: loopback::connect(ntp::PORT).await?,
+        sequence: fastrand::u16(..),
+    };
+    let list = conversation.ask(Opcode::ReadStatus, 0).await?;
+    let mut found = Vec::new();
+    for (association, status) in wire::associations(&list)? {
+        match conversation.ask(Opcode::ReadVariables, association).await {
+            Ok(data) => found.extend(source(&wire::variables(&data), status)),
+            // It has gone since the list was made.
+            Err(AskError::Refused(_)) => {}
+            Err(error) => return Err(error),
         }
-        Ok(found)
     }
+    Ok(found)
 }
 
 /// The source that an association's variables tell of; none for a reference clock, a pool, or a

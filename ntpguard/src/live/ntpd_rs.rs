@@ -1,21 +1,26 @@
 //! ntpd-rs's observation socket: a length of eight bytes, most significant first, and then JSON.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use futures_util::future::BoxFuture;
 use serde::Deserialize;
 use tokio::{io::AsyncReadExt as _, net::UnixStream};
 
-use super::{Answer, AskError, Asked, InUse, is_absent};
-use crate::sources::unicast;
+use super::{Answer, AskError, Asked, InUse, is_absent, peer};
+use crate::{escape, sources::unicast};
 
 /// The most bytes that ntpd-rs sends.
 const MAX_MESSAGE: u64 = 1 << 20;
 
 /// ntpd-rs.
 pub(super) struct NtpdRs {
-    /// Its `observation-path`.
-    pub(super) path: PathBuf,
+    /// Its `observation-path`, of each configuration that has one.
+    pub(super) paths: Vec<PathBuf>,
+    /// The running processes of it that may serve these.
+    pub(super) pids: Vec<u32>,
 }
 
 impl Asked for NtpdRs {
@@ -25,18 +30,44 @@ impl Asked for NtpdRs {
 
     fn ask(&self) -> BoxFuture<'_, Result<Option<Answer>, AskError>> {
         Box::pin(async {
-            let mut stream = match UnixStream::connect(&self.path).await {
-                Err(error) if is_absent(&error) => return Ok(None),
-                other => other?,
-            };
-            let length = stream.read_u64().await?;
-            if length > MAX_MESSAGE {
-                return Err(AskError::Nonsense(format!("{length} bytes")));
+            let mut all: Option<Answer> = None;
+            let mut trouble = None;
+            for path in &self.paths {
+                match self.ask_at(path).await {
+                    Ok(None) => {}
+                    Ok(Some(answer)) => {
+                        all.get_or_insert_default().sources.extend(answer.sources);
+                    }
+                    Err(error) => trouble = Some(error),
+                }
             }
-            let mut json = Vec::new();
-            stream.take(length).read_to_end(&mut json).await?;
-            decode(&json).map(Some)
+            match (all, trouble) {
+                (None, Some(error)) => Err(error),
+                (all, _) => Ok(all),
+            }
         })
+    }
+}
+
+impl NtpdRs {
+    async fn ask_at(&self, path: &Path) -> Result<Option<Answer>, AskError> {
+        let mut stream = match UnixStream::connect(path).await {
+            Err(error) if is_absent(&error) => return Ok(None),
+            other => other?,
+        };
+        if !self.pids.contains(&peer::listener(&stream)?) {
+            return Err(AskError::Impostor {
+                daemon: "ntpd-rs",
+                place: escape::path(path),
+            });
+        }
+        let length = stream.read_u64().await?;
+        if length > MAX_MESSAGE {
+            return Err(AskError::Nonsense(format!("{length} bytes")));
+        }
+        let mut json = Vec::new();
+        stream.take(length).read_to_end(&mut json).await?;
+        decode(&json).map(Some)
     }
 }
 

@@ -7,8 +7,10 @@ use std::{
 };
 
 use futures_util::future::BoxFuture;
+use nix::unistd::User;
 use zbus::{
     Connection, fdo,
+    names::UniqueName,
     proxy::{self, CacheProperties},
 };
 
@@ -22,8 +24,14 @@ const INTERFACE: &str = "org.freedesktop.timesync1.Manager";
 const NAMES: [&str; 3] = ["LinkNTPServers", "SystemNTPServers", "RuntimeNTPServers"];
 const FALLBACK: &str = "FallbackNTPServers";
 
+/// The accounts, besides root, of daemons that serve the system's bus.
+const BUS_ACCOUNTS: [&str; 2] = ["messagebus", "dbus"];
+
 /// systemd-timesyncd.
-pub(super) struct Timesyncd;
+pub(super) struct Timesyncd {
+    /// The running processes of it that may own the name on the bus.
+    pub(super) pids: Vec<u32>,
+}
 
 impl Asked for Timesyncd {
     fn name(&self) -> &'static str {
@@ -40,27 +48,67 @@ impl Asked for Timesyncd {
                 ) => return Ok(None),
                 other => other.map_err(failure)?,
             };
-            // Asking a service that D-Bus would start starts it, so see first whether it runs.
-            let bus = fdo::DBusProxy::new(&connection).await.map_err(failure)?;
-            let name = SERVICE
-                .try_into()
-                .map_err(|error| failure(zbus::Error::Names(error)))?;
-            if !bus
-                .name_has_owner(name)
-                .await
-                .map_err(|error| failure(error.into()))?
-            {
-                return Ok(None);
+            ensure_system_bus(&connection).await?;
+            match self.owner(&connection).await? {
+                Some(owner) => properties(&connection, owner)
+                    .await
+                    .map(Some)
+                    .map_err(failure),
+                None => Ok(None),
             }
-            properties(&connection).await.map(Some).map_err(failure)
         })
     }
 }
 
+impl Timesyncd {
+    /// Who owns timesyncd's name on the bus, if that is a process of timesyncd. To speak with the owner
+    /// and not with the name starts no service, and reaches no other that takes the name over.
+    async fn owner(
+        &self,
+        connection: &Connection,
+    ) -> Result<Option<UniqueName<'static>>, AskError> {
+        let bus = fdo::DBusProxy::new(connection).await.map_err(failure)?;
+        let name = SERVICE
+            .try_into()
+            .map_err(|error| failure(zbus::Error::Names(error)))?;
+        let owner = match bus.get_name_owner(name).await {
+            Err(fdo::Error::NameHasNoOwner(_)) => return Ok(None),
+            other => other.map_err(|error| failure(error.into()))?,
+        };
+        let owner = owner.into_inner();
+        let process = bus.get_connection_unix_process_id(owner.clone().into());
+        let pid = process.await.map_err(|error| failure(error.into()))?;
+        if self.pids.contains(&pid) {
+            Ok(Some(owner))
+        } else {
+            Err(AskError::Impostor {
+                daemon: "systemd-timesyncd",
+                place: format!("{SERVICE} on D-Bus"),
+            })
+        }
+    }
+}
+
+/// Makes sure that root or the bus's own account listens at the other end.
+async fn ensure_system_bus(connection: &Connection) -> Result<(), AskError> {
+    let peer = connection.peer_creds().await?;
+    let accounts = BUS_ACCOUNTS
+        .iter()
+        .filter_map(|name| User::from_name(name).ok().flatten());
+    let of_system = accounts.map(|account| account.uid.as_raw());
+    match peer.unix_user_id() {
+        Some(uid) if uid == 0 || of_system.into_iter().any(|system| system == uid) => Ok(()),
+        _ => Err(AskError::Impostor {
+            daemon: "D-Bus daemon",
+            place: "the system's bus".to_owned(),
+        }),
+    }
+}
+
 /// Reads each property when it is wanted: timesyncd tells of no change of the address.
-async fn properties(connection: &Connection) -> zbus::Result<Answer> {
+async fn properties(connection: &Connection, owner: UniqueName<'static>) -> zbus::Result<Answer> {
     let manager: zbus::Proxy<'_> = proxy::Builder::new(connection)
-        .destination(SERVICE)?
+        .destination(owner)?
         .path(PATH)?
         .interface(INTERFACE)?
         .cache_properties(CacheProperties::No)

@@ -23,7 +23,6 @@ use crate::{
     clock::BootSeconds,
     confine::Confinement,
     datapath::{Attached, Error, Guarded, How, Missing, Mode, Survey, Tables},
-    datapath::{Attached, Error, Guarded, Missing, Mode, Survey, Tables},
     resolve::NameStatus,
     sources::{self, Family, Problem},
 };

@@ -27,7 +27,7 @@ pub mod timesyncd;
 use std::{
     collections::BTreeMap,
     fmt,
-    net::{IpAddr, SocketAddr},
+    net::IpAddr,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -149,10 +149,8 @@ impl Want {
 /// A place where a time daemon answers questions about itself.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Channel {
-    /// chronyd's command port.
-    ChronyPort(SocketAddr),
-    /// chronyd's command socket.
-    ChronySocket(PathBuf),
+    /// chronyd's command port, 0 where it has none.
+    ChronyPort(u16),
     /// ntpd-rs's observation socket.
     Observation(PathBuf),
 }

@@ -10,7 +10,7 @@ use crate::clock::BootSeconds;
 const FLEETING: u32 = 60;
 
 /// When the daemons behind fleeting sources were last seen.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Sightings {
     seen: BTreeMap<String, BootSeconds>,
 }

@@ -11,7 +11,6 @@ mod tests;
 use std::{
     collections::BTreeMap,
     ffi::OsString,
-    net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -130,10 +129,7 @@ impl<'a> Reader<'a> {
         for access in [&self.access, &self.access_of_others] {
             access.grant(&mut self.draft);
         }
-        if self.command_port != 0 {
-            let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, self.command_port));
-            self.draft.channel(Channel::ChronyPort(loopback));
-        }
+        self.draft.channel(Channel::ChronyPort(self.command_port));
         self.draft.finish()
     }
 
@@ -208,7 +204,6 @@ impl<'a> Reader<'a> {
                     self.command_port = port;
                 }
             }
-            "bindcmdaddress" => self.command_socket(line, words),
             "port" => {
                 let (access, draft) = self.access_of(line);
                 access.port(draft, line, words);
@@ -245,16 +240,6 @@ impl<'a> Reader<'a> {
             &mut self.access_of_others
         };
         (access, &mut self.draft)
-    }
-
-    /// A command address that is a path is that of a socket.
-    fn command_socket(&mut self, line: &Line, words: &mut Words<'_>) {
-        // A socket at `/` is chronyd's word for none.
-        let path = words.next().map(|word| word.text);
-        if let Some(path) = path.filter(|path| path.starts_with('/') && *path != "/") {
-            let path = self.draft.files().beside(&line.file, path);
-            self.draft.channel(Channel::ChronySocket(path));
-        }
     }
 
     fn include(&mut self, line: &Line, words: &mut Words<'_>) {

@@ -215,11 +215,11 @@ fn a_daemon_in_another_network_namespace_is_none_of_ours() {
 #[test]
 fn a_daemon_in_a_container_is_not_read_and_that_is_a_finding() {
     let tree = Tree::new(&[("container/etc/chrony.conf", "server a.example\n")]);
-    run(&tree, 10, "/usr/sbin/chronyd", &["chronyd"]);
+    tree.process(10, "/usr/sbin/chronyd", &["chronyd"]);
     let root = tree.path("proc/10/root");
     symlink(tree.path("container"), &root).expect("a link");
     fs::write(tree.path("proc/10/cgroup"), "0::/docker/01\n").expect("written");
-    let found = discover(&tree.path(""), &[]);
+    let found = discover(&tree.path(""), &[]).sources;
     assert_eq!(found.len(), 1);
     assert!(!found[0].is_read() && found[0].path == root);
     let reading = found[0].read(false);
@@ -232,10 +232,10 @@ fn a_daemon_in_a_container_is_not_read_and_that_is_a_finding() {
 #[test]
 fn processes_of_its_own_make_a_container_and_mounts_do_not() {
     let tree = Tree::new(&[("container/etc/chrony.conf", "server a.example\n")]);
-    run(&tree, 10, "/usr/sbin/chronyd", &["chronyd"]);
+    tree.process(10, "/usr/sbin/chronyd", &["chronyd"]);
     symlink(tree.path("container"), tree.path("proc/10/root")).expect("a link");
     assert_eq!(found(&tree), ["chrony:proc/10/root/etc/chrony.conf"]);
-    assert!(discover(&tree.path(""), &[])[0].must_be_polled());
+    assert!(discover(&tree.path(""), &[]).sources[0].must_be_polled());
     for (process, namespace) in [("self", "pid:[1]"), ("10", "pid:[2]")] {
         let directory = tree.path("proc").join(process).join("ns");
         fs::create_dir_all(&directory).expect("made");
@@ -248,8 +248,8 @@ fn processes_of_its_own_make_a_container_and_mounts_do_not() {
 fn one_file_of_two_daemons_is_the_word_of_who_counts_more() {
     let tree = Tree::new(&[("etc/my.conf", "")]);
     let arguments = ["chronyd", "-f", "{}/etc/my.conf"];
-    run(&tree, 10, "/usr/sbin/chronyd", &arguments);
-    run(&tree, 11, "/usr/sbin/chronyd", &arguments);
+    tree.process(10, "/usr/sbin/chronyd", &arguments);
+    tree.process(11, "/usr/sbin/chronyd", &arguments);
     let path = tree.path("etc/my.conf");
     let of = |speaker| {
         let source = Source::found(Kind::Chrony, path.clone(), "x".to_owned());

@@ -80,13 +80,14 @@ fn a_file_that_others_can_write_speaks_for_what_it_includes() {
 
 #[test]
 fn only_root_has_its_daemon_asked_elsewhere() {
-    let tree = Tree::new(&[("chrony.conf", "bindcmdaddress /run/own.sock\n")]);
+    let text = "[observability]\nobservation-path = \"/run/own.sock\"\n";
+    let tree = Tree::new(&[("ntp.toml", text)]);
     let sockets = |reading: Reading| {
         let mut channels = reading.channels.into_iter();
-        channels.any(|channel| matches!(channel, Channel::ChronySocket(_)))
+        channels.any(|channel| matches!(channel, Channel::Observation(_)))
     };
-    let path = tree.path("chrony.conf");
-    let dialect = Kind::Chrony.dialect(false);
+    let path = tree.path("ntp.toml");
+    let dialect = Kind::NtpdRs.dialect(false);
     assert!(sockets(dialect.read(&path)));
     fs::set_permissions(&path, Permissions::from_mode(0o666)).expect("opened to all");
     assert!(!sockets(

@@ -1,0 +1,89 @@
+//! What is wrong with the daemons that do not say which sources they use. It is logged when it is new:
+//! an ordinary user who can make a daemon stumble again and again gets no line for each time.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use tokio::time::Instant;
+
+use crate::live::AskError;
+
+/// How long a complaint that was logged is not logged again.
+const AGAIN: Duration = Duration::from_secs(3_600);
+
+/// The most complaints that are logged in that time.
+const MOST: usize = 32;
+
+/// What is wrong now, and what was logged.
+#[derive(Default)]
+pub(super) struct Complaints {
+    current: BTreeMap<&'static str, String>,
+    logged: BTreeMap<(&'static str, String), Instant>,
+}
+
+impl Complaints {
+    /// Takes what came of asking a daemon, and logs what is wrong if that is new.
+    pub(super) fn hear(&mut self, daemon: &'static str, error: Option<&AskError>) {
+        let Some(error) = error else {
+            self.current.remove(daemon);
+            return;
+        };
+        let why = error.to_string();
+        if self.is_to_be_logged(daemon, &why, Instant::now()) {
+            if error.is_by_choice() {
+                tracing::info!("{daemon} is not asked which sources it uses: {why}");
+            } else {
+                tracing::warn!(
+                    "cannot query {daemon}: {why}; its configuration and its requests count"
+                );
+            }
+        }
+        self.current.insert(daemon, why);
+    }
+
+    /// Each daemon that something is wrong with, and what.
+    pub(super) fn current(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.current
+            .iter()
+            .map(|(daemon, why)| (*daemon, why.as_str()))
+    }
+
+    fn is_to_be_logged(&mut self, daemon: &'static str, why: &str, now: Instant) -> bool {
+        self.logged.retain(|_, logged| now - *logged < AGAIN);
+        let complaint = (daemon, why.to_owned());
+        let is_new = self.logged.len() < MOST && !self.logged.contains_key(&complaint);
+        if is_new {
+            self.logged.insert(complaint, now);
+        }
+        is_new
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_complaint_is_logged_once_an_hour_and_so_many_at_most() {
+        let mut complaints = Complaints::default();
+        let start = Instant::now();
+        assert!(complaints.is_to_be_logged("ntpd", "silent", start));
+        assert!(!complaints.is_to_be_logged("ntpd", "silent", start));
+        assert!(complaints.is_to_be_logged("chronyd", "silent", start));
+        let logged = (0..1_000).filter(|number| {
+            let why = format!("nonsense {number}");
+            complaints.is_to_be_logged("ntpd", &why, start)
+        });
+        assert_eq!(logged.count(), MOST - 2);
+        assert!(complaints.is_to_be_logged("ntpd", "silent", start + AGAIN));
+    }
+
+    #[test]
+    fn what_is_wrong_is_so_until_the_daemon_answers() {
+        let mut complaints = Complaints::default();
+        complaints.hear("ntpd", Some(&AskError::Silence));
+        complaints.hear("chronyd", Some(&AskError::Silence));
+        complaints.hear("ntpd", None);
+        let current: Vec<_> = complaints.current().map(|(daemon, _)| daemon).collect();
+        assert_eq!(current, ["chronyd"]);
+    }
+}

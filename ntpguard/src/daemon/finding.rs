@@ -1,0 +1,68 @@
+//! Looking for trusted senders while the guard runs: off the event loop, as that walks /proc.
+
+use std::path::Path;
+
+use crate::{
+    keeper::Keeper,
+    offload::{DEADLINE, Offload, Outcome},
+    reader::hanging,
+    senders::{Found, Senders},
+};
+
+/// The name of the thread that looks, and of the finding where it hangs.
+const THREAD: &str = "ntpguard-trust";
+
+/// The look under way.
+pub(super) struct Finding {
+    work: Offload<Found>,
+    /// Whether there is to be another one after it.
+    again: bool,
+}
+
+impl Finding {
+    pub(super) const fn new() -> Self {
+        Self {
+            work: Offload::new(THREAD),
+            again: false,
+        }
+    }
+
+    /// Looks for the first time; where that hangs, there are none at first.
+    pub(super) async fn first(&mut self, senders: &Senders) -> Found {
+        self.begin(senders);
+        self.work.within(DEADLINE).await.unwrap_or_default()
+    }
+
+    /// Looks now, or after the look under way, which may have missed what is new.
+    pub(super) fn begin(&mut self, senders: &Senders) {
+        let senders = senders.clone();
+        self.again = !self.work.start(move || senders.find());
+    }
+
+    /// What comes of it next.
+    pub(super) async fn next(&mut self) -> Outcome<Found> {
+        self.work.next().await
+    }
+
+    /// Takes that: the senders that were found, if they were.
+    pub(super) fn take(
+        &mut self,
+        outcome: Outcome<Found>,
+        senders: &Senders,
+        keeper: &mut Keeper,
+    ) -> Option<Found> {
+        if outcome == Outcome::Overdue {
+            let problem = hanging(Path::new("/proc"), "looking for trusted senders");
+            keeper.hangs.insert(THREAD, problem);
+            return None;
+        }
+        if self.again {
+            self.begin(senders);
+        }
+        keeper.hangs.remove(THREAD);
+        match outcome {
+            Outcome::Done(found) => Some(found),
+            Outcome::Overdue | Outcome::Lost => None,
+        }
+    }
+}

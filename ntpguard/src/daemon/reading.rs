@@ -1,0 +1,98 @@
+//! The reading of the sources while the guard runs: off the event loop, one at a time, and again where
+//! something was asked for meanwhile.
+
+use crate::{
+    clock::BootSeconds,
+    keeper::Keeper,
+    offload::{Offload, Outcome},
+    reader::{Progress, Read},
+};
+
+/// The name of the thread that reads, and of the finding where it hangs.
+const THREAD: &str = "ntpguard-read";
+
+/// What a reading is to do; what comes later does all that comes before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum Wanted {
+    #[default]
+    Nothing,
+    /// Look for sources, and read where there are others than before.
+    Look,
+    /// Read them all.
+    All,
+}
+
+/// The reading under way, and what is to follow it.
+pub(super) struct Reading {
+    work: Offload<Read>,
+    progress: Progress,
+    wanted: Wanted,
+}
+
+impl Reading {
+    pub(super) fn new() -> Self {
+        Self {
+            work: Offload::new(THREAD),
+            progress: Progress::default(),
+            wanted: Wanted::Nothing,
+        }
+    }
+
+    /// Has the sources looked for, and read where there are others than before.
+    pub(super) fn look(&mut self) {
+        self.wanted = self.wanted.max(Wanted::Look);
+    }
+
+    /// Has all sources read.
+    pub(super) fn read(&mut self) {
+        self.wanted = Wanted::All;
+    }
+
+    /// Whether what was asked for is done, as far as it can be: what hangs is not waited for.
+    pub(super) fn is_done(&self) -> bool {
+        match self.work.is_busy() {
+            true => self.work.is_overdue(),
+            false => self.wanted == Wanted::Nothing,
+        }
+    }
+
+    /// Begins what is wanted, unless a reading is under way.
+    pub(super) fn begin(&mut self, keeper: &Keeper) {
+        if self.wanted == Wanted::Nothing || self.work.is_busy() {
+            return;
+        }
+        let reader = keeper.reader(self.wanted == Wanted::All);
+        self.progress = reader.progress();
+        if self.work.start(move || reader.read(BootSeconds::now())) {
+            self.wanted = Wanted::Nothing;
+        }
+    }
+
+    /// What comes of it next.
+    pub(super) async fn next(&mut self) -> Outcome<Read> {
+        self.work.next().await
+    }
+
+    /// Takes that; says whether the sources were read.
+    pub(super) fn take(&mut self, keeper: &mut Keeper, outcome: Outcome<Read>) -> bool {
+        match outcome {
+            Outcome::Done(read) => {
+                keeper.hangs.remove(THREAD);
+                keeper.take(read, BootSeconds::now())
+            }
+            Outcome::Overdue => {
+                keeper.hangs.insert(THREAD, self.progress.hangs());
+                false
+            }
+            Outcome::Lost => false,
+        }
+    }
+
+    /// Reads for the first time; where that hangs, what the state file has counts until it is done.
+    pub(super) async fn first(&mut self, keeper: &mut Keeper) {
+        self.read();
+        self.begin(keeper);
+        let outcome = self.next().await;
+        self.take(keeper, outcome);
+    }
+}
