@@ -71,6 +71,7 @@ pub struct Builder {
     home: Option<Arc<Home>>,
     arguments: Vec<OsString>,
     environment: Option<(&'static str, String)>,
+    wrapper: Vec<OsString>,
 }
 
 impl Builder {
@@ -111,6 +112,13 @@ impl Builder {
         self
     }
 
+    /// Has this command line start the guard, which must become its process.
+    #[must_use]
+    pub fn under(mut self, wrapper: impl IntoIterator<Item = impl Into<OsString>>) -> Self {
+        self.wrapper = wrapper.into_iter().map(Into::into).collect();
+        self
+    }
+
     /// Any other arguments.
     #[must_use]
     pub fn args(mut self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
@@ -140,6 +148,9 @@ impl Builder {
             None => Home::new()?,
         };
         let mut command = guard_command(&self.namespace, &home)?;
+        if let Some((program, arguments)) = self.wrapper.split_first() {
+            command = wrapped(&self.namespace, &home, program, arguments)?;
+        }
         command
             .arg("run")
             .args(&self.arguments)
@@ -181,6 +192,7 @@ impl Guard {
             home: None,
             arguments: Vec::new(),
             environment: None,
+            wrapper: Vec::new(),
         }
     }
 
@@ -348,6 +360,28 @@ impl Guard {
         Ok((bytes("VmRSS:")?, bytes("VmHWM:")?))
     }
 
+    /// Has [`Self::resident`] give the most memory from now on: a start needs more than what follows.
+    ///
+    /// # Errors
+    ///
+    /// When it has ended.
+    pub fn forget_peak(&self) -> Result<()> {
+        let path = format!("/proc/{}/clear_refs", self.id());
+        fs::write(&path, "5").with_context(|| format!("cannot write {path}"))
+    }
+
+    /// Whether its program was built for release, as the directory that it is in tells.
+    ///
+    /// # Errors
+    ///
+    /// When it has ended.
+    pub fn is_built_for_release(&self) -> Result<bool> {
+        let program = fs::read_link(format!("/proc/{}/exe", self.id()))?;
+        Ok(program
+            .components()
+            .any(|part| part.as_os_str() == "release"))
+    }
+
     /// Waits until it ends by itself, as when it refuses its command line.
     ///
     /// # Errors
@@ -437,11 +471,26 @@ impl Counts {
 }
 
 fn guard_command(namespace: &Namespace, home: &Home) -> Result<Command> {
-    let mut command = namespace.command(program()?);
+    Ok(at_home(namespace.command(program()?), home))
+}
+
+/// The same, started by another program.
+fn wrapped(
+    namespace: &Namespace,
+    home: &Home,
+    wrapper: &OsStr,
+    arguments: &[OsString],
+) -> Result<Command> {
+    let mut command = namespace.command(wrapper);
+    command.args(arguments).arg(program()?);
+    Ok(at_home(command, home))
+}
+
+fn at_home(mut command: Command, home: &Home) -> Command {
     command
         .env("NTPGUARD_PIN_DIR", home.pin_dir())
         .env("NTPGUARD_STATE_DIR", home.state_dir());
-    Ok(command)
+    command
 }
 
 /// The product's program: `NTPGUARD_BIN`, or what the build of these tests left beside them.

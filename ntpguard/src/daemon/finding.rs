@@ -6,7 +6,7 @@ use crate::{
     keeper::Keeper,
     offload::{DEADLINE, Offload, Outcome},
     reader::hanging,
-    senders::{Found, Senders},
+    senders::{Found, Senders, Untrusted},
 };
 
 /// The name of the thread that looks, and of the finding where it hangs.
@@ -63,6 +63,28 @@ impl Finding {
         match outcome {
             Outcome::Done(found) => Some(found),
             Outcome::Overdue | Outcome::Lost => None,
+        }
+    }
+}
+
+/// Tells of senders that are trusted from now on, and of those that are not any more.
+pub(super) fn report_senders(found: &Found, before: &Found) {
+    for (number, teacher) in &found.teachers {
+        if !before.teachers.contains_key(number) {
+            tracing::info!("trusted: {} ({})", teacher.cgroup.display(), teacher.why);
+        }
+    }
+    for Untrusted { daemon, refusal } in &found.untrusted {
+        if !before.untrusted.iter().any(|known| known.daemon == *daemon) {
+            tracing::warn!(
+                "{daemon} is not trusted, so only granted servers answer it: {refusal}; {}",
+                refusal.cure()
+            );
+        }
+    }
+    for (number, teacher) in &before.teachers {
+        if !found.teachers.contains_key(number) {
+            tracing::info!("gone: {}", teacher.cgroup.display());
         }
     }
 }

@@ -1,7 +1,6 @@
 //! The daemon's one task: it waits for whatever comes first, acts on it, and writes what has changed.
 
 use std::{
-    collections::BTreeSet,
     future::{Future, pending},
     time::Duration,
 };
@@ -15,9 +14,9 @@ use tokio::{
 use super::{
     DaemonError, Options,
     control::{self, Call},
-    finding::Finding,
+    finding::{Finding, report_senders},
     protocol::{Reply, Request},
-    reading::Reading,
+    reading::{Reading, report_problems},
     rounds::{Rounds, Step},
     settling::Settling,
     status,
@@ -33,8 +32,7 @@ use crate::{
     reader::Read,
     report::{Edited, Grants},
     resolve::{Answer, Failure, Question, Resolver},
-    senders::{Found, Senders, Untrusted},
-    sources::Severity,
+    senders::{Found, Senders},
 };
 
 /// The longest sleep: the timers of this process stand still while the machine is suspended, and
@@ -47,43 +45,6 @@ const LOOK_FOR_SENDERS: Duration = Duration::from_secs(5);
 
 /// Most questions to DNS at a time.
 const ASKED_AT_ONCE: usize = 16;
-
-/// Logs what is wrong with the sources, except what was said already, as findings of the daemons are.
-pub(super) fn report_problems(keeper: &Keeper, said: &BTreeSet<String>) {
-    for problem in keeper
-        .problems()
-        .filter(|problem| !said.contains(&problem.to_string()))
-        .filter(|problem| !keeper.book.findings.contains(problem))
-    {
-        if problem.severity == Severity::Note {
-            tracing::info!("{problem}");
-        } else {
-            tracing::warn!("{problem}");
-        }
-    }
-}
-
-/// Tells of senders that are trusted from now on, and of those that are not any more.
-pub(super) fn report_senders(found: &Found, before: &Found) {
-    for (number, teacher) in &found.teachers {
-        if !before.teachers.contains_key(number) {
-            tracing::info!("trusted: {} ({})", teacher.cgroup.display(), teacher.why);
-        }
-    }
-    for Untrusted { daemon, refusal } in &found.untrusted {
-        if !before.untrusted.iter().any(|known| known.daemon == *daemon) {
-            tracing::warn!(
-                "{daemon} is not trusted, so only granted servers answer it: {refusal}; {}",
-                refusal.cure()
-            );
-        }
-    }
-    for (number, teacher) in &before.teachers {
-        if !found.teachers.contains_key(number) {
-            tracing::info!("gone: {}", teacher.cgroup.display());
-        }
-    }
-}
 
 /// An answer of DNS on its way.
 type Asked<'a> = BoxFuture<'a, (Question, Result<Answer, Failure>)>;
@@ -241,13 +202,13 @@ impl<'a> Daemon<'a> {
 
     fn watch(&self, watch: Option<&mut Watch>) {
         if let Some(watch) = watch {
-            watch.set(&self.keeper.watched());
+            watch.set(self.keeper.watched());
         }
     }
 
     fn watch_senders(&self, cgroups: Option<&mut Watch>) {
         if let Some(cgroups) = cgroups {
-            cgroups.set(&self.senders.watched());
+            cgroups.set(self.senders.watched());
         }
     }
 

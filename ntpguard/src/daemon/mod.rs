@@ -30,10 +30,10 @@ use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
 
 use self::{
     control::ControlError,
-    finding::Finding,
-    life::{Daemon, report_problems, report_senders},
+    finding::{Finding, report_senders},
+    life::Daemon,
     protocol::{Reply, Request},
-    reading::Reading,
+    reading::{Reading, report_problems},
 };
 use crate::{
     allowlist::state::StateFile,

@@ -1,11 +1,14 @@
 //! The reading of the sources while the guard runs: off the event loop, one at a time, and again where
 //! something was asked for meanwhile.
 
+use std::collections::BTreeSet;
+
 use crate::{
     clock::BootSeconds,
     keeper::Keeper,
     offload::{Offload, Outcome},
     reader::{Progress, Read},
+    sources::Severity,
 };
 
 /// The name of the thread that reads, and of the finding where it hangs.
@@ -94,5 +97,20 @@ impl Reading {
         self.begin(keeper);
         let outcome = self.next().await;
         self.take(keeper, outcome);
+    }
+}
+
+/// Logs what is wrong with the sources, except what was said already.
+pub(super) fn report_problems(keeper: &Keeper, said: &BTreeSet<String>) {
+    for problem in keeper
+        .problems()
+        .filter(|problem| !said.contains(&problem.to_string()))
+        .filter(|problem| !keeper.book.findings.contains(problem))
+    {
+        if problem.severity == Severity::Note {
+            tracing::info!("{problem}");
+        } else {
+            tracing::warn!("{problem}");
+        }
     }
 }

@@ -10,7 +10,9 @@ use std::{
 };
 
 use futures_util::{FutureExt as _, StreamExt as _};
-use inotify::{EventMask, EventOwned, EventStream, Inotify, WatchDescriptor, WatchMask};
+use inotify::{EventMask, EventOwned, EventStream, Inotify, WatchDescriptor, WatchMask, Watches};
+
+use crate::offload::{Offload, Outcome};
 
 /// What happens in a directory that can change a configuration. Opening and reading files are not
 /// among it: in /etc they never end.
@@ -26,16 +28,31 @@ const CHANGES: WatchMask = WatchMask::ATTRIB
 /// Bytes of events that are read at once.
 const BUFFER: usize = 4_096;
 
+/// The name of the thread that finds out what to watch.
+const THREAD: &str = "ntpguard-watch";
+
 /// Watches the directories that configuration files are in, since files are often replaced.
 #[derive(Debug)]
 pub struct Watch {
     events: EventStream<Vec<u8>>,
+    watched: Watched,
+    /// Files that were written to and are still open.
+    being_written: BTreeSet<PathBuf>,
+    /// Looking where paths lead may hang, as reading may.
+    setting: Offload<Watched>,
+    /// What is to be watched next.
+    wanted: Option<Vec<PathBuf>>,
+}
+
+/// What is watched.
+#[derive(Clone, Debug, Default)]
+struct Watched {
     /// What is watched for, with where symbolic links lead.
     paths: BTreeSet<PathBuf>,
     /// The directories of that. Several paths may lead to one.
     directories: BTreeMap<PathBuf, Directory>,
-    /// Files that were written to and are still open.
-    being_written: BTreeSet<PathBuf>,
+    /// The directories that cannot be watched, as was logged.
+    refused: BTreeSet<PathBuf>,
 }
 
 /// A directory, as it was when its watch began: another may take its path over.
@@ -48,25 +65,10 @@ struct Directory {
 /// A directory's device and inode.
 type Identity = (u64, u64);
 
-impl Watch {
-    /// Makes a watch of nothing yet.
-    ///
-    /// # Errors
-    /// There are no more inotify instances or files to be had.
-    pub fn new() -> io::Result<Self> {
-        Ok(Self {
-            events: Inotify::init()?.into_event_stream(vec![0; BUFFER])?,
-            paths: BTreeSet::new(),
-            directories: BTreeMap::new(),
-            being_written: BTreeSet::new(),
-        })
-    }
-
-    /// Watches what leads to `paths`, and nothing else any more.
-    ///
-    /// Of a path that does not exist, the nearest directory that does is watched, so that its
-    /// coming is noticed.
-    pub fn set(&mut self, paths: &[PathBuf]) {
+impl Watched {
+    /// Watches what leads to `paths`, and nothing else any more. This may take as long as file systems
+    /// please.
+    fn set(mut self, watches: &mut Watches, paths: &[PathBuf]) -> Self {
         let real = paths.iter().filter_map(|path| path.canonicalize().ok());
         self.paths = paths.iter().cloned().chain(real).collect();
         let wanted: BTreeSet<PathBuf> = self.paths.iter().flat_map(|path| around(path)).collect();
@@ -78,7 +80,7 @@ impl Watch {
             let kept = before.get(&path).filter(|kept| kept.identity == identity);
             let watch = kept
                 .map(|kept| kept.watch.clone())
-                .or_else(|| self.start(&path));
+                .or_else(|| self.start(watches, &path));
             let directory = watch.map(|watch| Directory { identity, watch });
             self.directories
                 .extend(directory.map(|directory| (path, directory)));
@@ -86,51 +88,138 @@ impl Watch {
         for directory in before.into_values() {
             if self.paths_of(&directory.watch).next().is_none() {
                 // One that was removed is no longer watched already.
-                drop(self.events.watches().remove(directory.watch));
+                drop(watches.remove(directory.watch));
             }
         }
-        let directories = &self.directories;
+        self
+    }
+
+    fn start(&mut self, watches: &mut Watches, directory: &Path) -> Option<WatchDescriptor> {
+        match watches.add(directory, CHANGES) {
+            Ok(watch) => {
+                self.refused.remove(directory);
+                Some(watch)
+            }
+            Err(error) => {
+                if self.refused.insert(directory.to_owned()) {
+                    tracing::warn!(
+                        "cannot watch {} for changes ({error}); `ntpguard allowlist update` reads it",
+                        directory.display()
+                    );
+                }
+                None
+            }
+        }
+    }
+
+    /// Whether all directories were watched before, so that no change of them can have been missed.
+    fn is_within(&self, before: &Self) -> bool {
+        let is_same = |(path, directory)| before.directories.get(path) == Some(directory);
+        self.directories.iter().all(is_same)
+    }
+
+    /// Whether `path` leads to a path that is watched for, or is in a directory that is.
+    fn concerns(&self, path: &Path) -> bool {
+        let in_watched = path
+            .parent()
+            .is_some_and(|parent| self.paths.contains(parent));
+        in_watched || self.paths.iter().any(|watched| watched.starts_with(path))
+    }
+
+    fn paths_of(&self, watch: &WatchDescriptor) -> impl Iterator<Item = &Path> {
+        self.directories
+            .iter()
+            .filter(move |(_, directory)| directory.watch == *watch)
+            .map(|(path, _)| &**path)
+    }
+}
+
+impl Watch {
+    /// Makes a watch of nothing yet.
+    ///
+    /// # Errors
+    /// There are no more inotify instances or files to be had.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self {
+            events: Inotify::init()?.into_event_stream(vec![0; BUFFER])?,
+            watched: Watched::default(),
+            being_written: BTreeSet::new(),
+            setting: Offload::new(THREAD),
+            wanted: None,
+        })
+    }
+
+    /// Watches what leads to `paths`, and nothing else any more, as soon as may be while
+    /// [`Self::changed`] is waited for.
+    ///
+    /// Of a path that does not exist, the nearest directory that does is watched, so that its
+    /// coming is noticed.
+    pub fn set(&mut self, paths: Vec<PathBuf>) {
+        self.wanted = Some(paths);
+        self.begin();
+    }
+
+    /// Begins to set what is wanted, unless something else is being set.
+    fn begin(&mut self) {
+        if self.setting.is_busy() {
+            return;
+        }
+        if let Some(paths) = self.wanted.take() {
+            let (watched, mut watches) = (self.watched.clone(), self.events.watches());
+            self.setting
+                .start(move || watched.set(&mut watches, &paths));
+        }
+    }
+
+    /// Takes what is watched from now on; says whether a change may have been missed before.
+    fn take_watched(&mut self, outcome: Outcome<Watched>) -> bool {
+        let is_missed = match outcome {
+            Outcome::Done(watched) => {
+                let is_missed = !watched.is_within(&self.watched);
+                self.watched = watched;
+                is_missed
+            }
+            Outcome::Overdue => {
+                tracing::warn!(
+                    "watching files takes too long: does a file system hang? Changes are not noticed \
+                     until it is done"
+                );
+                false
+            }
+            Outcome::Lost => false,
+        };
+        let directories = &self.watched.directories;
         self.being_written.retain(|file| {
             file.parent()
                 .is_some_and(|parent| directories.contains_key(parent))
         });
-    }
-
-    fn start(&self, directory: &Path) -> Option<WatchDescriptor> {
-        let added = self.events.watches().add(directory, CHANGES);
-        added
-            .inspect_err(|error| {
-                tracing::warn!(
-                    "cannot watch {} for changes ({error}); `ntpguard allowlist update` reads it",
-                    directory.display()
-                );
-            })
-            .ok()
+        self.begin();
+        is_missed
     }
 
     /// Waits until something has changed.
     pub async fn changed(&mut self) {
         loop {
-            let mut changed = match self.events.next().await {
-                Some(Ok(event)) => self.take(&event),
-                end => {
-                    tracing::error!(
-                        "changes of files are not noticed any more ({}); `ntpguard allowlist update` \
-                         reads them",
-                        end.and_then(Result::err)
-                            .unwrap_or_else(|| io::ErrorKind::UnexpectedEof.into())
-                    );
-                    return pending().await;
-                }
+            let changed = tokio::select! {
+                event = self.events.next() => match event {
+                    Some(Ok(event)) => self.take_all(&event),
+                    end => return blind(end.and_then(Result::err)).await,
+                },
+                outcome = self.setting.next() => self.take_watched(outcome),
             };
-            // Changes come in crowds.
-            while let Some(Some(Ok(event))) = self.events.next().now_or_never() {
-                changed |= self.take(&event);
-            }
             if changed {
                 return;
             }
         }
+    }
+
+    /// Takes an event and those behind it: changes come in crowds.
+    fn take_all(&mut self, event: &EventOwned) -> bool {
+        let mut changed = self.take(event);
+        while let Some(Some(Ok(event))) = self.events.next().now_or_never() {
+            changed |= self.take(&event);
+        }
+        changed
     }
 
     /// Whether a file that matters is just being written to, as far as was told.
@@ -145,10 +234,14 @@ impl Watch {
             self.being_written.clear();
             return true;
         }
-        let directories: Vec<PathBuf> = self.paths_of(&event.wd).map(Path::to_owned).collect();
+        let directories: Vec<PathBuf> = self
+            .watched
+            .paths_of(&event.wd)
+            .map(Path::to_owned)
+            .collect();
         if event.mask.contains(EventMask::IGNORED) {
             for directory in &directories {
-                self.directories.remove(directory);
+                self.watched.directories.remove(directory);
             }
         }
         let mut matters = false;
@@ -157,7 +250,7 @@ impl Watch {
                 Some(name) => directory.join(name),
                 None => directory,
             };
-            if !self.is_watched_for(&path) {
+            if !self.watched.concerns(&path) {
                 continue;
             }
             matters = true;
@@ -169,21 +262,15 @@ impl Watch {
         }
         matters
     }
+}
 
-    /// Whether `path` leads to a path that is watched for, or is in a directory that is.
-    fn is_watched_for(&self, path: &Path) -> bool {
-        let in_watched = path
-            .parent()
-            .is_some_and(|parent| self.paths.contains(parent));
-        in_watched || self.paths.iter().any(|watched| watched.starts_with(path))
-    }
-
-    fn paths_of(&self, watch: &WatchDescriptor) -> impl Iterator<Item = &Path> {
-        self.directories
-            .iter()
-            .filter(move |(_, directory)| directory.watch == *watch)
-            .map(|(path, _)| &**path)
-    }
+/// Waits for ever where no more changes are noticed.
+async fn blind(error: Option<io::Error>) {
+    tracing::error!(
+        "changes of files are not noticed any more ({}); `ntpguard allowlist update` reads them",
+        error.unwrap_or_else(|| io::ErrorKind::UnexpectedEof.into())
+    );
+    pending().await
 }
 
 /// The directories whose entries decide what `path` is: its own, if it is one, its parent, and the
@@ -223,6 +310,15 @@ mod tests {
             .is_err()
     }
 
+    /// Sets what is watched, and waits until it is.
+    async fn set(watch: &mut Watch, paths: &[PathBuf]) {
+        watch.set(paths.to_vec());
+        while watch.setting.is_busy() {
+            drop(timeout(Duration::from_millis(5), watch.changed()).await);
+        }
+        drain(watch).await;
+    }
+
     async fn drain(watch: &mut Watch) {
         while !nothing_reported(watch).await {}
     }
@@ -232,7 +328,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("ntp.conf");
         let mut watch = Watch::new().unwrap();
-        watch.set(std::slice::from_ref(&file));
+        set(&mut watch, std::slice::from_ref(&file)).await;
         fs::write(&file, "server a").unwrap();
         assert!(reported(&mut watch).await, "written");
         let other = directory.path().join("new");
@@ -250,7 +346,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let missing = directory.path().join("chrony").join("conf.d");
         let mut watch = Watch::new().unwrap();
-        watch.set(&[missing]);
+        set(&mut watch, &[missing]).await;
         fs::create_dir(directory.path().join("chrony")).unwrap();
         assert!(reported(&mut watch).await);
     }
@@ -261,7 +357,7 @@ mod tests {
         let file = directory.path().join("ntp.conf");
         fs::write(&file, "server a").unwrap();
         let mut watch = Watch::new().unwrap();
-        watch.set(std::slice::from_ref(&file));
+        set(&mut watch, std::slice::from_ref(&file)).await;
         fs::read(&file).unwrap();
         fs::write(directory.path().join("passwd"), "root").unwrap();
         assert!(nothing_reported(&mut watch).await);
@@ -274,7 +370,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("ntp.conf");
         let mut watch = Watch::new().unwrap();
-        watch.set(std::slice::from_ref(&path));
+        set(&mut watch, std::slice::from_ref(&path)).await;
         let mut file = File::create(&path).unwrap();
         file.write_all(b"server a\n").unwrap();
         drain(&mut watch).await;
@@ -295,10 +391,22 @@ mod tests {
         std::os::unix::fs::symlink(&real, &link).unwrap();
         let file = real.join("ntp.conf");
         let mut watch = Watch::new().unwrap();
-        watch.set(&[file.clone(), link.join("ntp.conf")]);
-        watch.set(std::slice::from_ref(&file));
+        set(&mut watch, &[file.clone(), link.join("ntp.conf")]).await;
+        set(&mut watch, std::slice::from_ref(&file)).await;
         drain(&mut watch).await;
         fs::write(&file, "server a").unwrap();
         assert!(reported(&mut watch).await);
+    }
+
+    #[tokio::test]
+    async fn what_changed_before_a_directory_was_watched_is_reported() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("ntp.conf");
+        let mut watch = Watch::new().unwrap();
+        watch.set(vec![file.clone()]);
+        assert!(reported(&mut watch).await, "a directory that is new");
+        set(&mut watch, std::slice::from_ref(&file)).await;
+        watch.set(vec![file]);
+        assert!(nothing_reported(&mut watch).await, "the same again");
     }
 }

@@ -64,7 +64,8 @@ impl Chronyd {
     }
 
     /// Starts chronyd with `config` in its file of sources, and waits until it answers its own
-    /// tool. Clients should use `iburst minpoll 0 maxpoll 0`: they synchronise in a second.
+    /// tool. Clients should use `iburst minpoll 0 maxpoll 0`: they synchronise in a second. A guard
+    /// can ask it only with `cmdport 323`.
     ///
     /// # Errors
     ///
@@ -103,7 +104,7 @@ impl Chronyd {
         let chronyd = binary("chrony/usr/sbin/chronyd")?;
         let chronyc = binary("chrony/usr/bin/chronyc")?;
         let settings = format!(
-            "include {}\nbindcmdaddress {}\npidfile {}\ncmdport 0\n",
+            "cmdport 0\ninclude {}\nbindcmdaddress {}\npidfile {}\n",
             setup.config().display(),
             setup.path("socket").display(),
             setup.path("pid").display(),

@@ -33,6 +33,7 @@ pub mod ntpdig;
 pub mod ntpsec;
 pub mod nts;
 pub mod openntpd;
+pub mod stand_in;
 pub mod timesyncd;
 
 /// How long a daemon has until it answers its own command-line tool.

@@ -1,13 +1,6 @@
 //! OpenNTPD, as a client.
 
-use std::{
-    collections::BTreeMap,
-    env,
-    net::IpAddr,
-    path::{Path, PathBuf},
-    process::Command,
-    time::Duration,
-};
+use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, process::Command, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 
@@ -77,23 +70,6 @@ impl OpenNtpd {
         })
         .map_err(|error| process.explain(error))?;
         Ok(Self { process, setup })
-    }
-
-    /// A command that sees the files that it sees, and finds its ntpctl.
-    ///
-    /// # Errors
-    ///
-    /// When ntpctl is missing.
-    pub fn command_inside(&self, program: &Path) -> Result<Command> {
-        let ntpctl = binary("openntpd/usr/sbin/ntpctl")?;
-        let directory = ntpctl.parent().context("ntpctl is nowhere")?;
-        let path = env::var("PATH")?;
-        let mut command = Command::new("nsenter");
-        command
-            .args(["--mount", "--net", "--target", &self.id().to_string(), "--"])
-            .arg(program)
-            .env("PATH", format!("{}:{path}", directory.display()));
-        Ok(command)
     }
 
     /// The file with its sources.

@@ -16,10 +16,9 @@ use ntpguard_tests::{
     config::ConfigFile,
     daemons::{
         Setup, chrony::Chronyd, ntpd_rs::NtpdRs, ntpsec::Ntpd, openntpd::OpenNtpd,
-        timesyncd::Timesyncd,
+        stand_in::StandIns, timesyncd::Timesyncd,
     },
-    guard::{self, Guard},
-    process,
+    guard::Guard,
     wait::eventually,
 };
 use serde_json::Value;
@@ -43,7 +42,11 @@ fn wait_in_use(guard: &Guard, daemon: &str, address: IpAddr) -> Result<Value> {
 fn a_server_added_with_chronyc_is_admitted_until_it_is_deleted() -> Result<()> {
     let network = Network::new()?;
     let [added, _] = network.more;
-    let mut chronyd = Chronyd::start(&network.client.namespace, "", Some(network.dns.address()))?;
+    let mut chronyd = Chronyd::start(
+        &network.client.namespace,
+        "cmdport 323\n",
+        Some(network.dns.address()),
+    )?;
     let guard = network.guard().ready()?;
     let line = format!("{added} iburst minpoll 0 maxpoll 0");
     let words: Vec<&str> = ["add", "server"]
@@ -131,31 +134,66 @@ fn what_ntpd_rs_observes_is_in_use_and_what_it_does_not_use_differs() -> Result<
     Ok(())
 }
 
-/// Its control socket is where no other process of the test sees it, and so is the command.
+/// Only its own ntpctl could ask it, and the guard executes no other program.
 #[test]
-fn what_ntpctl_tells_is_in_use() -> Result<()> {
+fn openntpd_is_not_asked_and_sources_says_so() -> Result<()> {
     let network = Network::new()?;
     let config = "servers time.test\n";
     let namespace = &network.client.namespace;
-    let openntpd = OpenNtpd::start(namespace, config, Some(network.dns.address()))?;
-    eventually(SYNCHRONISED, "OpenNTPD's peers", || {
-        let mut command = openntpd.command_inside(&guard::program()?)?;
-        command
-            .args(["sources", "--json"])
-            .args(["--state-dir", "/nonexistent"]);
-        let inventory: Value = serde_json::from_str(&process::run(command)?)?;
-        let used: Vec<&str> = inventory["in_use"]
-            .as_array()
-            .context("no list")?
-            .iter()
-            .filter(|used| used["daemon"] == "OpenNTPD" && used["name"] == "time.test")
-            .filter_map(|used| used["address"].as_str())
-            .collect();
-        let servers = network.server.addresses();
-        let is_used = |address: &IpAddr| used.contains(&address.to_string().as_str());
-        ensure!(servers.iter().all(is_used), "{inventory}");
+    let mut openntpd = OpenNtpd::start(namespace, config, Some(network.dns.address()))?;
+    let guard = network.guard().ready()?;
+    eventually(HEARD, "a word about OpenNTPD", || {
+        let text = guard.cli(&["sources"])?;
+        let text = String::from_utf8_lossy(&text.stdout).into_owned();
+        ensure!(
+            text.contains("silent    OpenNTPD: only its own ntpctl"),
+            "{text}"
+        );
         Ok(())
-    })
+    })?;
+    // Its file is enough, and so are its requests.
+    openntpd.wait_replies(&network.server.addresses(), SYNCHRONISED)
+}
+
+#[test]
+fn a_chronyd_without_a_command_port_is_not_asked_and_sources_says_so() -> Result<()> {
+    let network = Network::new()?;
+    let config = "server time.test iburst minpoll 0 maxpoll 0\n";
+    let namespace = &network.client.namespace;
+    let mut chronyd = Chronyd::start(namespace, config, Some(network.dns.address()))?;
+    let guard = network.guard().ready()?;
+    eventually(HEARD, "a word about chronyd", || {
+        let inventory = guard.json(&["sources", "--json"])?;
+        let silent = &inventory["silent"][0];
+        let why = silent["why"].as_str().unwrap_or_default();
+        ensure!(
+            silent["daemon"] == "chronyd" && why.contains("cmdport 0"),
+            "{inventory}"
+        );
+        Ok(())
+    })?;
+    chronyd.wait_synchronised(SYNCHRONISED).map(drop)
+}
+
+#[test]
+fn a_port_that_any_user_can_take_is_not_asked() -> Result<()> {
+    let network = Network::new()?;
+    let namespace = &network.client.namespace;
+    namespace.set("net/ipv4/ip_unprivileged_port_start", "300")?;
+    let config = "cmdport 323\nserver time.test iburst minpoll 0 maxpoll 0\n";
+    let mut chronyd = Chronyd::start(namespace, config, Some(network.dns.address()))?;
+    let guard = network.guard().ready()?;
+    eventually(HEARD, "a word about chronyd", || {
+        let inventory = guard.json(&["sources", "--json"])?;
+        let silent = &inventory["silent"][0];
+        let why = silent["why"].as_str().unwrap_or_default();
+        ensure!(
+            silent["daemon"] == "chronyd" && why.contains("any user may listen at port 323"),
+            "{inventory}"
+        );
+        Ok(())
+    })?;
+    chronyd.wait_synchronised(SYNCHRONISED).map(drop)
 }
 
 /// Only D-Bus tells of the servers that are built in, as of any that no file names.
@@ -228,6 +266,11 @@ impl Drop for Echo {
 fn a_daemon_that_answers_nonsense_costs_a_line() -> Result<()> {
     let network = Network::new()?;
     let [named, other] = network.server.addresses();
+    // The daemons run, and others have their ports.
+    let stand_ins = StandIns::new()?;
+    let namespace = &network.client.namespace;
+    let _ntpd = stand_ins.start(namespace, "ntpd")?;
+    let _chronyd = stand_ins.start(namespace, "chronyd")?;
     let _echoes = [Echo::start(&network, 123)?, Echo::start(&network, 323)?];
     let ntp = ConfigFile::ntp(&format!("server {named}\n"))?;
     let chrony = ConfigFile::chrony(&format!("server {other}\n"))?;
@@ -235,8 +278,7 @@ fn a_daemon_that_answers_nonsense_costs_a_line() -> Result<()> {
     let guard = guard.source(ntp.path()).source(chrony.path()).ready()?;
     let complaints = |daemon: &str| {
         let log = guard.stderr();
-        log.matches(&format!("{daemon} was asked which sources it uses: "))
-            .count()
+        log.matches(&format!("cannot query {daemon}: ")).count()
     };
     // Of more than one round.
     eventually(HEARD, "two rounds", || {

@@ -27,6 +27,7 @@ pub(super) const TESTS: &[Package] = &[
     ("nmap", Some("nmap")),
     ("python3-ntp", None),
     ("qemu-system-x86", Some("qemu-system-x86_64")),
+    ("strace", Some("strace")),
     ("xdp-tools", Some("xdp-loader")),
 ];
 
