@@ -79,6 +79,15 @@ pub enum KeeperError {
     NoneAndMore,
 }
 
+/// What may be wrong with an answer of DNS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wrong {
+    /// It names addresses that no server can have.
+    Refused,
+    /// There is none.
+    Failed,
+}
+
 /// The book, and what is written down of it.
 #[derive(Debug)]
 pub struct Keeper {
@@ -92,6 +101,8 @@ pub struct Keeper {
     sightings: Sightings,
     /// The findings of the daemons that were logged.
     reported: BTreeSet<String>,
+    /// What is wrong with the last answer for a name.
+    wrong: BTreeMap<Question, Wrong>,
     /// What the tables held when they were last written.
     projected: Projection,
     /// When the state file was last written.
@@ -144,6 +155,7 @@ impl Keeper {
             state,
             sightings: Sightings::default(),
             reported: BTreeSet::new(),
+            wrong: BTreeMap::new(),
             projected: Projection::default(),
             saved: now,
         }
@@ -194,23 +206,41 @@ impl Keeper {
         self.book.problems().chain(self.hangs.values().cloned())
     }
 
-    /// Takes what came of a question to DNS.
+    /// Takes what came of a question to DNS. What is wrong is logged when it begins, and not each time:
+    /// whoever can spoil an answer could fill the log.
     pub fn resolved(&mut self, question: &Question, result: Result<Answer, Failure>) {
         let now = BootSeconds::now();
-        let names = &mut self.book.names;
+        let wrong = match &result {
+            Ok(answer) if answer.refused.is_empty() => None,
+            Ok(_) => Some(Wrong::Refused),
+            Err(_) => Some(Wrong::Failed),
+        };
+        let is_new = wrong != self.wrong.get(question).copied();
         match result {
             Ok(answer) => {
                 tracing::debug!("{question}: {} addresses", answer.addresses.len());
-                for (address, why) in &answer.refused {
+                for (address, why) in answer.refused.iter().filter(|_| is_new) {
                     tracing::warn!("{question}: DNS says {address}, which is refused: {why}");
                 }
-                names.answered(question, &answer, now, fastrand::f64());
+                self.book
+                    .names
+                    .answered(question, &answer, now, fastrand::f64());
             }
             Err(failure) => {
-                tracing::warn!("{question}: {failure}; its addresses stay, and it is asked again");
-                names.failed(question, &failure, now, fastrand::f64());
+                if is_new {
+                    tracing::warn!(
+                        "{question}: {failure}; its addresses stay, and it is asked again"
+                    );
+                }
+                self.book
+                    .names
+                    .failed(question, &failure, now, fastrand::f64());
             }
         }
+        match wrong {
+            Some(wrong) => self.wrong.insert(question.clone(), wrong),
+            None => self.wrong.remove(question),
+        };
     }
 
     /// Takes what the kernel has learned.

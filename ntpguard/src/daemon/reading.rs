@@ -53,9 +53,10 @@ impl Reading {
 
     /// Whether what was asked for is done, as far as it can be: what hangs is not waited for.
     pub(super) fn is_done(&self) -> bool {
-        match self.work.is_busy() {
-            true => self.work.is_overdue(),
-            false => self.wanted == Wanted::Nothing,
+        if self.work.is_busy() {
+            self.work.is_overdue()
+        } else {
+            self.wanted == Wanted::Nothing
         }
     }
 

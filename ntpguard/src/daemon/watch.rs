@@ -270,7 +270,7 @@ async fn blind(error: Option<io::Error>) {
         "changes of files are not noticed any more ({}); `ntpguard allowlist update` reads them",
         error.unwrap_or_else(|| io::ErrorKind::UnexpectedEof.into())
     );
-    pending().await
+    pending::<()>().await;
 }
 
 /// The directories whose entries decide what `path` is: its own, if it is one, its parent, and the

@@ -1,7 +1,7 @@
 //! The cgroup-v2 hierarchy, alone or mounted beside v1.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     fs,
     os::unix::fs::MetadataExt as _,
     path::{Component, Path, PathBuf},
@@ -15,6 +15,10 @@ const MOUNTS: &str = "/proc/self/mountinfo";
 /// The number of the root of every hierarchy: the first that the kernel gives (`idr_alloc_cyclic` in
 /// `__kernfs_new_node`).
 const ROOT: u64 = 1;
+
+/// The most cgroups whose names are found out: a user may make very many below the one of a session,
+/// which is not to hold up an answer.
+const MOST_NAMES: usize = 4_096;
 
 /// The hierarchy, as it is mounted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,19 +92,25 @@ pub fn id(path: &Path) -> Option<u64> {
     metadata.is_dir().then(|| metadata.ino())
 }
 
-/// What the kernel calls each cgroup of the hierarchy, by its number.
+/// What the kernel calls each cgroup of the hierarchy, by its number: 4,096 of them at most, those
+/// nearest to the root first.
 pub fn names(hierarchy: &Hierarchy) -> BTreeMap<u64, PathBuf> {
     let mut names = BTreeMap::new();
-    let mut to_see = vec![hierarchy.mount.clone()];
-    while let Some(directory) = to_see.pop() {
+    let mut to_see = VecDeque::from([hierarchy.mount.clone()]);
+    while let Some(directory) = to_see.pop_front() {
+        if names.len() >= MOST_NAMES {
+            break;
+        }
         names.extend(id(&directory).zip(hierarchy.name(&directory)));
         let Ok(entries) = fs::read_dir(&directory) else {
             continue;
         };
+        let room = MOST_NAMES.saturating_sub(to_see.len());
         to_see.extend(
             entries
                 .flatten()
                 .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+                .take(room)
                 .map(|entry| entry.path()),
         );
     }
@@ -161,5 +171,25 @@ mod tests {
         assert_eq!(hierarchy.name(Path::new("/cg")), Some("/".into()));
         assert_eq!(hierarchy.name(Path::new("/cgroup/a")), None);
         assert_eq!(hierarchy.path(Path::new("/a/b")), Path::new("/cg/a/b"));
+    }
+
+    #[test]
+    fn not_all_cgroups_are_named_where_there_are_very_many() {
+        let directory = tempfile::tempdir().unwrap();
+        let crowd = directory.path().join("user.slice");
+        for number in 0..2 * MOST_NAMES {
+            fs::create_dir_all(crowd.join(number.to_string())).unwrap();
+        }
+        let service = directory.path().join("system.slice/chrony.service");
+        fs::create_dir_all(&service).unwrap();
+        let names = names(&Hierarchy::at(directory.path()));
+        assert!(names.len() <= MOST_NAMES, "{}", names.len());
+        let name = id(&service).and_then(|id| names.get(&id));
+        assert!(name.is_none_or(|name| name == Path::new("/system.slice/chrony.service")));
+        assert!(
+            names
+                .values()
+                .any(|name| name == Path::new("/system.slice"))
+        );
     }
 }

@@ -6,12 +6,15 @@ use std::{
     os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown},
     path::Path,
     process::Command,
+    thread,
+    time::Duration,
 };
 
 use anyhow::{Context, Result, ensure};
 use ntpguard_tests::{
+    bus::Bus,
     config::ConfigFile,
-    daemons::{chrony::Chronyd, stand_in::StandIns},
+    daemons::{Setup, chrony::Chronyd, stand_in::StandIns, timesyncd::Timesyncd},
     guard::Guard,
     lab::Lab,
     namespace::Namespace,
@@ -27,6 +30,9 @@ const USED: &str = "192.0.2.77";
 
 /// What must not be believed.
 const FORGED: &str = "203.0.113.66";
+
+/// More than from one round of asking to the next.
+const ROUND: Duration = Duration::from_secs(12);
 
 /// The command line as an ordinary user's.
 fn as_user(line: &[&str]) -> Command {
@@ -85,6 +91,7 @@ fn nothing_is_made_beside_chronyds_socket_and_no_link_there_is_followed() -> Res
     let (from, to) = (roots.display().to_string(), link.display().to_string());
     process::run(as_user(&["ln", "-sf", &from, &to]))?;
     let before = (state(directory)?, state(&roots)?);
+    thread::sleep(ROUND);
     wait_heard(&guard, USED)?;
     ensure!(fs::read_link(&link)? == roots, "the link has gone");
     ensure!(
@@ -135,7 +142,7 @@ fn a_port_whose_daemon_has_gone_is_not_asked() -> Result<()> {
     let counted = counting(&lab.inside.namespace, 323)?;
     for _ in 0..2 {
         guard.json(&["allowlist", "update", "--json"])?;
-        std::thread::sleep(std::time::Duration::from_secs(1));
+        thread::sleep(Duration::from_secs(1));
     }
     let mut bytes = [0; 64];
     let received = counted.recv(&mut bytes);
@@ -227,5 +234,32 @@ fn an_observation_socket_of_roots_is_not_believed_unless_it_is_ntpd_rs() -> Resu
         let mut command = Command::new("/usr/bin/python3");
         command.args(["-c", IMPOSTOR, socket]);
         command
+    })
+}
+
+/// timesyncd itself, with the name on the bus, in another network namespace than the guard's.
+#[test]
+fn a_timesyncd_of_another_network_namespace_is_not_believed_on_the_bus() -> Result<()> {
+    let lab = Lab::new()?;
+    let elsewhere = Namespace::new("elsewhere")?;
+    let bus = Bus::start()?;
+    let setup = Setup::new(&format!("[Time]\nNTP={FORGED}\n"), None)?;
+    let _theirs = Timesyncd::start_on(&elsewhere, setup, &bus)?;
+    // Another runs here, too, so that timesyncd is asked at all.
+    let stand_ins = StandIns::new()?;
+    let _ours = stand_ins.start(&lab.inside.namespace, "systemd-timesyncd")?;
+    let guard = lab.guard().bus(&bus).ready()?;
+    eventually(HEARD, "a word about timesyncd", || {
+        // It fails where the machine's own configuration has names: there is no DNS here.
+        guard.cli(&["allowlist", "update"])?;
+        let inventory = guard.json(&["sources", "--json"])?;
+        let silent = inventory["silent"].as_array().context("no list")?;
+        let is_named = |silent: &&Value| {
+            let why = silent["why"].as_str().unwrap_or_default();
+            silent["daemon"] == "systemd-timesyncd" && why.contains("another process")
+        };
+        ensure!(silent.iter().any(|silent| is_named(&silent)), "{inventory}");
+        ensure!(!inventory.to_string().contains(FORGED), "{inventory}");
+        Ok(())
     })
 }
