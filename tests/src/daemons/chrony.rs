@@ -130,6 +130,7 @@ impl Chronyd {
     }
 
     /// Starts chronyd as user `uid`, with these directives for arguments and no file, and does not wait.
+    /// One of them has to be a `pidfile` where that user can write.
     ///
     /// # Errors
     ///
@@ -144,7 +145,7 @@ impl Chronyd {
             .arg(binary("chrony/usr/sbin/chronyd")?)
             // -U: run as any user.
             .args(["-x", "-d", "-U", "-u", "root"])
-            .args(["pidfile /", "bindcmdaddress /", "cmdport 0", "port 0"])
+            .args(["bindcmdaddress /", "cmdport 0", "port 0"])
             .args(directives);
         Process::spawn(command)
     }

@@ -1,7 +1,7 @@
 //! Root's chronyd, started by others than root.
 
 use anyhow::{Result, ensure};
-use ntpguard_tests::{config::ConfigFile, daemons::chrony::Chronyd, wait::eventually};
+use ntpguard_tests::{config::ConfigFile, wait::eventually};
 
 use super::{PERSON, SERVICE, Scene, findings, granted, look};
 
@@ -10,7 +10,7 @@ const ATTACK: [&str; 2] = ["server 203.0.113.1", "allow all"];
 #[test]
 fn a_service_account_that_starts_roots_chronyd_is_not_believed() -> Result<()> {
     let scene = Scene::new()?;
-    let mut chronyd = Chronyd::by_arguments(&scene.client.namespace, SERVICE, &ATTACK)?;
+    let mut chronyd = scene.chronyd(SERVICE, &ATTACK)?;
     let guard = scene.guard().ready()?;
     look(&guard)?;
     chronyd.ensure_running()?;
@@ -33,7 +33,7 @@ fn a_service_account_that_starts_roots_chronyd_is_not_believed() -> Result<()> {
 fn a_service_account_is_believed_once_root_has_named_it() -> Result<()> {
     let scene = Scene::new()?;
     let config = ConfigFile::guard("accounts = { chronyd = [\"www-data\"] }\n")?;
-    let _chronyd = Chronyd::by_arguments(&scene.client.namespace, SERVICE, &ATTACK)?;
+    let _chronyd = scene.chronyd(SERVICE, &ATTACK)?;
     let path = config.path().to_string_lossy().into_owned();
     let guard = scene.guard().args(["--config", &path]).ready()?;
     eventually(super::SOON, "the server", || {
@@ -47,7 +47,7 @@ fn a_service_account_is_believed_once_root_has_named_it() -> Result<()> {
 #[test]
 fn a_person_who_starts_roots_chronyd_is_neither_believed_nor_a_finding() -> Result<()> {
     let scene = Scene::new()?;
-    let mut chronyd = Chronyd::by_arguments(&scene.client.namespace, PERSON, &ATTACK)?;
+    let mut chronyd = scene.chronyd(PERSON, &ATTACK)?;
     let guard = scene.guard().ready()?;
     look(&guard)?;
     chronyd.ensure_running()?;
@@ -63,7 +63,7 @@ fn a_person_who_starts_roots_chronyd_is_neither_believed_nor_a_finding() -> Resu
 #[test]
 fn a_guard_that_may_not_look_at_processes_says_so() -> Result<()> {
     let scene = Scene::new()?;
-    let _chronyd = Chronyd::by_arguments(&scene.client.namespace, 0, &ATTACK)?;
+    let _chronyd = scene.chronyd(0, &ATTACK)?;
     let program = ntpguard_tests::guard::program()?;
     let state = scene.files.path().join("none");
     let arguments = ["sources", "--state-dir", &state.to_string_lossy()];

@@ -16,7 +16,7 @@ fn chronyds_arguments_name_its_server_and_open_nothing() -> Result<()> {
         "allow 10.99.0.0/24",
         "server 192.0.2.7 port 1123 iburst",
     ];
-    let chronyd = Chronyd::by_arguments(&scene.client.namespace, 0, &arguments)?;
+    let chronyd = scene.chronyd(0, &arguments)?;
     // It is split only once it was read.
     let path = format!("/proc/{}/cmdline", chronyd.id());
     eventually(SOON, "chronyd's splitting its arguments", || {

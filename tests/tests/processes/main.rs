@@ -9,8 +9,9 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use ntpguard_tests::{
+    daemons::chrony::Chronyd,
     guard::{Builder, Guard},
     process::Process,
     switch::{Host, Switch},
@@ -45,8 +46,8 @@ impl Scene {
         let switch = Switch::new()?;
         let (server, client) = (switch.host("server", 1)?, switch.host("client", 2)?);
         let files = tempfile::tempdir()?;
-        // For every user.
-        fs::set_permissions(files.path(), Permissions::from_mode(0o755))?;
+        // Every user can have files there, and none can change another's.
+        fs::set_permissions(files.path(), Permissions::from_mode(0o1777))?;
         Ok(Self {
             _switch: switch,
             server,
@@ -58,6 +59,13 @@ impl Scene {
     /// A guard that finds its sources itself.
     fn guard(&self) -> Builder {
         Guard::builder(&self.client.namespace).interface(&self.client.port.interface)
+    }
+
+    /// Starts a chronyd beside the guard, as this user, with these directives for arguments.
+    fn chronyd(&self, uid: u32, directives: &[&str]) -> Result<Process> {
+        let pidfile = format!("pidfile {}/chronyd.pid", self.files.path().display());
+        let directives = [directives, &[&pidfile]].concat();
+        Chronyd::by_arguments(&self.client.namespace, uid, &directives)
     }
 
     /// A copy of the impostor that is called `name`, root's, with this mode.
@@ -91,9 +99,13 @@ fn granted(guard: &Guard) -> Result<Vec<String>> {
         .collect())
 }
 
-/// Has a guard look at all running processes now.
+/// Has a guard look at all running processes now. It may know names that no test resolves, those of
+/// this machine's own configuration.
 fn look(guard: &Guard) -> Result<()> {
-    guard.json(&["allowlist", "update", "--json"]).map(drop)
+    let output = guard.cli(&["allowlist", "update", "--json"])?;
+    let updated: Value = serde_json::from_slice(&output.stdout).context("no update")?;
+    ensure!(updated["schema"].is_number(), "{updated}");
+    Ok(())
 }
 
 /// What `sources` has to say of the processes.
