@@ -87,6 +87,12 @@ impl Builder {
         self.args([OsStr::new("--source"), path.as_os_str()])
     }
 
+    /// Takes this for its own configuration.
+    #[must_use]
+    pub fn config(self, path: &Path) -> Self {
+        self.args([OsStr::new("--config"), path.as_os_str()])
+    }
+
     /// Asks this DNS server; again for more of them.
     #[must_use]
     pub fn resolver(self, address: IpAddr) -> Self {

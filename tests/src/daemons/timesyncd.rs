@@ -14,6 +14,10 @@ const PLACES: &str = r#"mount -t tmpfs tmpfs /var/lib && mount -t tmpfs tmpfs /r
     && install -m 644 "$0/ntp.conf" /run/systemd/timesyncd.conf.d/test.conf \
     && exec setpriv --reuid 999 --regid 999 --clear-groups -- "$@""#;
 
+/// Lines of a guard's configuration that have it believe a timesyncd of these tests, whose account is
+/// not that of a package.
+pub const ACCOUNTS: &str = "accounts = { timesyncd = [\"999\"] }\n";
+
 /// A running systemd-timesyncd. It asks one server at a time, every 16 s at most.
 #[derive(Debug)]
 pub struct Timesyncd {

@@ -15,8 +15,13 @@ use ntpguard_tests::{
     bus::Bus,
     config::ConfigFile,
     daemons::{
-        Setup, chrony::Chronyd, ntpd_rs::NtpdRs, ntpsec::Ntpd, openntpd::OpenNtpd,
-        stand_in::StandIns, timesyncd::Timesyncd,
+        Setup,
+        chrony::Chronyd,
+        ntpd_rs::NtpdRs,
+        ntpsec::Ntpd,
+        openntpd::OpenNtpd,
+        stand_in::StandIns,
+        timesyncd::{self, Timesyncd},
     },
     guard::Guard,
     wait::eventually,
@@ -204,7 +209,8 @@ fn what_timesyncd_tells_on_dbus_is_admitted() -> Result<()> {
     // What no file that the guard reads says: the servers of `timedatectl ntp-servers`.
     let setup = Setup::new("[Time]\nNTP=\nFallbackNTP=\n", Some(network.dns.address()))?;
     let timesyncd = Timesyncd::start_on(&network.client.namespace, setup, &bus)?;
-    let guard = network.guard().bus(&bus).ready()?;
+    let accounts = ConfigFile::guard(timesyncd::ACCOUNTS)?;
+    let guard = network.guard().bus(&bus).config(accounts.path()).ready()?;
     eventually(HEARD, "timesyncd on the bus", || {
         bus.call(&[
             "--dest=org.freedesktop.timesync1",

@@ -2,8 +2,13 @@
 
 use anyhow::{Result, ensure};
 use ntpguard_tests::{
+    config::ConfigFile,
     daemons::{
-        chrony::Chronyd, ntpd_rs::NtpdRs, ntpsec::Ntpd, openntpd::OpenNtpd, timesyncd::Timesyncd,
+        chrony::Chronyd,
+        ntpd_rs::NtpdRs,
+        ntpsec::Ntpd,
+        openntpd::OpenNtpd,
+        timesyncd::{self, Timesyncd},
     },
     guard::Guard,
     wait::eventually,
@@ -106,7 +111,8 @@ fn ntpd_rs_is_found_and_takes_replies() -> Result<()> {
 #[test]
 fn timesyncd_is_found_and_takes_the_time() -> Result<()> {
     let network = Network::new()?;
-    let guard = network.guard().ready()?;
+    let accounts = ConfigFile::guard(timesyncd::ACCOUNTS)?;
+    let guard = network.guard().config(accounts.path()).ready()?;
     let config = "[Time]\nNTP=time.test\nPollIntervalMinSec=16\n";
     let timesyncd = Timesyncd::start(
         &network.client.namespace,

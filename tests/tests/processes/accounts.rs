@@ -34,8 +34,7 @@ fn a_service_account_is_believed_once_root_has_named_it() -> Result<()> {
     let scene = Scene::new()?;
     let config = ConfigFile::guard("accounts = { chronyd = [\"www-data\"] }\n")?;
     let _chronyd = scene.chronyd(SERVICE, &ATTACK)?;
-    let path = config.path().to_string_lossy().into_owned();
-    let guard = scene.guard().args(["--config", &path]).ready()?;
+    let guard = scene.guard().config(config.path()).ready()?;
     eventually(super::SOON, "the server", || {
         let granted = granted(&guard)?;
         ensure!(granted == ["203.0.113.1/32 server"], "{granted:?}");
