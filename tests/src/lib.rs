@@ -64,6 +64,7 @@ pub mod programs;
 pub mod sizes;
 mod sweep;
 pub mod switch;
+pub mod system;
 pub mod tc_hooks;
 pub mod tun;
 pub mod wait;

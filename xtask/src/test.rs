@@ -10,11 +10,11 @@ use anyhow::{Context as _, Result, ensure};
 use crate::{
     command,
     setup::{self, Purpose, toolchain::Toolchain},
-    vm,
+    vm::{self, system},
     workspace::Workspace,
 };
 
-/// Check the format, lint, build the documentation and run all tests, here and on older kernels
+/// Check the format, lint, build the documentation and run all tests, here, on older kernels and on a whole system
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
     /// Do not ask before preparing this machine
@@ -61,6 +61,10 @@ fn steps(workspace: &Workspace, options: &Options, report: &mut Report) -> Resul
             report.step(&format!("fixtures on Linux {version}"), || {
                 vm::boot(workspace, version, false)
             })?;
+        }
+        for name in system::TESTED {
+            let step = format!("{} with systemd in a virtual machine", system::title(name));
+            report.step(&step, || system::boot(workspace, name, false))?;
         }
     }
     Ok(())
@@ -197,10 +201,10 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{:<30} {:<6} {:>8}", "step", "result", "seconds")?;
+        writeln!(f, "{:<44} {:<6} {:>8}", "step", "result", "seconds")?;
         for (name, passed, time) in &self.rows {
             let result = if *passed { "ok" } else { "FAILED" };
-            writeln!(f, "{name:<30} {result:<6} {:>8.1}", time.as_secs_f64())?;
+            writeln!(f, "{name:<44} {result:<6} {:>8.1}", time.as_secs_f64())?;
         }
         Ok(())
     }

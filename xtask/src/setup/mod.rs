@@ -8,6 +8,7 @@ mod kernels;
 mod linker;
 mod ntpd_rs;
 mod packages;
+mod systems;
 pub(crate) mod toolchain;
 
 use std::{
@@ -87,6 +88,7 @@ fn steps(purpose: Purpose) -> Vec<Box<dyn Step>> {
         steps.push(Box::new(components::Components));
         steps.push(Box::new(ntpd_rs::NtpdRs));
         steps.push(Box::new(kernels::Kernels));
+        steps.push(Box::new(systems::Systems));
     }
     steps
 }

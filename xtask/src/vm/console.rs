@@ -8,14 +8,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 
 /// How it went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// So many fixtures passed, and none failed.
+    /// This many passed, and none failed.
     Passed(u32),
-    /// The fixtures say that one failed, or do not say how many passed.
+    /// The summary says that one failed, or does not say how many passed.
     Failed,
     /// The machine went off before they were done.
     Stopped,
@@ -23,19 +23,34 @@ pub(super) enum Outcome {
     Late,
 }
 
-/// Starts a machine, shows its console until the closing line and switches it off.
-pub(super) fn watch(qemu: &mut Command, limit: Duration) -> Result<Outcome> {
+/// Starts a machine, shows its console until the closing line and switches it off. `what` it counts
+/// begins the line of the summary.
+pub(super) fn watch(qemu: &mut Command, limit: Duration, what: &str) -> Result<Outcome> {
     let mut machine = qemu
         .stdout(Stdio::piped())
         .spawn()
         .context("`qemu-system-x86_64` does not start")?;
     let console = machine.stdout.take().context("no console")?;
-    let outcome = follow(&lines(console), Instant::now() + limit);
+    let outcome = follow(&lines(console), Instant::now() + limit, what);
     machine
         .kill()
         .and_then(|()| machine.wait())
         .context("the virtual machine cannot be stopped")?;
     Ok(outcome)
+}
+
+/// Says how it went with `what`, on which `machine`.
+///
+/// # Errors
+/// It did not go well.
+pub(super) fn judge(outcome: Outcome, machine: &str, what: &str, limit: Duration) -> Result<()> {
+    match outcome {
+        Outcome::Passed(count) => println!("{machine}: {count} {what} passed"),
+        Outcome::Failed => bail!("{machine}: {what} failed, see above"),
+        Outcome::Stopped => bail!("{machine}: the machine stopped before the {what} were done"),
+        Outcome::Late => bail!("{machine}: not done within {} s", limit.as_secs()),
+    }
+    Ok(())
 }
 
 /// Reads lines on a thread of its own, so that waiting for one can have an end.
@@ -53,7 +68,7 @@ fn lines(console: impl Read + Send + 'static) -> Receiver<String> {
     receiver
 }
 
-fn follow(lines: &Receiver<String>, deadline: Instant) -> Outcome {
+fn follow(lines: &Receiver<String>, deadline: Instant, what: &str) -> Outcome {
     let mut passed = None;
     loop {
         let line = match lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
@@ -62,7 +77,7 @@ fn follow(lines: &Receiver<String>, deadline: Instant) -> Outcome {
             Err(RecvTimeoutError::Disconnected) => return Outcome::Stopped,
         };
         println!("  | {line}");
-        passed = summary(&line).or(passed);
+        passed = summary(&line, what).or(passed);
         match line.as_str() {
             "ntpguard-vm: passed" => return passed.map_or(Outcome::Failed, Outcome::Passed),
             "ntpguard-vm: failed" => return Outcome::Failed,
@@ -72,9 +87,10 @@ fn follow(lines: &Receiver<String>, deadline: Instant) -> Outcome {
 }
 
 /// The number in `fixtures: 211 passed, 0 failed`, if it is not 0 and none failed.
-fn summary(line: &str) -> Option<u32> {
+fn summary(line: &str, what: &str) -> Option<u32> {
     let count = line
-        .strip_prefix("fixtures: ")?
+        .strip_prefix(what)?
+        .strip_prefix(": ")?
         .strip_suffix(" passed, 0 failed")?;
     count.parse().ok().filter(|count| *count > 0)
 }
@@ -87,7 +103,16 @@ mod tests {
         follow(
             &lines(console.as_bytes()),
             Instant::now() + Duration::from_secs(10),
+            "fixtures",
         )
+    }
+
+    #[test]
+    fn only_what_was_asked_for_is_counted() {
+        let line = "checks: 9 passed, 0 failed";
+        assert_eq!(summary(line, "checks"), Some(9));
+        assert_eq!(summary(line, "fixtures"), None);
+        assert_eq!(summary("checks: 8 passed, 1 failed", "checks"), None);
     }
 
     #[test]
@@ -135,7 +160,11 @@ mod tests {
         let (sender, receiver) = mpsc::channel();
         sender.send("booting".to_owned()).unwrap();
         assert_eq!(
-            follow(&receiver, Instant::now() + Duration::from_millis(20)),
+            follow(
+                &receiver,
+                Instant::now() + Duration::from_millis(20),
+                "fixtures"
+            ),
             Outcome::Late
         );
         drop(sender);
@@ -144,7 +173,8 @@ mod tests {
     #[test]
     fn bytes_that_are_no_text_do_not_end_the_console() {
         let console: &[u8] = b"\xff\xfe\nfixtures: 1 passed, 0 failed\nntpguard-vm: passed\n";
-        let outcome = follow(&lines(console), Instant::now() + Duration::from_secs(10));
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let outcome = follow(&lines(console), deadline, "fixtures");
         assert_eq!(outcome, Outcome::Passed(1));
     }
 
@@ -157,7 +187,7 @@ mod tests {
         ]);
         let start = Instant::now();
         assert_eq!(
-            watch(&mut machine, Duration::from_secs(30)).unwrap(),
+            watch(&mut machine, Duration::from_secs(30), "fixtures").unwrap(),
             Outcome::Passed(3)
         );
         assert!(start.elapsed() < Duration::from_secs(30));

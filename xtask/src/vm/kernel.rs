@@ -19,7 +19,7 @@ const KERNELS: [(&str, &str); 3] = [
 ];
 /// Depends on the newest kernel of a release, built for virtual machines.
 const NEWEST: &str = "linux-image-cloud-amd64";
-const KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+pub(super) const KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// Another mirror than the machine's, where that is not Debian's or has dropped a release.
 const MIRROR: &str = "NTPGUARD_DEBIAN_MIRROR";
 
@@ -65,7 +65,8 @@ fn directory(workspace: &Workspace, version: &str) -> PathBuf {
     workspace.made("kernels").join(version)
 }
 
-fn image_in(directory: &Path) -> Option<PathBuf> {
+/// The newest kernel in a directory.
+pub(super) fn image_in(directory: &Path) -> Option<PathBuf> {
     let files = fs::read_dir(directory)
         .ok()?
         .flatten()
@@ -101,12 +102,7 @@ fn fetch(version: &str, directory: &Path) -> Result<()> {
     let Some((_, release)) = KERNELS.iter().find(|(known, _)| *known == version) else {
         bail!("not one of {}", versions().join(", "));
     };
-    let mirror = match std::env::var(MIRROR) {
-        Ok(mirror) => mirror,
-        Err(_) => {
-            apt::debian_mirror().with_context(|| format!("name a Debian mirror in {MIRROR}"))?
-        }
-    };
+    let mirror = mirror()?;
     let work = directory.join("apt");
     if work.exists() {
         fs::remove_dir_all(&work)?;
@@ -154,6 +150,14 @@ fn fetch(version: &str, directory: &Path) -> Result<()> {
         directory.join(image.file_name().unwrap_or_default()),
     )?;
     Ok(fs::remove_dir_all(&work)?)
+}
+
+/// The mirror that Debian is taken from.
+pub(super) fn mirror() -> Result<String> {
+    match std::env::var(MIRROR) {
+        Ok(mirror) => Ok(mirror),
+        Err(_) => apt::debian_mirror().with_context(|| format!("name a Debian mirror in {MIRROR}")),
+    }
 }
 
 /// Makes what apt needs to work in a directory of its own, and returns its configuration file. The

@@ -1,17 +1,24 @@
-//! `cargo xtask vm`: the fixtures on another kernel, in a virtual machine.
+//! `cargo xtask vm`: the fixtures on another kernel, or the checks of a whole system, in a virtual
+//! machine.
 
+mod archive;
 mod console;
 mod initramfs;
 pub(crate) mod kernel;
+mod qemu;
+pub(crate) mod system;
 
-use std::{fs, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::{
     command,
     setup::{self, Purpose},
-    vm::console::Outcome,
     workspace::Workspace,
 };
 
@@ -21,12 +28,11 @@ pub(crate) const TESTED: [&str; 2] = ["5.10", "6.1"];
 /// emulated CPU, which others may be using too.
 const LIMIT: Duration = Duration::from_secs(300);
 
-/// Run the fixtures on another Linux kernel, in a virtual machine
+/// Run the fixtures on another Linux kernel, or the checks of a whole system, in a virtual machine
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Which: its first two numbers
-    #[arg(long, value_name = "VERSION", value_parser = kernel::versions())]
-    kernel: String,
+    #[command(flatten)]
+    guest: Guest,
     /// Keep what was booted, and say how to boot it by hand
     #[arg(long)]
     keep: bool,
@@ -35,10 +41,29 @@ pub(crate) struct Options {
     yes: bool,
 }
 
+/// What is booted.
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+struct Guest {
+    /// A kernel, with the fixtures: its first two numbers
+    #[arg(long, value_name = "VERSION", value_parser = kernel::versions())]
+    kernel: Option<String>,
+    /// A distribution with its service manager and time daemon, with the checks of trust
+    #[arg(long, value_name = "NAME", value_parser = system::names())]
+    system: Option<String>,
+}
+
 /// Runs the subcommand.
 pub(crate) fn execute(workspace: &Workspace, options: &Options) -> Result<()> {
     setup::prepare(workspace, Purpose::Test, options.yes)?;
-    boot(workspace, &options.kernel, options.keep)
+    let Guest { kernel, system } = &options.guest;
+    if let Some(version) = kernel {
+        boot(workspace, version, options.keep)?;
+    }
+    if let Some(name) = system {
+        system::boot(workspace, name, options.keep)?;
+    }
+    Ok(())
 }
 
 /// Boots a kernel and runs the fixtures on it.
@@ -47,74 +72,69 @@ pub(crate) fn execute(workspace: &Workspace, options: &Options) -> Result<()> {
 /// One of them failed, or the machine did not get that far.
 pub(crate) fn boot(workspace: &Workspace, version: &str, keep: bool) -> Result<()> {
     let kernel = kernel::get(workspace, version)?;
-    let fixtures = build_fixtures(workspace)?;
-    let directory = workspace.target().join("vm");
-    fs::create_dir_all(&directory)?;
-    let image = directory.join(format!("{version}.cpio"));
+    let fixtures = stripped(workspace, "ntpguard-tests", "fixtures")?;
+    let image = workspace.target().join(format!("vm/{version}.cpio"));
     initramfs::write(&image, &fixtures, &kernel.modules)
         .with_context(|| format!("{} cannot be made", image.display()))?;
 
-    let mut qemu = command::program("qemu-system-x86_64");
-    // Emulated: a machine that is itself virtual can hang on hardware acceleration.
-    qemu.args([
-        "-accel",
-        "tcg",
-        "-m",
-        "512",
-        "-no-reboot",
-        "-nodefaults",
-        "-display",
-        "none",
-    ]);
-    qemu.args([
-        "-serial",
-        "stdio",
-        "-append",
-        "console=ttyS0 quiet panic=-1 oops=panic",
-    ]);
-    qemu.arg("-kernel")
-        .arg(&kernel.image)
-        .arg("-initrd")
-        .arg(&image);
+    let mut qemu = qemu::machine(&kernel.image, &image);
+    qemu.args(["-m", "512"]);
+    qemu.args(["-append", "console=ttyS0 quiet panic=-1 oops=panic"]);
     println!(
         "booting {}",
         kernel.image.file_name().unwrap_or_default().display()
     );
-    let outcome = console::watch(&mut qemu, LIMIT);
-    if keep {
-        println!(
-            "kept {}; by hand: {}",
-            image.display(),
-            command::shown(&qemu).replace("quiet ", "")
-        );
-    } else {
-        fs::remove_file(&image)?;
-    }
-    match outcome? {
-        Outcome::Passed(count) => println!("Linux {version}: {count} fixtures passed"),
-        Outcome::Failed => bail!("Linux {version}: fixtures failed, see above"),
-        Outcome::Stopped => {
-            bail!("Linux {version}: the machine stopped before the fixtures were done")
-        }
-        Outcome::Late => bail!("Linux {version}: not done within {} s", LIMIT.as_secs()),
-    }
-    Ok(())
+    let outcome = console::watch(&mut qemu, LIMIT, "fixtures");
+    qemu::clean_up(&qemu, &image, keep)?;
+    console::judge(outcome?, &format!("Linux {version}"), "fixtures", LIMIT)
 }
 
-/// The program that loads the eBPF object and runs all fixtures through it, without the debug
-/// information, which is most of it.
-fn build_fixtures(workspace: &Workspace) -> Result<std::path::PathBuf> {
+/// A program of the workspace, without the debug information, which is most of it.
+fn stripped(workspace: &Workspace, package: &str, program: &str) -> Result<PathBuf> {
     let mut build = command::cargo();
-    build.args(["build", "--package", "ntpguard-tests", "--bin", "fixtures"]);
+    build.args(["build", "--package", package, "--bin", program]);
     command::run(build.current_dir(workspace.root()))?;
-    let built = workspace.target().join("debug/fixtures");
-    let stripped = workspace.target().join("vm/fixtures");
-    fs::create_dir_all(workspace.target().join("vm"))?;
-    command::run(
-        command::program("strip")
-            .arg("-o")
-            .args([&stripped, &built]),
-    )?;
+    let built = workspace.target().join("debug").join(program);
+    let directory = workspace.target().join("vm");
+    fs::create_dir_all(&directory)?;
+    let stripped = directory.join(program);
+    strip(&built, &stripped)?;
     ensure!(stripped.exists(), "{} was not made", stripped.display());
     Ok(stripped)
+}
+
+fn strip(from: &Path, to: &Path) -> Result<()> {
+    command::run(command::program("strip").arg("-o").args([to, from]))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Cli {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    fn guest(line: &str) -> Result<Guest, clap::Error> {
+        Ok(Cli::try_parse_from(line.split(' '))?.options.guest)
+    }
+
+    #[test]
+    fn one_guest_is_asked_for_and_not_two_or_none() {
+        assert_eq!(guest("vm --kernel 6.1").unwrap().kernel.unwrap(), "6.1");
+        let system = guest("vm --system debian-12 --keep").unwrap().system;
+        assert_eq!(system.unwrap(), "debian-12");
+        assert!(guest("vm --kernel 6.1 --system debian-12").is_err());
+        assert!(guest("vm --keep").is_err());
+    }
+
+    #[test]
+    fn a_guest_that_is_not_known_is_refused() {
+        assert!(guest("vm --system debian-11").is_err());
+        assert!(guest("vm --kernel 4.19").is_err());
+    }
 }
