@@ -73,6 +73,8 @@ impl Drop for Stuck {
     }
 }
 
+/// It is the system's own program, with arguments of that account's: neither they nor its requests are
+/// a time daemon's.
 pub(super) fn service_account_grants_nothing(machine: &mut Machine) -> Result<()> {
     let server = format!("server {NAMED}");
     let chronyd = Stuck::start(ACCOUNT, &[&server, "allow all"])?;
@@ -88,5 +90,8 @@ pub(super) fn service_account_grants_nothing(machine: &mut Machine) -> Result<()
         .filter(|row| row.prefix == NAMED.into() || row.prefix.prefix_len() == 0)
         .collect();
     ensure!(granted.is_empty(), "its command line grants {granted:?}");
+    let cgroup = proc(chronyd.child.id(), "cgroup")?;
+    let cgroup = cgroup.trim_start_matches("0::").trim_end();
+    ensure!(!machine.trusts(cgroup)?, "its cgroup is trusted: {cgroup}");
     Ok(())
 }
