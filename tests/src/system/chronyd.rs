@@ -1,13 +1,16 @@
 //! Further chronyds of the system's own program, beside the one of its service.
 
-use std::{fs, net::IpAddr, process::Command};
+use std::{fs, net::IpAddr, path::Path, process::Command, time::Duration};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
-use crate::process;
+use crate::{process, wait::eventually};
 
 /// The system's program.
 pub const PROGRAM: &str = "/usr/sbin/chronyd";
+
+/// How long a chronyd may take on an emulated CPU until it works.
+const START_LIMIT: Duration = Duration::from_secs(30);
 
 /// Options that keep a chronyd in the foreground and away from the clock, whoever runs it.
 pub const OPTIONS: [&str; 3] = ["-d", "-x", "-U"];
@@ -23,6 +26,11 @@ pub fn apart(pid_file: &str) -> [String; 4] {
     ]
 }
 
+/// The file that a chronyd of this name writes when it begins to work.
+fn pid_file(name: &str) -> String {
+    format!("/run/chrony/{name}.pid")
+}
+
 /// A file that only root can write, with one server and what keeps its chronyd apart. It is where
 /// AppArmor lets chronyd read.
 ///
@@ -31,7 +39,7 @@ pub fn apart(pid_file: &str) -> [String; 4] {
 /// When it cannot be written.
 pub fn configuration(name: &str, server: IpAddr) -> Result<String> {
     let path = format!("/etc/chrony/{name}.conf");
-    let apart = apart(&format!("/run/chrony/{name}.pid")).join("\n");
+    let apart = apart(&pid_file(name)).join("\n");
     let text = format!("server {server} iburst minpoll 0 maxpoll 0\n{apart}\n");
     fs::write(&path, text).with_context(|| format!("cannot write {path}"))?;
     Ok(path)
@@ -44,11 +52,12 @@ pub struct Unit {
 }
 
 impl Unit {
-    /// Starts a service of chronyd's account with private directories, which asks `server`.
+    /// Starts a service of chronyd's account with private directories, which asks `server`, and waits
+    /// until it works.
     ///
     /// # Errors
     ///
-    /// When systemd does not start it.
+    /// When systemd does not start it, or it ends; with its log.
     pub fn sandboxed(name: &str, server: IpAddr) -> Result<Self> {
         let configuration = configuration(name, server)?;
         let unit = format!("{name}.service");
@@ -57,7 +66,14 @@ impl Unit {
         run.args(["-p", "PrivateTmp=yes", "-p", "User=_chrony", PROGRAM]);
         run.args(OPTIONS).args(["-f", &configuration]);
         process::run(run)?;
-        Ok(Self { name: unit })
+        let started = Self { name: unit };
+        eventually(START_LIMIT, "the start of a chronyd", || {
+            let path = pid_file(name);
+            ensure!(Path::new(&path).exists(), "there is no {path}");
+            Ok(())
+        })
+        .with_context(|| started.story())?;
+        Ok(started)
     }
 
     /// What the kernel calls its cgroup.
