@@ -1,8 +1,8 @@
 //! The checks of a whole system, run inside it: a distribution's own service manager, time daemon,
 //! accounts and confinement, in a virtual machine that `cargo xtask vm --system` boots.
 //!
-//! A check is a function and a line of [`CHECKS`]. It leaves the machine as it found it, so that the
-//! next one can count on what [`Machine::prepare`] made.
+//! A check is a function and a line of `CHECKS`. It leaves the machine as it found it, so that the
+//! next one can count on what `Machine::prepare` made.
 
 mod accounts;
 mod admission;

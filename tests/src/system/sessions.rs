@@ -13,17 +13,20 @@ use crate::{process, wait::eventually};
 const USER: &str = "alice";
 const UID: &str = "1000";
 const MANAGER: &str = "user@1000.service";
-const HOME: &str = "/home/alice";
 /// The user's unit has the name of the system's.
 const UNIT: &str = "chrony.service";
 
 /// A user with a service manager. Both go when this is dropped.
-struct User;
+struct User {
+    home: String,
+}
 
 impl User {
     fn new() -> Result<Self> {
         run(&["useradd", "--create-home", "--uid", UID, USER])?;
-        let user = Self;
+        let user = Self {
+            home: format!("/home/{USER}"),
+        };
         run(&["systemctl", "start", MANAGER])?;
         Ok(user)
     }
@@ -34,19 +37,20 @@ impl User {
         command.args(["--reuid", UID, "--regid", UID, "--clear-groups"]);
         command
             .args(line)
-            .env("HOME", HOME)
+            .env("HOME", &self.home)
             .env("XDG_RUNTIME_DIR", format!("/run/user/{UID}"));
         process::run(command)
     }
 
     /// Installs a service of the user's that asks a server with a chronyd of the user's own.
     fn install(&self) -> Result<()> {
-        let program = format!("{HOME}/chronyd");
+        let home = &self.home;
+        let program = format!("{home}/chronyd");
         self.run(&["cp", chronyd::PROGRAM, &program])?;
-        let directory = format!("{HOME}/.config/systemd/user");
+        let directory = format!("{home}/.config/systemd/user");
         self.run(&["mkdir", "-p", &directory])?;
         let options = chronyd::OPTIONS.join(" ");
-        let directives = chronyd::apart(&format!("{HOME}/pid")).join("' '");
+        let directives = chronyd::apart(&format!("{home}/pid")).join("' '");
         let text = format!(
             "[Service]\nExecStart={program} {options} 'server {UNNAMED} iburst' '{directives}'\n"
         );
