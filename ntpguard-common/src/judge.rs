@@ -194,13 +194,11 @@ pub fn judge_unusual<A: Arrived>(arrived: &A) -> A::Outcome {
 #[inline(always)]
 fn reason_of_unusual<A: Arrived>(arrived: &A) -> Option<u32> {
     match packet::walk(arrived.frame(), arrived.link(), &OnNtpPort) {
-        Packet::Foreign => None,
-        Packet::OtherPorts => judge_elsewhere(arrived),
-        Packet::Bad(reason) => Some(reason as u32),
-        Packet::Inner(inner) => judge_inside(arrived, packed::pack_inner(inner)),
         Packet::Cut(_) if A::MAY_HOLD_MORE => judge_gathered(arrived),
-        Packet::Cut(Some(reason)) => Some(reason as u32),
-        Packet::Cut(None) => None,
+        Packet::Foreign | Packet::Cut(None) => None,
+        Packet::OtherPorts => judge_elsewhere(arrived),
+        Packet::Bad(reason) | Packet::Cut(Some(reason)) => Some(reason as u32),
+        Packet::Inner(inner) => judge_inside(arrived, packed::pack_inner(inner)),
         Packet::Datagram(datagram) => {
             if A::MAY_HOLD_MORE && !is_readable(arrived.frame(), &datagram) {
                 return judge_gathered(arrived);

@@ -32,7 +32,7 @@ fn buffer() -> Vec<u8> {
 /// Sends datagrams of this length, the last one of what is left, in one buffer.
 fn send(namespace: &Namespace, from: SocketAddr, to: SocketAddr, buffer: &[u8]) -> Result<()> {
     let socket = packets::udp(namespace, from)?;
-    setsockopt(&socket, UdpGsoSegment, &(ntp::HEADER_LEN as i32))
+    setsockopt(&socket, UdpGsoSegment, &i32::try_from(ntp::HEADER_LEN)?)
         .context("cannot have the kernel send several datagrams at once")?;
     socket
         .send_to(buffer, to)
@@ -143,8 +143,10 @@ fn generic_xdp_says_that_it_sees_the_first_alone() -> Result<()> {
 fn a_buffer_of_several_requests_that_leaves_is_noted_for_none() -> Result<()> {
     let lab = Lab::on_a_cable()?;
     let servers = lab.outside.addresses();
-    let lines: String = servers.iter().map(|at| format!("server {at}\n")).collect();
-    let source = lab.write("ntp.conf", &lines)?;
+    let source = lab.write(
+        "ntp.conf",
+        &servers.map(|at| format!("server {at}\n")).concat(),
+    )?;
     let guard = Guard::builder(&lab.inside.namespace)
         .interface(&lab.inside.port.interface)
         .source(&source)

@@ -59,7 +59,7 @@ fn what_is_none_of_the_guards_business_reaches_no_ntp_socket() -> Result<()> {
         if arriving(&scene, batch)? > 0 {
             for frame in batch {
                 ensure!(
-                    arriving(&scene, &[frame.clone()])? == 0,
+                    arriving(&scene, std::slice::from_ref(frame))? == 0,
                     "arrived: {frame:02x?}"
                 );
             }

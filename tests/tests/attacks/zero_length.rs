@@ -50,7 +50,7 @@ fn a_length_of_zero_behind_hop_by_hop_options() -> Result<()> {
         for units in [1, 2, 4, 15] {
             let first = options(HOP_BY_HOP, units);
             let more = options(DESTINATION_OPTIONS, 2);
-            frames.push(without_length(packet, &[first.clone()]));
+            frames.push(without_length(packet, std::slice::from_ref(&first)));
             frames.push(without_length(packet, &[first.clone(), more]));
             // Linux takes no fragment of a jumbogram.
             refused.push(without_length(packet, &[first, atomic()]));

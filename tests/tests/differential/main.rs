@@ -10,6 +10,7 @@ mod shapes;
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
+use ipnet::IpNet;
 use ntpguard_common::{
     fixtures::{ModelTables, NOW, StoppedClocks, untracked},
     judge::{Verdict, judge},
@@ -56,7 +57,7 @@ fn what_the_stack_delivers_was_admitted() -> Result<()> {
         ("generic", Sees::Frame),
         ("tc", Sees::Untagged),
     ] {
-        let verdicts = verdicts(&shapes, sees);
+        let verdicts = verdicts(&shapes, sees)?;
         let guard = guard(&lab, attach)?;
         let guarded = wire.pass(&shapes).context(attach)?;
         let counted = counted(&guard)?;
@@ -144,8 +145,8 @@ const TYPE: usize = 12;
 const TAG: usize = 4;
 
 /// What the judge says of each frame of each shape, over tables with the same grants.
-fn verdicts(shapes: &[Shape], sees: Sees) -> Vec<Vec<Verdict>> {
-    let tables = tables();
+fn verdicts(shapes: &[Shape], sees: Sees) -> Result<Vec<Vec<Verdict>>> {
+    let tables = tables()?;
     let clocks = StoppedClocks(NOW);
     let of = |frame: &Vec<u8>| {
         judge(
@@ -155,28 +156,26 @@ fn verdicts(shapes: &[Shape], sees: Sees) -> Vec<Vec<Verdict>> {
             &tables,
         )
     };
-    shapes
-        .iter()
+    let shapes = shapes.iter();
+    Ok(shapes
         .map(|shape| shape.frames.iter().map(of).collect())
-        .collect()
+        .collect())
 }
 
-fn tables() -> ModelTables {
-    let prefixes = GROUPS.iter().flat_map(|group| {
-        let roles = group
-            .roles
-            .iter()
-            .fold(0, |roles, role: &Role| roles | role.bit());
+fn tables() -> Result<ModelTables> {
+    let mut granted = Vec::new();
+    for group in GROUPS.iter().filter(|group| !group.roles.is_empty()) {
+        let roles = group.roles.iter();
         let grant = Grant {
-            roles,
+            roles: roles.fold(0, |roles, role: &Role| roles | role.bit()),
             ..Grant::default()
         };
-        group.prefixes.iter().map(move |prefix| {
-            let prefix: ipnet::IpNet = prefix.parse().expect("a prefix");
-            (prefix.addr(), prefix.prefix_len(), grant)
-        })
-    });
-    prefixes.filter(|(_, _, grant)| grant.roles != 0).collect()
+        for prefix in group.prefixes {
+            let prefix: IpNet = prefix.parse()?;
+            granted.push((prefix.addr(), prefix.prefix_len(), grant));
+        }
+    }
+    Ok(granted.into_iter().collect())
 }
 
 fn admits(verdicts: &[Verdict]) -> bool {

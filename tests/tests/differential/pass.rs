@@ -30,7 +30,7 @@ const MARKER_PORT: u16 = 4_321;
 const FRAGMENTS_KEPT: [&str; 2] = ["net.ipv4.ipfrag_time=1", "net.ipv6.ip6frag_time=1"];
 const FRAGMENTS_GONE: Duration = Duration::from_millis(1_500);
 
-/// With these a host takes the packet out that is behind a routing header of its own (SRv6, RPL).
+/// With these a host takes the packet out that is behind a routing header of its own (`SRv6`, RPL).
 const UNWRAPS: [&str; 2] = ["seg6_enabled", "rpl_seg_enabled"];
 
 /// The sources of what arrived.

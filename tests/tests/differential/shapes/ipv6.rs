@@ -92,6 +92,11 @@ impl Maker<'_> {
                 header.resize(length + 1, 0);
             }
             3 => header.resize(length + 1, 0),
+            // One that hosts skip if they do not know it.
+            4 | 5 => {
+                header.extend([0x1e, (length - 2) as u8]);
+                header.resize(length + 1, 0);
+            }
             _ => {
                 header.extend([1, (length - 2) as u8]);
                 header.resize(length + 1, 0);
@@ -103,7 +108,7 @@ impl Maker<'_> {
     /// A routing header with nothing left to visit, in most cases.
     fn routing(&mut self) -> Vec<u8> {
         let kind = self.one(&[0, 2, 3, 4, 4, 200]);
-        let left = if self.random.u8(..6) == 0 { 1 } else { 0 };
+        let left = u8::from(self.random.u8(..6) == 0);
         let words = self.one(&[0, 2, 2]);
         let mut header = vec![words, kind, left];
         header.extend(self.bytes(usize::from(words) * 8 + 4));
