@@ -224,6 +224,8 @@ const fn is_space(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     /// What is understood of a line whose pieces are parted by bars, a line for each.
@@ -320,6 +322,32 @@ mod tests {
             ("", vec![]),
         ] {
             assert_eq!(understood(line), expected, "{line}");
+        }
+    }
+
+    const PIECE: &str = "server|pool|port|ipv4|include|cmdport|allow|[0-9]{1,5}[a-z0-9]{0,6}|\
+                         ( |server|port|[0-9.#-]|[a-z]){0,8}|\\PC{0,6}";
+
+    proptest! {
+        #[test]
+        fn whatever_is_found_stands_in_the_pieces(
+            pieces in prop::collection::vec(PIECE, 0..24),
+        ) {
+            let numbered: Vec<Piece> = pieces.iter().cloned().zip(1..).collect();
+            let found = directives(&numbered);
+            let piece = |number: u32| pieces[number as usize - 1].to_ascii_lowercase();
+            for (server, number) in found.servers {
+                let keywords = ["server", "pool", "peer"];
+                prop_assert!(keywords.iter().any(|keyword| piece(number).contains(keyword)));
+                prop_assert!(pieces.iter().any(|piece| piece.contains(&server.host)));
+                prop_assert!((1..=2).contains(&server.ports.len()));
+            }
+            for (directive, number) in found.left_out {
+                prop_assert!(piece(number).contains(&directive));
+            }
+            for (_, named, number) in found.files {
+                prop_assert!(pieces[number as usize - 1].contains(&named));
+            }
         }
     }
 }
