@@ -1,5 +1,7 @@
 //! What leaves this host: requests are noted, so that their replies can be told from forgeries.
 
+use core::hint::black_box;
+
 use crate::{
     address::Address,
     elsewhere::{self, Elsewhere, Far},
@@ -157,18 +159,27 @@ struct Question {
     /// What the reply must carry.
     token: Timestamp,
     /// What it may carry instead, if the request is in interleaved mode.
-    sibling: Option<Sibling>,
+    sibling: Timestamp,
+    /// What the server must then have given as its receive timestamp: see
+    /// [`interleaved`](crate::interleaved).
+    origin: Timestamp,
     /// Whether it also makes an association.
     is_symmetric: bool,
 }
 
-/// The second token of a request that may be in interleaved mode.
-#[derive(Clone, Copy)]
-struct Sibling {
-    /// What the reply may carry.
-    token: Timestamp,
-    /// What the server must have given as its receive timestamp: see [`interleaved`](crate::interleaved).
-    origin: Timestamp,
+impl Question {
+    /// Whether the request is in interleaved mode.
+    #[inline(always)]
+    fn is_interleaved<A, T>(&self, server: A, local: A, ledger: &T) -> bool
+    where
+        A: Address,
+        T: LedgerOf<A>,
+    {
+        self.origin != NO_TIMESTAMP
+            && self.sibling != NO_TIMESTAMP
+            && self.sibling != self.token
+            && ledger.was_given(Received::new(server, local, self.origin))
+    }
 }
 
 /// Reads a request; `None` for any other packet.
@@ -190,24 +201,19 @@ fn question<F: Frame + ?Sized>(frame: &F, datagram: &Datagram) -> Option<Questio
         Mode::Reserved if version == 1 && datagram.source_port != ntp::PORT => false,
         _ => return None,
     };
+    let origin = frame.field(datagram.payload + ntp::ORIGIN);
     if version == 5 {
         return Some(Question {
-            token: frame.field(datagram.payload + ntp::ORIGIN),
-            sibling: None,
+            token: origin,
+            sibling: NO_TIMESTAMP,
+            origin: NO_TIMESTAMP,
             is_symmetric,
         });
     }
-    let origin: Timestamp = frame.field(datagram.payload + ntp::ORIGIN);
-    let receive: Timestamp = frame.field(datagram.payload + ntp::RECEIVE);
-    let token: Timestamp = frame.field(datagram.payload + ntp::TRANSMIT);
-    let may_interleave = origin != NO_TIMESTAMP && receive != NO_TIMESTAMP && receive != token;
-    let sibling = Sibling {
-        token: receive,
-        origin,
-    };
     Some(Question {
-        token,
-        sibling: if may_interleave { Some(sibling) } else { None },
+        token: frame.field(datagram.payload + ntp::TRANSMIT),
+        sibling: frame.field(datagram.payload + ntp::RECEIVE),
+        origin,
         is_symmetric,
     })
 }
@@ -262,14 +268,7 @@ impl<F: Frame + ?Sized> Outbound<'_, F> {
         A: Address,
         T: LedgerOf<A>,
     {
-        let Question {
-            token,
-            sibling,
-            is_symmetric,
-        } = self.question;
-        let sibling = sibling
-            .filter(|sibling| ledger.was_given(Received::new(server, local, sibling.origin)))
-            .map(|sibling| sibling.token);
+        let question = self.question;
         let request = |token| Request {
             server,
             local,
@@ -277,28 +276,27 @@ impl<F: Frame + ?Sized> Outbound<'_, F> {
             local_port: self.datagram.source_port,
             token,
         };
-        let sent = Sent {
+        let single = Sent {
             at: now,
-            sibling: sibling.unwrap_or_default(),
+            sibling: NO_TIMESTAMP,
             length: u32::from(self.datagram.payload_len),
-            interleaved: u32::from(sibling.is_some()),
+            interleaved: 0,
         };
-        if token != NO_TIMESTAMP || limits.zero_transmit {
-            ledger.note(sender, &request(token), &sent);
+        // The verifier is kept from following each way to this number on its own.
+        let interleaved = black_box(u32::from(question.is_interleaved(server, local, ledger)));
+        if question.token != NO_TIMESTAMP || limits.zero_transmit {
+            let sent = Sent {
+                sibling: question.sibling,
+                interleaved,
+                ..single
+            };
+            ledger.note(sender, &request(question.token), &sent);
         }
-        if let Some(sibling) = sibling {
-            ledger.note(
-                sender,
-                &request(sibling),
-                &Sent {
-                    sibling: NO_TIMESTAMP,
-                    interleaved: 0,
-                    ..sent
-                },
-            );
+        if interleaved != 0 {
+            ledger.note(sender, &request(question.sibling), &single);
         }
-        if is_symmetric {
-            ledger.note(sender, &Request::association(server, local), &sent);
+        if question.is_symmetric {
+            ledger.note(sender, &Request::association(server, local), &single);
         }
     }
 }

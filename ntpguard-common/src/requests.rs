@@ -46,8 +46,8 @@ impl<A> Request<A> {
 pub struct Sent {
     /// When it was sent.
     pub at: u64,
-    /// The other token that a reply to it may carry, in interleaved mode (RFC 9769). A reply with the
-    /// first closes both; one with this closes this alone, whose own entry names no other.
+    /// The other token that a reply to it may carry, where it is in interleaved mode (RFC 9769). A reply
+    /// with the first closes both; one with this closes this alone, whose own entry names no other.
     pub sibling: Timestamp,
     /// Bytes of its UDP payload: a reply has no more.
     pub length: u32,
