@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::{PERSON, Scene, granted, look};
 
-/// How long it is tried. Before processes were read twice, it took a second or two.
+/// How long it is tried. While processes were read once, that was more than enough.
 const TRIED: Duration = Duration::from_secs(15);
 
 /// The user's `chronyd -f FILE` executes a set-uid program of root's again and again, and the guard
