@@ -2,19 +2,17 @@
 
 use crate::{
     address::Address,
+    arrival::judge_arrived,
     elsewhere::{Elsewhere, Endpoint},
     frame::Frame,
-    glance::{Arriving, arriving, known},
     interleaved::Received,
-    ntp,
-    packed::{self, Gathered, Screened},
-    packet::{self, Datagram, Family, Link, MAX_INNER_PACKETS, OnNtpPort, Packet},
+    packet::{Datagram, Family, Link},
     part::{Part, Proof, part},
     proof,
     rates::Rates,
     reason::Reason,
     requests::{Request, Sent},
-    stages::{Arrived, Inline},
+    stages::Inline,
     tables::{BAN, DENY, Grant, Role},
 };
 
@@ -155,146 +153,6 @@ where
         limits,
         tables,
     })
-}
-
-/// Judges a frame that arrives at this host, in the stages of whoever judges it. The kernel's programs
-/// call this.
-///
-/// A glance settles most frames.
-#[inline(always)]
-pub fn judge_arrived<A: Arrived>(arrived: &A) -> A::Outcome {
-    let reason = match arriving(arrived.frame(), arrived.link(), arrived.tables()) {
-        Arriving::Foreign => return arrived.pass(),
-        // With reasons that are constants, what a flood consists of is recorded faster.
-        Arriving::Stranger => return arrived.record(Reason::Unlisted as u32),
-        Arriving::Private => return arrived.record(Reason::Private as u32),
-        Arriving::Known => {
-            let (datagram, part) = known(arrived.frame(), arrived.link());
-            decide_in_part(arrived, &datagram, part)
-        }
-        Arriving::Unusual => match reason_of_unusual(arrived) {
-            Some(reason) => reason,
-            None => return arrived.pass(),
-        },
-    };
-    arrived.record(reason)
-}
-
-/// As [`judge_arrived`], for a frame that no glance settles: it is right for every frame.
-#[inline(always)]
-pub fn judge_unusual<A: Arrived>(arrived: &A) -> A::Outcome {
-    match reason_of_unusual(arrived) {
-        Some(reason) => arrived.record(reason),
-        None => arrived.pass(),
-    }
-}
-
-/// Walks through a frame and judges what it is; `None` if that is not the guard's business. Without
-/// closures, which are not always inlined.
-#[inline(always)]
-fn reason_of_unusual<A: Arrived>(arrived: &A) -> Option<u32> {
-    match packet::walk(arrived.frame(), arrived.link(), &OnNtpPort) {
-        Packet::Cut(_) if A::MAY_HOLD_MORE => judge_gathered(arrived),
-        Packet::Foreign | Packet::Cut(None) => None,
-        Packet::OtherPorts => judge_elsewhere(arrived),
-        Packet::Bad(reason) | Packet::Cut(Some(reason)) => Some(reason as u32),
-        Packet::Inner(inner) => judge_inside(arrived, packed::pack_inner(inner)),
-        Packet::Datagram(datagram) => {
-            if A::MAY_HOLD_MORE && !is_readable(arrived.frame(), &datagram) {
-                return judge_gathered(arrived);
-            }
-            if datagram.source_port != ntp::PORT
-                && let Some(reason) = judge_elsewhere(arrived)
-            {
-                return Some(reason);
-            }
-            Some(judge_datagram(arrived, &datagram))
-        }
-    }
-}
-
-/// Whether the frame has all of an NTP header.
-#[inline(always)]
-fn is_readable<F: Frame + ?Sized>(frame: &F, datagram: &Datagram) -> bool {
-    frame
-        .window::<{ ntp::HEADER_LEN }>(datagram.payload)
-        .is_some()
-}
-
-/// Judges a frame by all there is of it, where what can be read at once ends too early.
-#[inline(always)]
-fn judge_gathered<A: Arrived>(arrived: &A) -> Option<u32> {
-    match packed::unpack_gathered(arrived.gather()) {
-        Gathered::Foreign => None,
-        Gathered::Dropped(reason) => Some(reason),
-        Gathered::Inner(inner) => judge_inside(arrived, inner),
-        Gathered::Found(found) => judge_found(arrived, found),
-    }
-}
-
-/// Looks into a packet inside another, and into what is inside that. What a host would take for NTP there
-/// is dropped, since none of those who are granted anything sends it so; `None` for all else.
-#[inline(always)]
-fn judge_inside<A: Arrived>(arrived: &A, mut inner: u64) -> Option<u32> {
-    for _ in 0..MAX_INNER_PACKETS {
-        inner = arrived.look_inside(inner);
-        if inner == packed::NOTHING {
-            return None;
-        }
-        if inner == packed::HIDDEN {
-            break;
-        }
-    }
-    Some(Reason::HeaderChain as u32)
-}
-
-/// Judges a datagram that comes from no server that is asked elsewhere.
-#[inline(always)]
-fn judge_datagram<A: Arrived>(arrived: &A, datagram: &Datagram) -> u32 {
-    match screen(
-        arrived.frame(),
-        datagram,
-        arrived.link(),
-        false,
-        arrived.tables(),
-    ) {
-        Ok(part) => decide_in_part(arrived, datagram, part),
-        Err(reason) => reason as u32,
-    }
-}
-
-#[inline(always)]
-fn decide_in_part<A: Arrived>(arrived: &A, datagram: &Datagram, part: Part) -> u32 {
-    let (place, ports) = packed::pack(datagram);
-    arrived.decide(datagram.family, place, ports, packed::pack_part(part))
-}
-
-/// Judges a frame that comes from a server that is asked elsewhere; `None` for any other.
-///
-/// It is walked again for that, as a stage of its own: what the walk found already would have to be
-/// kept over the look at the port, and cost all packets.
-#[inline(always)]
-fn judge_elsewhere<A: Arrived>(arrived: &A) -> Option<u32> {
-    if !arrived.tables().has_custom_ports() {
-        return None;
-    }
-    let found = arrived.find();
-    if found == packed::NOTHING {
-        return None;
-    }
-    judge_found(arrived, found)
-}
-
-/// Judges a datagram that a stage of its own found; `None` if it is not the guard's business.
-#[inline(always)]
-fn judge_found<A: Arrived>(arrived: &A, found: u64) -> Option<u32> {
-    match packed::unpack_screened(arrived.screen(found)) {
-        Screened::Ungranted => None,
-        Screened::Dropped(reason) => Some(reason),
-        Screened::Part { ports, part } => {
-            Some(arrived.decide_whole(packed::family(found), found, ports, part))
-        }
-    }
 }
 
 /// Finds the part a datagram plays, or why to drop it without a look-up: it is flawed, can play none, or

@@ -10,6 +10,7 @@
 extern crate alloc;
 
 pub mod address;
+pub mod arrival;
 pub mod elsewhere;
 pub mod events;
 #[cfg(any(test, feature = "fixtures"))]

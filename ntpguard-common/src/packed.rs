@@ -164,6 +164,12 @@ pub const fn unpack_gathered(number: u64) -> Gathered {
     }
 }
 
+/// In the place of a reason's number: the frame is none of the guard's business.
+pub const FOREIGN: u32 = u32::MAX;
+
+/// In the place of a reason's number: what was read of the frame is not enough to judge it by.
+pub const UNREAD: u32 = u32::MAX - 1;
+
 /// In the place of a reason's number: the packet comes from no server that is asked elsewhere.
 pub const UNGRANTED: u64 = u32::MAX as u64;
 

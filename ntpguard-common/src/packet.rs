@@ -11,7 +11,7 @@ use network_types::{
     udp::UdpHdr,
 };
 
-use crate::{frame::Frame, ntp, reason::Reason};
+use crate::{frame::Frame, ntp, packed, reason::Reason};
 
 /// What stands at the start of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,8 +78,9 @@ pub enum Packet {
     Bad(Reason),
     /// A UDP datagram that was looked for, right or wrong.
     Datagram(Datagram),
-    /// Another packet behind a routing header.
-    Inner(Inner),
+    /// An [`Inner`] packet, as [`packed::pack_inner`] makes it: beside fields of other sizes the compiler
+    /// would take numbers of other variants apart, which verifiers before 6.8 cannot follow.
+    Inner(u64),
     /// The frame, or what can be read of it here, ends before that is known. If there is no more of it,
     /// it is bad for this reason or, with none, foreign: no stack takes it.
     Cut(Option<Reason>),
@@ -346,9 +347,11 @@ fn walk_extensions<F: Frame + ?Sized>(
     let offset = frame.forget(offset, PAYLOAD_MASK);
     let rest = frame.forget(rest.into(), u16::MAX.into()) as u16;
     let seen = frame.forget(seen, SEEN_FRAGMENT | SEEN_JUMBO | SEEN_ROUTING);
-    let inner = |family| Inner {
-        family,
-        network: offset,
+    let inner = |family| {
+        Packet::Inner(packed::pack_inner(Inner {
+            family,
+            network: offset,
+        }))
     };
     match next {
         UDP => {
@@ -361,8 +364,8 @@ fn walk_extensions<F: Frame + ?Sized>(
             };
             walk_udp(frame, Family::V6, network, offset, rest, flaw, wanted)
         }
-        IPV4_INSIDE if seen & SEEN_ROUTING != 0 => Packet::Inner(inner(Family::V4)),
-        IPV6_INSIDE if seen & SEEN_ROUTING != 0 => Packet::Inner(inner(Family::V6)),
+        IPV4_INSIDE if seen & SEEN_ROUTING != 0 => inner(Family::V4),
+        IPV6_INSIDE if seen & SEEN_ROUTING != 0 => inner(Family::V6),
         _ => Packet::Foreign,
     }
 }

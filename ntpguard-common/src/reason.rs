@@ -127,7 +127,7 @@ reasons! {
     dropped {
         /// A UDP header that is cut off, or an IP header that lies about its own size or version.
         Malformed = 6, malformed, "malformed";
-        /// A UDP length that disagrees with the IP length, or a payload too short for its mode.
+        /// A UDP length that disagrees with the IP length, which may be 0, or a payload too short for its mode.
         Length = 7, length, "length";
         /// NTP version 0, 6 or 7.
         Version = 8, version, "version";
@@ -149,7 +149,7 @@ reasons! {
         Oversize = 16, oversize, "oversize";
         /// The first fragment of a datagram on port 123, or one that hides its ports.
         Fragment = 17, fragment, "fragment";
-        /// More tags or extension headers than the guard reads, or a chain of them that is cut off.
+        /// More tags, extension headers or packets in packets than the guard reads, a chain of them that is cut off, or NTP in a packet behind a routing header.
         HeaderChain = 18, header_chain, "header-chain";
         /// A request beyond the rate that clients are allowed.
         Rate = 19, rate, "rate";

@@ -45,8 +45,7 @@ pub trait Arrived {
     /// Records that the frame was judged for the [`Reason`] of this number.
     fn record(&self, reason: u32) -> Self::Outcome;
 
-    /// Walks to a datagram that may come from a server that is asked elsewhere: see [`find`]. This and the
-    /// stages after it read all there is of the frame.
+    /// Walks to a datagram that may come from a server that is asked elsewhere: see [`find`].
     fn find(&self) -> u64;
 
     /// Screens such a datagram: see [`screen_found`].
@@ -59,14 +58,16 @@ pub trait Arrived {
     /// Looks into a packet inside another: see [`look_inside`].
     fn look_inside(&self, inner: u64) -> u64;
 
-    /// Walks through all there is of the frame, where [`Self::MAY_HOLD_MORE`]: see [`gather`].
+    /// Walks through all there is of the frame, for [`judge_whole`](crate::arrival::judge_whole): see
+    /// [`gather`].
     fn gather(&self) -> u64 {
         packed::pack_refused(Reason::HeaderChain)
     }
 
-    /// As [`Self::decide`], of a datagram that may be where only the other stages read.
-    fn decide_whole(&self, family: Family, place: u64, ports: u64, part: u64) -> u32 {
-        self.decide(family, place, ports, part)
+    /// Judges the frame by all there is of it, where [`Self::MAY_HOLD_MORE`]: gives the number of the
+    /// reason or [`packed::FOREIGN`]. What is asked for this or [`Self::gather`] and has neither is dropped.
+    fn judge_whole(&self) -> u32 {
+        Reason::HeaderChain as u32
     }
 }
 
@@ -77,7 +78,7 @@ pub fn gather<F: Frame + ?Sized>(frame: &F, link: Link) -> u64 {
     match walk(frame, link, &OnAnyPort) {
         Packet::Foreign | Packet::OtherPorts | Packet::Cut(None) => packed::NOTHING,
         Packet::Bad(reason) | Packet::Cut(Some(reason)) => packed::pack_refused(reason),
-        Packet::Inner(inner) => packed::pack_inner(inner),
+        Packet::Inner(inner) => inner,
         Packet::Datagram(datagram) => packed::pack_found(&datagram),
     }
 }
@@ -135,7 +136,7 @@ where
     match walk_inner(frame, inner, &OnAnyPort) {
         Packet::Foreign | Packet::OtherPorts => packed::NOTHING,
         Packet::Bad(_) | Packet::Cut(_) => packed::HIDDEN,
-        Packet::Inner(inner) => packed::pack_inner(inner),
+        Packet::Inner(inner) => inner,
         Packet::Datagram(datagram) => {
             let is_ntp = OnNtpPort.is(&datagram) || is_asked(frame, &datagram, Far::Source, tables);
             if is_ntp {
@@ -254,6 +255,10 @@ where
 
     fn look_inside(&self, inner: u64) -> u64 {
         look_inside(self.frame, inner, self.tables)
+    }
+
+    fn gather(&self) -> u64 {
+        gather(self.frame, self.limits.link)
     }
 }
 

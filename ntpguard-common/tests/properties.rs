@@ -3,11 +3,12 @@
 use etherparse::{Ipv6ExtensionSlice, LenSource, NetSlice, SlicedPacket, TransportSlice};
 use ntpguard_common::{
     address::Address as _,
+    arrival::judge_unusual,
     fixtures::{
         self, Fixture, ModelTables, NOW, StoppedClocks, untracked, with_options, with_tags,
     },
     glance::{Arriving, arriving, is_plainly_foreign, known},
-    judge::{Verdict, judge, judge_unusual, screen},
+    judge::{Verdict, judge, screen},
     outbound::{LedgerOf as _, request},
     packet::{Family, Link, MAX_EXTENSION_HEADERS, MAX_TAGS, OnNtpPort, Packet, walk},
     reason::Reason,

@@ -8,8 +8,9 @@ use aya_ebpf::{
     programs::{TcContext, XdpContext},
 };
 use ntpguard_common::{
+    arrival::{judge_arrived, judge_whole},
     frame::Frame,
-    judge::{decide, judge_arrived},
+    judge::decide,
     packed,
     packet::{Datagram, Family, Link},
     stages::{Arrived, find, gather, look_inside, screen_found},
@@ -71,6 +72,7 @@ macro_rules! subprograms {
     (
         $frame:ty, $context:ty, $actions:expr, $tell:ident:
         $find:ident, $screen:ident, $inside:ident, $decide4:ident, $decide6:ident
+        $(, gather $gather:ident)?
     ) => {
         impl Arrived for $frame {
             /// The number of an action.
@@ -120,6 +122,13 @@ macro_rules! subprograms {
                 $inside(self.context(), inner)
             }
 
+            $(
+                #[inline(always)]
+                fn gather(&self) -> u64 {
+                    $gather(self.context())
+                }
+            )?
+
             #[inline(always)]
             fn decide(&self, family: Family, place: u64, ports: u64, part: u64) -> u32 {
                 unknown(match family {
@@ -152,6 +161,14 @@ macro_rules! subprograms {
             look_inside(&<$frame>::of(context), inner, &KernelTables)
         }
 
+        $(
+            #[unsafe(no_mangle)]
+            #[inline(never)]
+            extern "C" fn $gather(context: *mut $context) -> u64 {
+                gather(&<$frame>::of(context), settings::link())
+            }
+        )?
+
         #[unsafe(no_mangle)]
         #[inline(never)]
         extern "C" fn $decide4(context: *mut $context, place: u64, ports: u64, part: u64) -> u32 {
@@ -176,7 +193,7 @@ subprograms! {
 subprograms! {
     WholeFrame, xdp_md, Actions::XDP, ntpguard_whole_tell:
     ntpguard_whole_find, ntpguard_whole_screen, ntpguard_whole_inside,
-    ntpguard_whole_decide4, ntpguard_whole_decide6
+    ntpguard_whole_decide4, ntpguard_whole_decide6, gather ntpguard_whole_gather
 }
 
 subprograms! {
@@ -186,7 +203,7 @@ subprograms! {
 }
 
 /// A frame of which the first buffer is read, as long as that has what is looked for: nearly always. Of
-/// any other all is read, in subprograms.
+/// any other all is read, in a subprogram that has the other stages as its own.
 struct FirstBuffer(XdpFrame);
 
 impl Arrived for FirstBuffer {
@@ -225,17 +242,17 @@ impl Arrived for FirstBuffer {
 
     #[inline(always)]
     fn find(&self) -> u64 {
-        ntpguard_whole_find(self.0.context())
+        self.0.find()
     }
 
     #[inline(always)]
     fn screen(&self, found: u64) -> u64 {
-        ntpguard_whole_screen(self.0.context(), found)
+        self.0.screen(found)
     }
 
     #[inline(always)]
     fn look_inside(&self, inner: u64) -> u64 {
-        ntpguard_whole_inside(self.0.context(), inner)
+        self.0.look_inside(inner)
     }
 
     #[inline(always)]
@@ -244,18 +261,13 @@ impl Arrived for FirstBuffer {
     }
 
     #[inline(always)]
-    fn gather(&self) -> u64 {
-        ntpguard_gather(self.0.context())
-    }
-
-    #[inline(always)]
-    fn decide_whole(&self, family: Family, place: u64, ports: u64, part: u64) -> u32 {
-        WholeFrame::of(self.0.context()).decide(family, place, ports, part)
+    fn judge_whole(&self) -> u32 {
+        unknown(ntpguard_whole(self.0.context()))
     }
 }
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn ntpguard_gather(context: *mut xdp_md) -> u64 {
-    gather(&WholeFrame::of(context), settings::link())
+extern "C" fn ntpguard_whole(context: *mut xdp_md) -> u32 {
+    judge_whole(&WholeFrame::of(context))
 }

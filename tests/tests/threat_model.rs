@@ -30,7 +30,8 @@ fn ensure_exists(tests: &Path, name: &str) -> Result<()> {
         (false, true) => (file, parts.split_off(1)),
         (false, false) => bail!("no module for {name}"),
     };
-    let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+    let text =
+        fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
     match rest.as_slice() {
         [] => Ok(()),
         [test] => {

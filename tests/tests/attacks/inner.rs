@@ -67,7 +67,7 @@ fn packets_behind_a_segment_routing_header() -> Result<()> {
         let twice = routed(&scene, SEGMENTS, &once)?;
         frames.extend([scene.wrap(&once), scene.wrap(&twice)]);
     }
-    scene.withstands(&Attack {
+    scene.withstands_everywhere(&Attack {
         name: "packets behind a segment routing header",
         source: "RFC 8754, section 4.3.1.2; ipv6_srh_rcv in Linux",
         frames: all_for(frames, Reason::HeaderChain),
@@ -82,7 +82,7 @@ fn packets_behind_a_header_of_rpl() -> Result<()> {
         .iter()
         .map(|packet| Ok(scene.wrap(&routed(&scene, RPL, packet)?)))
         .collect::<Result<Vec<_>>>()?;
-    scene.withstands(&Attack {
+    scene.withstands_everywhere(&Attack {
         name: "packets behind a routing header of RPL",
         source: "RFC 6554; ipv6_rpl_srh_rcv in Linux",
         frames: all_for(frames, Reason::HeaderChain),

@@ -11,7 +11,6 @@ mod lengths;
 mod loops;
 mod reflection;
 mod scene;
-mod shapes;
 mod symmetric;
 mod table;
 mod zero_length;

@@ -90,9 +90,15 @@ impl Scene {
 
     /// A guard that tracks requests, with a server, a client and a peer of each family.
     pub(super) fn guard(&self) -> Result<Guard> {
+        self.guard_on("auto")
+    }
+
+    /// The same at this hook.
+    fn guard_on(&self, hook: &str) -> Result<Guard> {
         let source = self.lab.write("ntp.conf", "")?;
         let guard = Guard::builder(&self.lab.inside.namespace)
             .interface(&self.lab.inside.port.interface)
+            .args(["--attach", hook])
             .source(&source)
             .ready()?;
         for (addresses, role) in [
@@ -124,6 +130,17 @@ impl Scene {
     /// Makes the attack without a guard and with one, and fails unless it arrives the first time and
     /// not the second, and each packet is counted for what it must be. A client is served after it.
     pub(super) fn withstands(&self, attack: &Attack) -> Result<()> {
+        self.withstands_on("auto", attack)
+    }
+
+    /// The same on each hook, the one after the other.
+    pub(super) fn withstands_everywhere(&self, attack: &Attack) -> Result<()> {
+        ["native", "generic", "tc"]
+            .iter()
+            .try_for_each(|hook| self.withstands_on(hook, attack))
+    }
+
+    fn withstands_on(&self, hook: &str, attack: &Attack) -> Result<()> {
         let sent = attack.frames.len() as u64;
         let before = self.lab.sink.count();
         self.send(attack)?;
@@ -134,7 +151,7 @@ impl Scene {
         ensure!(arriving > 0, "{} is no attack on anybody", attack.name);
         self.lab.sink.wait_for(before + arriving, SOON)?;
 
-        let guard = self.guard()?;
+        let guard = self.guard_on(hook)?;
         let (arrived, counted) = (self.lab.sink.count(), guard.counters()?);
         self.send(attack)?;
         self.lab.flush()?;
@@ -150,7 +167,7 @@ impl Scene {
             .map(|(reason, count)| format!("{reason} {count}"))
             .collect();
         eprintln!(
-            "{} ({}): {sent} sent, {arriving} arrive without a guard, {through} through it; {}",
+            "{} ({}), {hook}: {sent} sent, {arriving} arrive without a guard, {through} through it; {}",
             attack.name,
             attack.source,
             told.join(", ")

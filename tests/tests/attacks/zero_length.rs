@@ -1,5 +1,7 @@
 //! IPv6 packets whose length is 0, behind hop-by-hop options that have nothing to do with that.
 
+use std::slice;
+
 use anyhow::Result;
 use ntpguard_common::reason::Reason;
 use ntpguard_tests::packets::ntp::{Message, control_request};
@@ -50,7 +52,7 @@ fn a_length_of_zero_behind_hop_by_hop_options() -> Result<()> {
         for units in [1, 2, 4, 15] {
             let first = options(HOP_BY_HOP, units);
             let more = options(DESTINATION_OPTIONS, 2);
-            frames.push(without_length(packet, std::slice::from_ref(&first)));
+            frames.push(without_length(packet, slice::from_ref(&first)));
             frames.push(without_length(packet, &[first.clone(), more]));
             // Linux takes no fragment of a jumbogram.
             refused.push(without_length(packet, &[first, atomic()]));
@@ -59,7 +61,7 @@ fn a_length_of_zero_behind_hop_by_hop_options() -> Result<()> {
     let arriving = frames.len() as u64;
     frames.extend(refused);
     let frames = frames.iter().map(|packet| scene.wrap(packet)).collect();
-    scene.withstands(&Attack {
+    scene.withstands_everywhere(&Attack {
         name: "a length of 0 behind hop-by-hop options",
         source: "ip6_rcv_core in Linux, which leaves the length to the jumbo payload option; RFC 2675",
         frames: all_for(frames, Reason::Length),

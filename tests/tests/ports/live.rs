@@ -40,8 +40,10 @@ impl Network {
         })
     }
 
+    /// A client that answers questions on loopback.
     fn chronyd(&self, config: &str) -> Result<Chronyd> {
-        Chronyd::start(&self.client.namespace, config, None)
+        let config = format!("cmdport 323\n{config}");
+        Chronyd::start(&self.client.namespace, &config, None)
     }
 
     /// Waits until more replies are admitted.

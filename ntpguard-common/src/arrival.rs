@@ -1,0 +1,171 @@
+//! From a frame that arrives to the reason why it is admitted or dropped: which stage of the judge comes
+//! when.
+
+use crate::{
+    elsewhere::Elsewhere as _,
+    glance::{Arriving, arriving, known},
+    judge::screen,
+    ntp,
+    packed::{self, Gathered, Screened},
+    packet::{Datagram, MAX_INNER_PACKETS, OnNtpPort, Packet, walk},
+    part::Part,
+    reason::Reason,
+    stages::Arrived,
+};
+
+/// Judges a frame that arrives at this host, in the stages of whoever judges it. The kernel's programs
+/// call this.
+///
+/// A glance settles most frames.
+#[inline(always)]
+pub fn judge_arrived<A: Arrived>(arrived: &A) -> A::Outcome {
+    let reason = match arriving(arrived.frame(), arrived.link(), arrived.tables()) {
+        Arriving::Foreign => return arrived.pass(),
+        // With reasons that are constants, what a flood consists of is recorded faster.
+        Arriving::Stranger => return arrived.record(Reason::Unlisted as u32),
+        Arriving::Private => return arrived.record(Reason::Private as u32),
+        Arriving::Known => {
+            let (datagram, part) = known(arrived.frame(), arrived.link());
+            decide_in_part(arrived, &datagram, part)
+        }
+        Arriving::Unusual => match reason_of_unusual(arrived) {
+            Some(reason) => reason,
+            None => return arrived.pass(),
+        },
+    };
+    arrived.record(reason)
+}
+
+/// As [`judge_arrived`], for a frame that no glance settles: it is right for every frame.
+#[inline(always)]
+pub fn judge_unusual<A: Arrived>(arrived: &A) -> A::Outcome {
+    match reason_of_unusual(arrived) {
+        Some(reason) => arrived.record(reason),
+        None => arrived.pass(),
+    }
+}
+
+/// Walks through a frame and judges what it is; `None` if that is not the guard's business. Without
+/// closures, which are not always inlined.
+#[inline(always)]
+fn reason_of_unusual<A: Arrived>(arrived: &A) -> Option<u32> {
+    let reason = match walk(arrived.frame(), arrived.link(), &OnNtpPort) {
+        Packet::Cut(_) | Packet::Inner(_) if A::MAY_HOLD_MORE => Some(packed::UNREAD),
+        Packet::Foreign | Packet::Cut(None) => None,
+        Packet::Bad(reason) | Packet::Cut(Some(reason)) => Some(reason as u32),
+        Packet::OtherPorts => judge_elsewhere(arrived),
+        Packet::Inner(inner) => judge_inside(arrived, inner),
+        Packet::Datagram(datagram) => Some(judge_walked(arrived, &datagram)),
+    };
+    // In one place, which costs the others the fewest registers.
+    if A::MAY_HOLD_MORE && reason == Some(packed::UNREAD) {
+        return whole(arrived);
+    }
+    reason
+}
+
+/// Judges a datagram on NTP's port.
+#[inline(always)]
+fn judge_walked<A: Arrived>(arrived: &A, datagram: &Datagram) -> u32 {
+    if datagram.source_port != ntp::PORT
+        && let Some(reason) = judge_elsewhere(arrived)
+    {
+        return reason;
+    }
+    judge_datagram(arrived, datagram)
+}
+
+/// Judges a frame by all there is of it.
+#[inline(always)]
+fn whole<A: Arrived>(arrived: &A) -> Option<u32> {
+    match arrived.judge_whole() {
+        packed::FOREIGN => None,
+        reason => Some(reason),
+    }
+}
+
+/// The stage of [`Arrived::judge_whole`], for a frame that reads all there is. It has stages of its own,
+/// and little on its stack beside theirs.
+#[inline(always)]
+pub fn judge_whole<A: Arrived>(whole: &A) -> u32 {
+    let reason = match packed::unpack_gathered(whole.gather()) {
+        Gathered::Foreign => None,
+        Gathered::Dropped(reason) => Some(reason),
+        Gathered::Inner(inner) => judge_inside(whole, inner),
+        Gathered::Found(found) => judge_found(whole, found),
+    };
+    match reason {
+        Some(reason) => reason,
+        None => packed::FOREIGN,
+    }
+}
+
+/// Looks into a packet inside another, and into what is inside that. What a host would take for NTP there
+/// is dropped, since none of those who are granted anything sends it so; `None` for all else.
+#[inline(always)]
+fn judge_inside<A: Arrived>(arrived: &A, mut inner: u64) -> Option<u32> {
+    for _ in 0..MAX_INNER_PACKETS {
+        inner = arrived.look_inside(inner);
+        if inner == packed::NOTHING {
+            return None;
+        }
+        if inner == packed::HIDDEN {
+            break;
+        }
+    }
+    Some(Reason::HeaderChain as u32)
+}
+
+/// Judges a datagram that comes from no server that is asked elsewhere. What is too short may only have
+/// been read too short.
+#[inline(always)]
+fn judge_datagram<A: Arrived>(arrived: &A, datagram: &Datagram) -> u32 {
+    match screen(
+        arrived.frame(),
+        datagram,
+        arrived.link(),
+        false,
+        arrived.tables(),
+    ) {
+        Ok(part) => decide_in_part(arrived, datagram, part),
+        Err(Reason::Length) if A::MAY_HOLD_MORE => packed::UNREAD,
+        Err(reason) => reason as u32,
+    }
+}
+
+#[inline(always)]
+fn decide_in_part<A: Arrived>(arrived: &A, datagram: &Datagram, part: Part) -> u32 {
+    let (place, ports) = packed::pack(datagram);
+    arrived.decide(datagram.family, place, ports, packed::pack_part(part))
+}
+
+/// Judges a frame that comes from a server that is asked elsewhere; `None` for any other.
+///
+/// It is walked again for that, as a stage of its own: what the walk found already would have to be
+/// kept over the look at the port, and cost all packets.
+#[inline(always)]
+fn judge_elsewhere<A: Arrived>(arrived: &A) -> Option<u32> {
+    if !arrived.tables().has_custom_ports() {
+        return None;
+    }
+    let found = arrived.find();
+    if found == packed::NOTHING {
+        return None;
+    }
+    if A::MAY_HOLD_MORE {
+        return Some(packed::UNREAD);
+    }
+    judge_found(arrived, found)
+}
+
+/// Judges a datagram that a stage of its own found; `None` if it is not the guard's business.
+#[inline(always)]
+fn judge_found<A: Arrived>(arrived: &A, found: u64) -> Option<u32> {
+    match packed::unpack_screened(arrived.screen(found)) {
+        Screened::Ungranted => None,
+        Screened::Dropped(reason) => Some(reason),
+        Screened::Part { ports, part } => {
+            Some(arrived.decide(packed::family(found), found, ports, part))
+        }
+    }
+}
