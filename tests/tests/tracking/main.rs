@@ -6,5 +6,6 @@
 mod chrony;
 mod network;
 mod others;
+mod tokens;
 
 use network::{EXCHANGES, Network, Sender};
