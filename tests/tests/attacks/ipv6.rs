@@ -7,5 +7,4 @@ pub(super) const V6_LEN: usize = 40;
 pub(super) const HOP_BY_HOP: u8 = 0;
 pub(super) const ROUTING: u8 = 43;
 pub(super) const FRAGMENT: u8 = 44;
-pub(super) const AUTHENTICATION: u8 = 51;
 pub(super) const DESTINATION_OPTIONS: u8 = 60;
