@@ -1,7 +1,7 @@
 //! The time daemons that run on this host, as /proc has them.
 //!
 //! A name proves nothing: anybody can call a program `chronyd`. So [`time_daemons`] leaves out what
-//! is not [proven](proof) to be the system's.
+//! is not proven (`proof`) to be the system's.
 
 mod accounts;
 mod configured;

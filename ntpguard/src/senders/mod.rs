@@ -3,8 +3,8 @@
 //! alone.
 //!
 //! By default these are the time daemons: [`known`] names their services, [`processes`] finds those
-//! that run. What is found counts only in the cgroup of a [`service`], into which only root can put
-//! processes ([`ownership`]), and there for root and the daemon's account, since jobs
+//! that run. What is found counts only in the cgroup of a `service`, into which only root can put
+//! processes (`ownership`), and there for root and the daemon's account, since jobs
 //! of users may share it. [`own`] makes a cgroup where the service manager makes none.
 
 pub mod cgroup;
