@@ -97,7 +97,7 @@ pub struct Splits {
 const LARGEST_FIRST: usize = 100;
 
 /// Runs every fixture through the XDP program with a first buffer of any size up to
-/// [`LARGEST_FIRST`], and the rest in others: the verdict is that of the whole. Kernels before 6.18 refuse
+/// a hundred bytes, and the rest in others: the verdict is that of the whole. Kernels before 6.18 refuse
 /// all of it, and these the smallest sizes.
 ///
 /// # Errors

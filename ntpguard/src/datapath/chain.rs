@@ -20,6 +20,11 @@ use super::{
 /// The section of functions that programs call.
 const FUNCTIONS: &[u8] = b".text";
 
+/// How the names of those begin that read frames in several buffers. They stay global, or the verifier
+/// would go through them again for each way to them, of which there are too many; and before Linux 5.18,
+/// where that matters, no program calls them.
+const OF_WHOLE_FRAMES: &[u8] = b"ntpguard_whole";
+
 /// The object with these settings in its constants, and every map to be pinned by its name.
 pub fn chainable(settings: Settings) -> Result<Vec<u8>, Error> {
     let failed = |what: String| Error::Missing(format!("{what} as libxdp needs it"));
@@ -39,7 +44,8 @@ pub fn chainable(settings: Settings) -> Result<Vec<u8>, Error> {
     // makes static what is hidden (`mark_btf_static`).
     for symbol in &mut builder.symbols {
         let section = symbol.section.map(|id| builder.sections.get(id));
-        if section.is_some_and(|section| section.name.as_slice() == FUNCTIONS) {
+        let is_function = section.is_some_and(|section| section.name.as_slice() == FUNCTIONS);
+        if is_function && !symbol.name.as_slice().starts_with(OF_WHOLE_FRAMES) {
             symbol.st_other = STV_HIDDEN;
         }
     }
