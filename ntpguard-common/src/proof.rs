@@ -34,16 +34,23 @@ where
     C: Clocks,
     T: TablesOf<A>,
 {
-    let reason = prove(frame, datagram, part, clocks, limits, tables);
+    let request = Request {
+        server: A::source(frame, datagram),
+        local: A::destination(frame, datagram),
+        server_port: datagram.source_port,
+        local_port: datagram.destination_port,
+        token: frame.field(datagram.payload + ntp::ORIGIN),
+    };
+    let reason = prove(frame, datagram, &request, part, clocks, limits, tables);
     if reason.admits() {
-        keep_received(frame, datagram, tables);
+        keep_received(frame, datagram, &request, tables);
     }
     reason
 }
 
 /// Keeps the receive timestamp of an admitted reply.
 #[inline(always)]
-fn keep_received<A, F, T>(frame: &F, datagram: &Datagram, tables: &T)
+fn keep_received<A, F, T>(frame: &F, datagram: &Datagram, request: &Request<A>, tables: &T)
 where
     A: Address,
     F: Frame + ?Sized,
@@ -52,8 +59,7 @@ where
     let receive: Timestamp = frame.field(datagram.payload + ntp::RECEIVE);
     let transmit: Timestamp = frame.field(datagram.payload + ntp::TRANSMIT);
     if tells_modes_apart(receive, transmit) {
-        let (server, local) = (A::source(frame, datagram), A::destination(frame, datagram));
-        tables.keep(Received::new(server, local, receive));
+        tables.keep(Received::new(request.server, request.local, receive));
     }
 }
 
@@ -61,6 +67,7 @@ where
 fn prove<A, F, C, T>(
     frame: &F,
     datagram: &Datagram,
+    request: &Request<A>,
     part: Part,
     clocks: &C,
     limits: Limits,
@@ -72,18 +79,11 @@ where
     C: Clocks,
     T: TablesOf<A>,
 {
-    let request = Request {
-        server: A::source(frame, datagram),
-        local: A::destination(frame, datagram),
-        server_port: datagram.source_port,
-        local_port: datagram.destination_port,
-        token: frame.field(datagram.payload + ntp::ORIGIN),
-    };
     let length = u32::from(datagram.payload_len);
-    let may_trust = limits.learn != Learn::Off
-        && (part.elsewhere || tables.may_trust(A::source(frame, datagram)));
+    let may_trust =
+        limits.learn != Learn::Off && (part.elsewhere || tables.may_trust(request.server));
     let trusted = if may_trust {
-        open(Sender::Trusted, &request, clocks, tables)
+        open(Sender::Trusted, request, clocks, tables)
     } else {
         None
     };
@@ -91,10 +91,9 @@ where
     let standing = if trusted.is_some() && !tables.has_bans() {
         Standing::Lacks
     } else {
-        let from = A::source(frame, datagram);
         standing(
             tables,
-            from,
+            request.server,
             part.elsewhere_at(datagram),
             part.roles,
             clocks,
@@ -104,15 +103,15 @@ where
         return Reason::Role;
     }
     if let Some(sent) = trusted {
-        return redeem(tables, Sender::Trusted, &request, &sent, length);
+        return redeem(tables, Sender::Trusted, request, &sent, length);
     }
     if limits.learn != Learn::Any && !matches!(standing, Standing::Holds(_)) {
         return standing.reason();
     }
-    if let Some(sent) = open(Sender::Other, &request, clocks, tables) {
-        return redeem(tables, Sender::Other, &request, &sent, length);
+    if let Some(sent) = open(Sender::Other, request, clocks, tables) {
+        return redeem(tables, Sender::Other, request, &sent, length);
     }
-    let asked = tables.last_asked(A::source(frame, datagram));
+    let asked = tables.last_asked(request.server);
     // Who was never asked is a stranger, also where everybody's requests count.
     if asked.is_none() && !matches!(standing, Standing::Holds(_)) {
         return standing.reason();
