@@ -1,6 +1,6 @@
 //! Packet memory, seen through bounds checks that the verifier follows.
 
-use core::{ffi::c_void, hint::black_box, mem::MaybeUninit};
+use core::hint::black_box;
 
 use aya_ebpf::{
     EbpfContext as _,
@@ -169,15 +169,19 @@ impl Frame for SkbFrame {
 
     #[inline(always)]
     fn load<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
-        linear(self.0.data(), self.0.data_end(), offset).or_else(|| self.gather(offset).whole())
+        linear(self.0.data(), self.0.data_end(), offset).or_else(|| {
+            let mut bytes = [0; N];
+            self.gather(offset, &mut bytes).then_some(bytes)
+        })
     }
 
     #[inline(always)]
     fn field<const N: usize>(&self, offset: usize) -> [u8; N] {
-        match linear(self.0.data(), self.0.data_end(), offset) {
-            Some(bytes) => bytes,
-            None => self.gather(offset).bytes,
+        let mut bytes = [0; N];
+        if !read(self.0.data(), self.0.data_end(), offset, &mut bytes) {
+            self.gather(offset, &mut bytes);
         }
+        bytes
     }
 
     #[inline(always)]
@@ -194,46 +198,20 @@ impl Frame for SkbFrame {
 }
 
 impl SkbFrame {
-    /// Reads what may lie in several places. Sent frames can have as little as the link header in the
-    /// linear part.
+    /// Reads what may lie in several places, and says whether it is there. Sent frames can have as
+    /// little as the link header in the linear part.
     #[inline(always)]
-    fn gather<const N: usize>(&self, offset: usize) -> Gathered<N> {
-        Gathered::by(|bytes| {
-            // SAFETY: the context is the kernel's, and the helper writes N bytes, zeros if it fails.
-            unsafe { bpf_skb_load_bytes(self.0.as_ptr(), offset as u32, bytes, N as u32) }
-        })
-    }
-}
-
-/// What a helper of the kernel's has read.
-struct Gathered<const N: usize> {
-    /// Zeros where it failed.
-    bytes: [u8; N],
-    is_whole: bool,
-}
-
-impl<const N: usize> Gathered<N> {
-    /// Has `helper` write N bytes in any case, and say with 0 that it succeeded. They are not made zeros
-    /// before: that is a call of a function, and on Linux 5.10 its stack is one too many.
-    #[inline(always)]
-    fn by(helper: impl FnOnce(*mut c_void) -> i64) -> Self {
-        let mut bytes = MaybeUninit::<[u8; N]>::uninit();
-        let is_whole = helper(bytes.as_mut_ptr().cast()) == 0;
-        Self {
-            // SAFETY: the helpers write all of it, zeros where they fail
-            // (`err_clear` in net/core/filter.c).
-            bytes: unsafe { bytes.assume_init() },
-            is_whole,
-        }
-    }
-
-    #[inline(always)]
-    fn whole(self) -> Option<[u8; N]> {
-        if self.is_whole {
-            Some(self.bytes)
-        } else {
-            None
-        }
+    fn gather<const N: usize>(&self, offset: usize, bytes: &mut [u8; N]) -> bool {
+        // SAFETY: the context is the kernel's, and the helper writes N bytes, zeros if it fails.
+        let status = unsafe {
+            bpf_skb_load_bytes(
+                self.0.as_ptr(),
+                offset as u32,
+                bytes.as_mut_ptr().cast(),
+                N as u32,
+            )
+        };
+        status == 0
     }
 }
 
@@ -257,7 +235,8 @@ impl Frame for ArrivedFrame {
         if settings::link() == Link::RawIp {
             return self.0.load(offset);
         }
-        self.read(offset).whole()
+        let mut bytes = [0; N];
+        self.read(offset, &mut bytes).then_some(bytes)
     }
 
     #[inline(always)]
@@ -265,7 +244,9 @@ impl Frame for ArrivedFrame {
         if settings::link() == Link::RawIp {
             return self.0.field(offset);
         }
-        self.read(offset).bytes
+        let mut bytes = [0; N];
+        self.read(offset, &mut bytes);
+        bytes
     }
 
     #[inline(always)]
@@ -294,27 +275,21 @@ impl KernelFrame for ArrivedFrame {
 }
 
 impl ArrivedFrame {
-    /// Reads `offset` bytes after the start of the link header.
+    /// Reads `offset` bytes after the start of the link header, and says whether that is there.
     #[inline(always)]
-    fn read<const N: usize>(&self, offset: usize) -> Gathered<N> {
-        let linear = Gathered::by(|bytes| {
-            // SAFETY: the context is the kernel's, and the helper writes N bytes, zeros if it fails.
-            unsafe {
-                bpf_skb_load_bytes_relative(
-                    self.0.0.as_ptr(),
-                    offset as u32,
-                    bytes,
-                    N as u32,
-                    BPF_HDR_START_MAC,
-                )
-            }
-        });
-        // That finds the linear part alone.
-        if linear.is_whole {
-            linear
-        } else {
-            self.0.gather(offset)
-        }
+    fn read<const N: usize>(&self, offset: usize, bytes: &mut [u8; N]) -> bool {
+        // SAFETY: the context is the kernel's, and the helper writes N bytes, zeros if it fails.
+        let status = unsafe {
+            bpf_skb_load_bytes_relative(
+                self.0.0.as_ptr(),
+                offset as u32,
+                bytes.as_mut_ptr().cast(),
+                N as u32,
+                BPF_HDR_START_MAC,
+            )
+        };
+        // It finds the linear part alone.
+        status == 0 || self.0.gather(offset, bytes)
     }
 }
 
