@@ -96,9 +96,9 @@ pub struct Splits {
 /// The largest first buffer of which a frame is run with.
 const LARGEST_FIRST: usize = 100;
 
-/// Runs every fixture through the XDP program with a first buffer of any size up to
-/// a hundred bytes, and the rest in others: the verdict is that of the whole. Kernels before 6.18 refuse
-/// all of it, and these the smallest sizes.
+/// Runs every fixture through the XDP program with a first buffer of any size up to a hundred bytes, and
+/// the rest in others: the verdict is that of the whole. Kernels before 6.18 refuse all of it, and
+/// these the smallest sizes.
 ///
 /// # Errors
 ///
