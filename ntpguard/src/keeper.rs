@@ -3,9 +3,10 @@
 //! The daemon has one for its lifetime; without a daemon a command has one for as long as it holds
 //! the lock of the pin directory.
 
+mod origins;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::SocketAddr,
     path::{Path, PathBuf},
 };
 
@@ -13,6 +14,7 @@ use ipnet::IpNet;
 use ntpguard_common::tables::{Origin, Role};
 use thiserror::Error;
 
+pub use self::origins::Origins;
 use crate::{
     allowlist::{
         Book, ManualError,
@@ -25,39 +27,13 @@ use crate::{
     datapath::{self, Incomplete, Tables},
     reader::{ROOT, Read, Reader},
     report::{self, Edited, Granted, Listing, SCHEMA, Status, Updated},
-    resolve::{Answer, Failure, Question, Resolver},
-    senders::Trust,
-    sources::{self, Problem, Sightings, Source},
+    resolve::{Answer, Failure, Question},
+    sources::{self, Problem, Sightings},
 };
 
 /// How often, in seconds, the state file is written although the tables did not change: the
 /// lifetimes in it should not lag far behind.
 const SAVE_EVERY: u32 = 3_600;
-
-/// What the allowlist is made from, besides the state file.
-#[derive(Clone, Debug, Default)]
-pub struct Origins {
-    /// The configurations to read.
-    pub sources: Vec<Source>,
-    /// Whether these are looked for where the distributions put them, at each reading anew.
-    pub discover: bool,
-    /// The containers whose configurations are read: the cgroups that are trusted by name.
-    pub trust: Vec<Trust>,
-    /// Whom to ask for names; the system's resolver where empty.
-    pub resolvers: Vec<SocketAddr>,
-    /// Whether a configuration that serves everybody grants that.
-    pub serve: bool,
-}
-
-impl Origins {
-    /// Who is asked for names.
-    pub fn resolver(&self) -> Resolver {
-        match self.resolvers.as_slice() {
-            [] => Resolver::from_system(),
-            servers => Resolver::with_servers(servers),
-        }
-    }
-}
 
 /// An allowlist that could not be changed.
 #[derive(Debug, Error)]
@@ -111,40 +87,39 @@ pub struct Keeper {
 
 impl Keeper {
     /// Starts from the state file: what it has counts as saved until the sources are read.
-    pub fn open(state: StateFile, origins: Origins, now: BootSeconds) -> Result<Self, KeeperError> {
+    pub fn open(
+        mut state: StateFile,
+        origins: Origins,
+        now: BootSeconds,
+    ) -> Result<Self, KeeperError> {
         let known = state.load(now)?;
         let book = Book::restored(&known.rows, now);
         Ok(Self::of(book, origins, state, now))
     }
 
     /// Takes the state file as it stands, to change it by hand while no daemon lives.
-    pub fn reopen(state: StateFile, now: BootSeconds) -> Result<Self, KeeperError> {
+    pub fn reopen(mut state: StateFile, now: BootSeconds) -> Result<Self, KeeperError> {
         let known = state.load(now)?;
-        let sources = known
-            .sources
-            .iter()
-            .filter_map(|spelt| match spelt.parse::<Source>() {
-                // What was found is found again, or its rows stay as they are.
-                Ok(source) if known.discover => Some(source.remembered()),
-                Ok(source) => Some(source),
-                Err(error) => {
-                    tracing::warn!("left out a source of the state file: {error}");
-                    None
-                }
-            });
-        let origins = Origins {
-            sources: sources.collect(),
-            discover: known.discover,
-            trust: known
-                .trust
-                .iter()
-                .filter_map(|spelt| spelt.parse().ok())
-                .collect(),
-            resolvers: known.resolvers.clone(),
-            serve: known.serve,
-        };
-        let book = Book::recorded(known.rows, now);
-        Ok(Self::of(book, origins, state, now))
+        let origins = Origins::of(&known);
+        Ok(Self::of(
+            Book::recorded(known.rows, now),
+            origins,
+            state,
+            now,
+        ))
+    }
+
+    /// Starts from the state file as [`Self::open`] does, with what the last guard read, and says what that
+    /// granted.
+    pub fn restart(
+        mut state: StateFile,
+        now: BootSeconds,
+    ) -> Result<(Self, Projection), KeeperError> {
+        let known = state.load(now)?;
+        let origins = Origins::of(&known);
+        let book = Book::restored(&known.rows, now);
+        let granted = Book::recorded(known.rows, now).projection(now);
+        Ok((Self::of(book, origins, state, now), granted))
     }
 
     fn of(book: Book, origins: Origins, state: StateFile, now: BootSeconds) -> Self {
@@ -366,7 +341,8 @@ impl Keeper {
         };
         if let Err(error) = written {
             self.book.manual = before;
-            if let Err(second) = self.commit(tables, now) {
+            // A state file that cannot be written is as it was.
+            if let Err(second @ KeeperError::Tables(_)) = self.commit(tables, now) {
                 tracing::error!("taking the change back failed too: {second}");
             }
             return Err(error);

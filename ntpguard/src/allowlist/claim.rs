@@ -115,20 +115,23 @@ impl Claim {
         format!("{} ({})", self.origin.name(), details.join(", "))
     }
 
-    /// The role's name, `none` for a denial.
+    /// The role's name, [`DENIED`] for a denial.
     pub fn role_name(&self) -> &'static str {
-        self.role.map_or("none", Role::name)
+        self.role.map_or(DENIED, Role::name)
     }
 }
 
-/// A word that is neither a role nor `none`.
+/// What is written instead of a role to deny every one.
+pub const DENIED: &str = "none";
+
+/// A word that is neither a role nor [`DENIED`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("unknown role {0:?}: it is one of server, peer, broadcast, client, control, none")]
 pub struct UnknownRole(String);
 
-/// Reads a role's name; `none`, a denial, is `None`.
+/// Reads a role's name; [`DENIED`] is `None`.
 pub fn parse_role(word: &str) -> Result<Option<Role>, UnknownRole> {
-    if word == "none" {
+    if word == DENIED {
         return Ok(None);
     }
     Role::ALL

@@ -178,7 +178,7 @@ mod role_name {
     use ntpguard_common::tables::Role;
     use serde::{Deserialize, Deserializer, Serializer, de::Error as _};
 
-    use crate::allowlist::claim::parse_role;
+    use crate::allowlist::claim::{DENIED, parse_role};
 
     #[expect(
         clippy::ref_option,
@@ -186,7 +186,7 @@ mod role_name {
         reason = "serde passes fields by reference"
     )]
     pub(super) fn serialize<S: Serializer>(role: &Option<Role>, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_str(role.map_or("none", Role::name))
+        to.serialize_str(role.map_or(DENIED, Role::name))
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(

@@ -1,12 +1,19 @@
 //! The state file: what was known, so that a restart, or a boot without DNS, starts from it.
 
+mod salvage;
+
 use std::{
-    fs,
+    fs::{self, OpenOptions},
     io::{self, Write as _},
     net::SocketAddr,
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
 
+use rustix::{
+    fs::{CWD, RenameFlags},
+    io::Errno,
+};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -44,6 +51,12 @@ pub struct State {
     pub rows: Vec<Row>,
 }
 
+/// What a file of any layout says first.
+#[derive(Deserialize)]
+struct Layout {
+    schema: u32,
+}
+
 /// A state file that could not be read or written.
 #[derive(Debug, Error)]
 pub enum StateError {
@@ -76,6 +89,8 @@ const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 #[derive(Clone, Debug)]
 pub struct StateFile {
     path: PathBuf,
+    /// Whether the file that is there could not be read, and is to be kept when another takes its place.
+    is_unreadable: bool,
 }
 
 impl StateFile {
@@ -83,6 +98,7 @@ impl StateFile {
     pub fn below(directory: &Path) -> Self {
         Self {
             path: directory.join("state.json"),
+            is_unreadable: false,
         }
     }
 
@@ -93,15 +109,12 @@ impl StateFile {
 
     /// Reads the file and lets its lifetimes run on to `now`. A missing file is an empty state.
     ///
-    /// A file that makes no sense is set aside beside itself, so that nothing in it is lost, and
-    /// the guard starts from its sources.
-    pub fn load(&self, now: BootSeconds) -> Result<State, StateError> {
-        let text = match fs::read_to_string(&self.path) {
-            Ok(text) => text,
+    /// Of a file that is damaged, or that a newer version wrote, the manual denials hold on. It stays where
+    /// it is until [`save`](Self::save) needs its place.
+    pub fn load(&mut self, now: BootSeconds) -> Result<State, StateError> {
+        let bytes = match fs::read(&self.path) {
+            Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(State::default()),
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                return Ok(self.set_aside(&error.to_string()));
-            }
             Err(source) => {
                 return Err(StateError::Read {
                     path: self.path.clone(),
@@ -109,50 +122,97 @@ impl StateFile {
                 });
             }
         };
-        match serde_json::from_str::<State>(&text) {
-            Ok(state) if state.schema == SCHEMA => Ok(state.aged(&boot_id()?, now)),
-            Ok(state) => {
-                Ok(self.set_aside(&format!("its schema is {}, not {SCHEMA}", state.schema)))
-            }
-            Err(error) => Ok(self.set_aside(&error.to_string())),
+        match parse(&bytes) {
+            Ok(state) => Ok(state.aged(&boot_id()?, now)),
+            Err(why) => Ok(self.salvaged(&bytes, &why)),
         }
     }
 
-    fn set_aside(&self, why: &str) -> State {
-        let aside = self.path.with_extension("json.unreadable");
-        let kept = match fs::rename(&self.path, &aside) {
-            Ok(()) => format!("kept as {}", aside.display()),
-            Err(error) => format!("and cannot be renamed: {error}"),
-        };
+    fn salvaged(&mut self, bytes: &[u8], why: &str) -> State {
+        self.is_unreadable = true;
+        let rows = salvage::denials(&String::from_utf8_lossy(bytes));
         tracing::error!(
-            "the state file {} makes no sense ({why}); {kept}. Grants made by hand in it must be \
-             made again; those from configuration files come back by themselves",
-            self.path.display()
+            "cannot use the state file {}: {why}. Its manual denials hold ({}), its manual grants do not, \
+             and grants from configuration files come back by themselves. The file will be kept under \
+             another name before a new one is written; to go back, stop ntpguard, give the file its name \
+             again, and start the version that wrote it",
+            self.path.display(),
+            rows.len()
         );
-        State::default()
+        State {
+            rows,
+            ..State::default()
+        }
     }
 
-    /// Replaces the file in one step.
-    pub fn save(&self, mut state: State, now: BootSeconds) -> Result<(), StateError> {
+    /// Replaces the file in one step. One that could not be read is kept beside it.
+    pub fn save(&mut self, mut state: State, now: BootSeconds) -> Result<(), StateError> {
         state.schema = SCHEMA;
         state.boot_id = boot_id()?;
         state.saved = now;
-        self.replace(&state).map_err(|source| StateError::Write {
-            path: self.path.clone(),
-            source,
-        })
+        self.keep_unreadable()
+            .and_then(|()| self.replace(&state))
+            .map_err(|source| StateError::Write {
+                path: self.path.clone(),
+                source,
+            })
     }
 
+    /// Gives a file that could not be read the first name beside it that is free.
+    fn keep_unreadable(&mut self) -> io::Result<()> {
+        if !self.is_unreadable {
+            return Ok(());
+        }
+        for number in 1u32.. {
+            let kept = self
+                .path
+                .with_extension(format!("json.unreadable-{number}"));
+            match rustix::fs::renameat_with(CWD, &self.path, CWD, &kept, RenameFlags::NOREPLACE) {
+                Err(Errno::EXIST) => {}
+                Err(Errno::NOENT) => break,
+                Err(error) => return Err(error.into()),
+                Ok(()) => {
+                    tracing::warn!(
+                        "the state file that could not be read is kept as {}",
+                        kept.display()
+                    );
+                    break;
+                }
+            }
+        }
+        self.is_unreadable = false;
+        Ok(())
+    }
+
+    /// Writes a file beside it, always of the same name: one that a killed process left is overwritten.
     fn replace(&self, state: &State) -> io::Result<()> {
         let directory = self.path.parent().unwrap_or(Path::new("."));
         fs::create_dir_all(directory)?;
         let mut text = serde_json::to_vec_pretty(state)?;
         text.push(b'\n');
-        let mut file = tempfile::NamedTempFile::new_in(directory)?;
-        file.write_all(&text)?;
-        file.as_file().sync_all()?;
-        file.persist(&self.path)?;
-        Ok(())
+        let new = self.path.with_extension("json.new");
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&new)?;
+        let written = file
+            .write_all(&text)
+            .and_then(|()| file.sync_all())
+            .and_then(|()| fs::rename(&new, &self.path));
+        written.inspect_err(|_| drop(fs::remove_file(&new)))
+    }
+}
+
+fn parse(bytes: &[u8]) -> Result<State, String> {
+    let layout: Layout = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    match layout.schema {
+        SCHEMA => serde_json::from_slice(bytes).map_err(|error| error.to_string()),
+        newer if newer > SCHEMA => Err(format!(
+            "a newer version of ntpguard wrote it (schema {newer}, this version reads {SCHEMA})"
+        )),
+        other => Err(format!("its schema is {other}, not {SCHEMA}")),
     }
 }
 
@@ -212,7 +272,7 @@ mod tests {
     #[test]
     fn what_is_saved_is_loaded_with_its_lifetimes_run_on() {
         let directory = tempfile::tempdir().unwrap();
-        let file = StateFile::below(&directory.path().join("new"));
+        let mut file = StateFile::below(&directory.path().join("new"));
         assert_eq!(file.load(BootSeconds(5)).unwrap(), State::default());
         file.save(
             state(vec![row(Some(100), None), row(None, None)]),
@@ -242,26 +302,74 @@ mod tests {
         );
     }
 
+    /// A file of a newer layout that denies one address and grants another, and of which `after` is the end.
+    fn newer(after: &str) -> String {
+        format!(
+            r#"{{"schema":99,"boot_id":[1],"new":{{}},"rows":[
+                {{"prefix":"192.0.2.1/32","role":"none","origin":"manual","new":[{{}}],"left":7}},
+                {{"prefix":"192.0.2.2/32","role":"server","origin":"manual"}},
+                {{"prefix":"192.0.2.3/32","role":"none","origin":"config"}}{after}"#
+        )
+    }
+
     #[test]
-    fn a_file_that_makes_no_sense_is_kept_beside() {
+    fn of_a_file_that_cannot_be_read_the_denials_hold_and_a_reader_leaves_it() {
         let directory = tempfile::tempdir().unwrap();
-        let file = StateFile::below(directory.path());
-        for nonsense in [
-            &b"{\"schema\":99,\"boot_id\":\"\",\"saved\":0,\"rows\":[]}"[..],
+        for unreadable in [
+            newer("]}").as_bytes(),
+            newer(", {").as_bytes(),
             b"{",
             b"\xff\xfe",
         ] {
-            fs::write(file.path(), nonsense).unwrap();
-            assert_eq!(file.load(BootSeconds(0)).unwrap(), State::default());
-            let aside = directory.path().join("state.json.unreadable");
-            assert_eq!(fs::read(aside).unwrap(), nonsense);
-            assert!(!file.path().exists());
+            let mut file = StateFile::below(directory.path());
+            fs::write(file.path(), unreadable).unwrap();
+            let rows = file.load(BootSeconds(0)).unwrap().rows;
+            let denied: Vec<_> = rows
+                .iter()
+                .map(|row| (row.prefix.to_string(), row.role, row.left))
+                .collect();
+            if unreadable.len() > 2 {
+                assert_eq!(denied, [("192.0.2.1/32".to_owned(), None, Some(7))]);
+            } else {
+                assert!(denied.is_empty());
+            }
+            assert_eq!(fs::read(file.path()).unwrap(), unreadable);
+            assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
         }
     }
 
     #[test]
+    fn a_file_that_cannot_be_read_is_kept_under_a_name_of_its_own_before_another_is_written() {
+        let directory = tempfile::tempdir().unwrap();
+        for (number, unreadable) in [(1, "{"), (2, "}")] {
+            let mut file = StateFile::below(directory.path());
+            fs::write(file.path(), unreadable).unwrap();
+            file.load(BootSeconds(0)).unwrap();
+            for _ in 0..2 {
+                file.save(State::default(), BootSeconds(0)).unwrap();
+            }
+            let kept = format!("state.json.unreadable-{number}");
+            assert_eq!(
+                fs::read_to_string(directory.path().join(kept)).unwrap(),
+                unreadable
+            );
+            assert!(parse(&fs::read(file.path()).unwrap()).is_ok());
+        }
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 3);
+    }
+
+    #[test]
+    fn what_a_killed_process_left_is_overwritten() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut file = StateFile::below(directory.path());
+        fs::write(directory.path().join("state.json.new"), "{").unwrap();
+        file.save(State::default(), BootSeconds(0)).unwrap();
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
     fn a_directory_that_cannot_be_written_is_named() {
-        let file = StateFile::below(Path::new("/proc/nowhere"));
+        let mut file = StateFile::below(Path::new("/proc/nowhere"));
         let error = file
             .save(State::default(), BootSeconds(0))
             .unwrap_err()

@@ -223,14 +223,13 @@ async fn update(guard: &GuardArgs, json: bool) -> Result<ExitCode> {
 async fn update_myself(guard: &GuardArgs) -> Result<Updated> {
     processes::add_accounts(config::accounts()?);
     let now = BootSeconds::now();
-    let mut origins = Keeper::reopen(state(guard), now)?.origins;
-    origins.discover |= origins.sources.is_empty();
-    let mut keeper = Keeper::open(state(guard), origins, now)?;
+    let (mut keeper, granted) = Keeper::restart(state(guard), now)?;
+    keeper.origins.discover |= keeper.origins.sources.is_empty();
     let read = keeper.reader(true).read(now);
     keeper.take(read, now);
     let mut tables = open(guard, &mut keeper)?;
     if tables.is_none() {
-        keeper.adopt(Keeper::reopen(state(guard), now)?.book.projection(now));
+        keeper.adopt(granted);
     }
     let before = keeper.projected().clone();
     let resolver = keeper.origins.resolver();

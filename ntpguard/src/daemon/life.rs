@@ -363,7 +363,9 @@ impl<'a> Daemon<'a> {
         if let Err(error) = self.guard.suit(self.keeper.projected()) {
             return self.note_trouble(error.to_string());
         }
-        self.trouble = None;
+        if self.trouble.take().is_some() {
+            tracing::info!("the tables and the state file are as they should be again");
+        }
     }
 
     /// Remembers what went wrong for `status`, and logs it when it is new.

@@ -1,0 +1,47 @@
+//! What holds of a state file that cannot be read: the manual denials. They take something away, so they are
+//! safe to believe even where the rest is damaged, or means something that this version does not know.
+
+use ipnet::IpNet;
+use ntpguard_common::tables::Origin;
+use serde::Deserialize;
+
+use crate::{
+    allowlist::{
+        claim::{Claim, DENIED},
+        row::Row,
+    },
+    clock::BootSeconds,
+};
+
+/// A row, as far as a denial needs it. What a newer version adds is left out.
+#[derive(Deserialize)]
+struct AnyRow {
+    prefix: IpNet,
+    role: String,
+    origin: String,
+    left: Option<u32>,
+    comment: Option<String>,
+}
+
+/// The manual denials in a text, whatever is around them.
+pub(super) fn denials(text: &str) -> Vec<Row> {
+    let objects = text.match_indices('{').filter_map(|(start, _)| {
+        let mut values = serde_json::Deserializer::from_str(&text[start..]).into_iter();
+        values.next()?.ok()
+    });
+    objects
+        .filter(|row: &AnyRow| row.role == DENIED && row.origin == Origin::Manual.name())
+        .map(denial)
+        .collect()
+}
+
+fn denial(row: AnyRow) -> Row {
+    let claim = Claim {
+        comment: row.comment,
+        ..Claim::new(row.prefix, Origin::Manual)
+    };
+    Row {
+        left: row.left,
+        ..Row::of(&claim, BootSeconds(0))
+    }
+}
