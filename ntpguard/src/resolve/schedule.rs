@@ -6,8 +6,9 @@ pub const FLOOR: u32 = 60;
 /// Most seconds from an answer to the next question.
 pub const CEILING: u32 = 86_400;
 
-/// Most seconds from a failure to the next try.
-pub const LONGEST_RETRY: u32 = 300;
+/// Most seconds from a failure to the next try: a time daemon that waits for a name uses it as soon as it
+/// is resolved again, and we must not be later by much.
+pub const LONGEST_RETRY: u32 = 60;
 
 /// Seconds to wait after an answer that lives for `ttl` seconds.
 ///
@@ -22,7 +23,7 @@ pub(super) fn after_answer(ttl: u32, jitter: f64) -> u32 {
     ttl + part_of(ttl / 10, jitter)
 }
 
-/// Seconds to wait after so many failures in a row: 2, 4, 8 and so on up to 240, and up to a
+/// Seconds to wait after so many failures in a row: 2, 4, 8 and so on up to 48, and up to a
 /// quarter more by `jitter` (0 to 1), [`LONGEST_RETRY`] at most.
 pub(super) fn after_failures(failures: u32, jitter: f64) -> u32 {
     const LONGEST: u32 = LONGEST_RETRY - LONGEST_RETRY / 5;
@@ -52,7 +53,7 @@ mod tests {
         let waits: Vec<u32> = (1..=10)
             .map(|failures| after_failures(failures, 0.0))
             .collect();
-        assert_eq!(waits, [2, 4, 8, 16, 32, 64, 128, 240, 240, 240]);
+        assert_eq!(waits, [2, 4, 8, 16, 32, 48, 48, 48, 48, 48]);
         assert_eq!(after_failures(u32::MAX, 1.0), LONGEST_RETRY);
     }
 
@@ -79,7 +80,7 @@ mod tests {
         ) {
             let (one, next) = (after_failures(failures, jitter), after_failures(failures + 1, later));
             prop_assert!((2..=LONGEST_RETRY).contains(&one));
-            prop_assert!(one <= next || one >= 240 && next >= 240);
+            prop_assert!(one <= next || one >= 48 && next >= 48);
         }
     }
 }
