@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use tokio::time::Instant;
 
-use crate::live::AskError;
+use crate::live::{Answer, AskError};
 
 /// How long a complaint that was logged is not logged again.
 const AGAIN: Duration = Duration::from_secs(3_600);
@@ -22,14 +22,20 @@ pub(super) struct Complaints {
 
 impl Complaints {
     /// Takes what came of asking a daemon, and logs what is wrong if that is new.
-    pub(super) fn hear(&mut self, daemon: &'static str, error: Option<&AskError>) {
-        let Some(error) = error else {
-            self.current.remove(daemon);
-            return;
+    pub(super) fn hear(&mut self, daemon: &'static str, heard: &Result<Option<Answer>, AskError>) {
+        let answer = match heard {
+            Ok(answer) => answer.as_ref(),
+            Err(error) => return self.note(daemon, error.to_string(), error.is_by_choice()),
         };
-        let why = error.to_string();
+        match answer.and_then(|answer| answer.flaw.clone()) {
+            Some(flaw) => self.note(daemon, flaw, false),
+            None => drop(self.current.remove(daemon)),
+        }
+    }
+
+    fn note(&mut self, daemon: &'static str, why: String, is_by_choice: bool) {
         if self.is_to_be_logged(daemon, &why, Instant::now()) {
-            if error.is_by_choice() {
+            if is_by_choice {
                 tracing::info!("{daemon} is not asked which sources it uses: {why}");
             } else {
                 tracing::warn!(
@@ -80,10 +86,17 @@ mod tests {
     #[test]
     fn what_is_wrong_is_so_until_the_daemon_answers() {
         let mut complaints = Complaints::default();
-        complaints.hear("ntpd", Some(&AskError::Silence));
-        complaints.hear("chronyd", Some(&AskError::Silence));
-        complaints.hear("ntpd", None);
+        let flawed = Answer {
+            flaw: Some("half an address".to_owned()),
+            ..Answer::default()
+        };
+        complaints.hear("ntpd", &Err(AskError::Silence));
+        complaints.hear("chronyd", &Err(AskError::Silence));
+        complaints.hear("systemd-timesyncd", &Ok(Some(flawed)));
+        complaints.hear("ntpd", &Ok(None));
         let current: Vec<_> = complaints.current().map(|(daemon, _)| daemon).collect();
-        assert_eq!(current, ["chronyd"]);
+        assert_eq!(current, ["chronyd", "systemd-timesyncd"]);
+        complaints.hear("systemd-timesyncd", &Ok(Some(Answer::default())));
+        assert_eq!(complaints.current().count(), 1);
     }
 }

@@ -126,7 +126,7 @@ pub(super) async fn first(keeper: &mut Keeper) {
 fn take(keeper: &mut Keeper, heard: Vec<Heard>, complaints: &mut Complaints) {
     let now = BootSeconds::now();
     for (daemon, answer) in heard {
-        complaints.hear(daemon, answer.as_ref().err());
+        complaints.hear(daemon, &answer);
         keeper.book.heard(daemon, answer.ok().flatten(), now);
     }
 }

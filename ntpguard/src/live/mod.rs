@@ -45,6 +45,8 @@ pub struct Answer {
     pub sources: Vec<InUse>,
     /// Names that it has and would resolve itself, wherever it has them from.
     pub names: BTreeSet<String>,
+    /// What is wrong with the rest of its answer.
+    pub flaw: Option<String>,
 }
 
 /// A time source that a daemon uses.

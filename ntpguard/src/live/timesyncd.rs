@@ -125,12 +125,40 @@ async fn properties(connection: &Connection, owner: UniqueName<'static>) -> zbus
     }
     let server: String = manager.get_property("ServerName").await?;
     let (family, bytes): (i32, Vec<u8>) = manager.get_property("ServerAddress").await?;
-    let name = (!server.is_empty()).then_some(server);
-    let sources = address(family, &bytes)
-        .map(|address| InUse::server(address, name, true))
-        .into_iter()
-        .collect();
-    Ok(Answer { sources, names })
+    Ok(answer(names, server, family, &bytes))
+}
+
+/// What it says: the servers that it has, of which some may be addresses, and the one it uses now.
+fn answer(servers: BTreeSet<String>, server: String, family: i32, bytes: &[u8]) -> Answer {
+    let (mut sources, mut names) = (Vec::new(), BTreeSet::new());
+    for server in servers {
+        match server.parse() {
+            Ok(address) => {
+                let source = unicast(address).map(|address| InUse::server(address, None, false));
+                sources.extend(source);
+            }
+            Err(_) => drop(names.insert(server)),
+        }
+    }
+    let shifted = shifted(family, bytes);
+    if shifted.is_none()
+        && let Some(address) = address(family, bytes)
+    {
+        let name = names.contains(&server).then_some(server);
+        sources.retain(|source| source.address != address);
+        sources.push(InUse::server(address, name, true));
+    }
+    let flaw = shifted.map(|address| {
+        format!(
+            "it reports its server's IPv6 address as {address}, shifted by 32 bits, as versions before \
+             241 do"
+        )
+    });
+    Answer {
+        sources,
+        names,
+        flaw,
+    }
 }
 
 /// An address of the family that C knows by this number; it has no bytes while there is none.
@@ -141,6 +169,14 @@ pub(super) fn address(family: i32, bytes: &[u8]) -> Option<IpAddr> {
         _ => return None,
     };
     unicast(address)
+}
+
+/// The IPv6 address as versions before 241 report it (systemd issue 11169): the flow label, which is 0,
+/// then all of the address but its last 32 bits. No server's begins with so many zeros.
+fn shifted(family: i32, bytes: &[u8]) -> Option<Ipv6Addr> {
+    let bytes: [u8; 16] = bytes.try_into().ok()?;
+    let is_shifted = family == nix::libc::AF_INET6 && bytes.starts_with(&[0; 4]);
+    is_shifted.then(|| bytes.into())
 }
 
 fn failure(error: zbus::Error) -> AskError {
@@ -171,5 +207,56 @@ mod tests {
         ] {
             assert_eq!(address(family, bytes), None);
         }
+    }
+
+    fn v6(text: &str) -> Vec<u8> {
+        text.parse::<Ipv6Addr>().unwrap().octets().to_vec()
+    }
+
+    fn said(servers: &[&str], server: &str, family: i32, bytes: &[u8]) -> Answer {
+        let servers = servers.iter().map(|&server| server.to_owned()).collect();
+        answer(servers, server.to_owned(), family, bytes)
+    }
+
+    #[test]
+    fn a_server_that_is_named_by_its_address_is_no_name() {
+        let answer = said(
+            &["192.0.2.1", "2001:db8::1", "a.example", "127.0.0.1"],
+            "2001:db8::1",
+            10,
+            &v6("2001:db8::1"),
+        );
+        assert_eq!(answer.names, BTreeSet::from(["a.example".to_owned()]));
+        let sources: Vec<_> = answer
+            .sources
+            .iter()
+            .map(|source| {
+                (
+                    source.address.to_string(),
+                    source.name.clone(),
+                    source.selected,
+                )
+            })
+            .collect();
+        assert_eq!(
+            sources,
+            [
+                ("192.0.2.1".to_owned(), None, false),
+                ("2001:db8::1".to_owned(), None, true)
+            ]
+        );
+        assert_eq!(answer.flaw, None);
+    }
+
+    #[test]
+    fn a_shifted_address_is_said_and_not_believed() {
+        let answer = said(&["a.example"], "a.example", 10, &v6("::2001:630:212:8:0:0"));
+        assert_eq!(answer.names.len(), 1);
+        assert!(answer.sources.is_empty());
+        let flaw = answer.flaw.unwrap();
+        assert!(flaw.contains("::2001:630:212:8:0:0"), "{flaw}");
+        let right = said(&["a.example"], "a.example", 10, &v6("64:ff9b::c000:201"));
+        assert_eq!((right.sources.len(), right.flaw), (1, None));
+        assert_eq!(right.sources[0].name.as_deref(), Some("a.example"));
     }
 }
