@@ -11,6 +11,7 @@ use super::{
     chrony::Chrony,
     draft::{Draft, Line, lines},
     files::FileError,
+    host::Spelling,
 };
 use crate::processes::{Program, TimeDaemon};
 
@@ -27,7 +28,7 @@ impl Dialect for CommandLine {
 
     fn read_from(&self, files: &Files, path: &Path) -> Reading {
         let Some(daemon) = path.parent().and_then(TimeDaemon::read) else {
-            let mut draft = Draft::new(files, path);
+            let mut draft = Draft::new(files, path, Spelling::NTPD);
             draft.unreadable(path, &FileError::Missing, None);
             return draft.finish();
         };
@@ -51,7 +52,7 @@ pub(super) fn read_arguments(
     if program == Program::Chronyd {
         return Chrony::read_arguments(files, path, &said.sources, sees_same_files);
     }
-    let mut draft = Draft::new(files, path);
+    let mut draft = Draft::new(files, path, Spelling::NTPD);
     let file: Arc<Path> = path.into();
     for (name, number) in said.sources {
         let line = Line {
@@ -73,7 +74,7 @@ impl Dialect for NtpdOpts {
     }
 
     fn read_from(&self, files: &Files, path: &Path) -> Reading {
-        let mut draft = Draft::new(files, path);
+        let mut draft = Draft::new(files, path, Spelling::NTPD);
         if let Some(text) = draft.open(path, None) {
             // As in a shell, the last assignment counts.
             let last = lines(&path.into(), &text)

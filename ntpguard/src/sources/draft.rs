@@ -12,7 +12,7 @@ use ntpguard_common::{ntp, tables::Role};
 use super::{
     Channel, Family, Files, Host, Place, Problem, Reading, Severity, Speaker, Want,
     files::{FileError, Identity, MAX_BYTES, Opened, directory_of_pattern},
-    host,
+    host::{self, Spelling},
 };
 
 /// Most files of one configuration.
@@ -25,6 +25,7 @@ const MAX_PROBLEMS: usize = 200;
 /// A reading in the making, and the files it is made of.
 pub(super) struct Draft<'a> {
     files: &'a Files,
+    spelling: Spelling,
     reading: Reading,
     main: Arc<Path>,
     /// The file being read, after those that include it.
@@ -37,12 +38,14 @@ pub(super) struct Draft<'a> {
 }
 
 impl<'a> Draft<'a> {
-    pub(super) fn new(files: &'a Files, main: &Path) -> Self {
+    /// A reading of `main`, for a daemon that spells addresses like this.
+    pub(super) fn new(files: &'a Files, main: &Path, spelling: Spelling) -> Self {
         let main: Arc<Path> = main.into();
         let mut reading = Reading::default();
         reading.speakers.insert(Arc::clone(&main), files.speaker());
         Self {
             files,
+            spelling,
             reading,
             main,
             open: Vec::new(),
@@ -195,7 +198,7 @@ impl<'a> Draft<'a> {
         roles: &[Role],
         place: Place,
     ) {
-        let host = match host::source(text, family) {
+        let host = match host::source(text, family, self.spelling) {
             Ok(host) => host,
             Err(error) if error.is_note() => return self.note(place, error.to_string()),
             Err(error) => return self.error(place, error.to_string()),

@@ -19,6 +19,12 @@ pub(super) enum HostError {
     Mapped(Ipv6Addr, Ipv4Addr),
     #[error("{0} is not the kind of address that the line asks for")]
     Family(IpAddr),
+    #[error(
+        "{0:?} is no address to {2}, which takes no brackets and no port here: write {1} without them"
+    )]
+    Brackets(String, IpAddr, &'static str),
+    #[error("{0:?} is no address to {1}, which takes no interface after it")]
+    Scope(String, &'static str),
     #[error("{0} is this host itself, whose packets cross no interface: nothing to grant")]
     Loopback(IpAddr),
 }
@@ -30,9 +36,61 @@ impl HostError {
     }
 }
 
-/// Reads the name or address of a time source.
-pub(super) fn source(text: &str, family: Family) -> Result<Host, HostError> {
+/// How a daemon lets IPv6 addresses be spelt, besides plainly. Each was tried.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Spelling {
+    daemon: &'static str,
+    /// `[2001:db8::1]`, and whatever follows the bracket.
+    brackets: bool,
+    /// `fe80::1%eth0`.
+    scopes: bool,
+}
+
+impl Spelling {
+    /// Both ntpds.
+    pub(super) const NTPD: Self = Self {
+        daemon: "ntpd",
+        brackets: true,
+        scopes: true,
+    };
+    /// chronyd, which looks the others up as names.
+    pub(super) const CHRONYD: Self = Self {
+        daemon: "chronyd",
+        brackets: false,
+        scopes: false,
+    };
+    /// ntpd-rs, once its brackets are gone with its port.
+    pub(super) const NTPD_RS: Self = Self {
+        daemon: "ntpd-rs",
+        ..Self::CHRONYD
+    };
+    /// OpenNTPD.
+    pub(super) const OPENNTPD: Self = Self {
+        daemon: "OpenNTPD",
+        brackets: false,
+        scopes: true,
+    };
+    /// systemd-timesyncd, which has getaddrinfo(3) read them.
+    pub(super) const TIMESYNCD: Self = Self {
+        daemon: "systemd-timesyncd",
+        ..Self::OPENNTPD
+    };
+
+    fn check(self, text: &str, address: IpAddr) -> Result<(), HostError> {
+        if text.starts_with('[') && !self.brackets {
+            Err(HostError::Brackets(text.to_owned(), address, self.daemon))
+        } else if text.contains('%') && !self.scopes {
+            Err(HostError::Scope(text.to_owned(), self.daemon))
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// Reads the name or address of a time source, as a daemon of that spelling does.
+pub(super) fn source(text: &str, family: Family, spelling: Spelling) -> Result<Host, HostError> {
     if let Some(address) = address(text) {
+        spelling.check(text, address)?;
         return unicast(address, family).map(Host::Address);
     }
     if is_name(text) {
@@ -116,7 +174,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<Host, HostError> {
-        source(text, Family::Any)
+        source(text, Family::Any, Spelling::NTPD)
     }
 
     #[test]
@@ -191,7 +249,33 @@ mod tests {
         ));
         assert!(matches!(read("127.0.0.1"), Err(HostError::Loopback(_))));
         assert!(matches!(read("::1"), Err(HostError::Loopback(_))));
-        let v6 = source("192.0.2.1", Family::V6);
+        let v6 = source("192.0.2.1", Family::V6, Spelling::NTPD);
         assert!(matches!(v6, Err(HostError::Family(_))));
+    }
+
+    #[test]
+    fn each_daemon_has_spellings_of_its_own() {
+        const ALL: [Spelling; 5] = [
+            Spelling::NTPD,
+            Spelling::CHRONYD,
+            Spelling::NTPD_RS,
+            Spelling::OPENNTPD,
+            Spelling::TIMESYNCD,
+        ];
+        let taking = |text: &str| {
+            let takes = |spelling: &Spelling| source(text, Family::Any, *spelling).is_ok();
+            ALL.iter()
+                .filter(|spelling| takes(spelling))
+                .map(|spelling| spelling.daemon)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(taking("2001:db8::1").len(), ALL.len());
+        assert_eq!(taking("[2001:db8::1]"), ["ntpd"]);
+        assert_eq!(taking("[2001:db8::1]:123"), ["ntpd"]);
+        assert_eq!(
+            taking("fe80::1%eth0"),
+            ["ntpd", "OpenNTPD", "systemd-timesyncd"]
+        );
+        assert_eq!(taking("[fe80::1%eth0]"), ["ntpd"]);
     }
 }

@@ -23,6 +23,7 @@ use super::{
     Channel, Dialect, Files, Place, Reading,
     draft::{Draft, Line, lines},
     files::has_wildcard,
+    host::Spelling,
 };
 
 /// The port that chronyd is asked at unless told otherwise.
@@ -113,7 +114,7 @@ struct Reader<'a> {
 impl<'a> Reader<'a> {
     fn new(files: &'a Files, path: &Path) -> Self {
         Self {
-            draft: Draft::new(files, path),
+            draft: Draft::new(files, path, Spelling::CHRONYD),
             access: Access::default(),
             access_of_others: Access::default(),
             source_files: Vec::new(),

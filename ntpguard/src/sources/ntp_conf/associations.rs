@@ -8,7 +8,7 @@ use super::{
     super::{
         Family, Host, Place,
         draft::{Draft, Line},
-        host,
+        host::{self, Spelling},
     },
     expect_word,
     lexer::{Expect, Lexer, Word},
@@ -182,7 +182,7 @@ impl Unwanted {
         if word.is("clock") || word.text.bytes().all(|byte| byte.is_ascii_digit()) {
             return;
         }
-        match host::source(&word.text, family) {
+        match host::source(&word.text, family, Spelling::NTPD) {
             Ok(Host::Address(address)) => {
                 self.addresses.insert(address);
             }

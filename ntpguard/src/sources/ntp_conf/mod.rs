@@ -21,6 +21,7 @@ use self::{
 use super::{
     Dialect, Files, Place, Reading,
     draft::{Draft, Line, lines},
+    host::Spelling,
 };
 
 /// How many files may be open at once: the main one, and five that include each other.
@@ -41,7 +42,7 @@ impl Dialect for NtpConf {
 
     fn read_from(&self, files: &Files, path: &Path) -> Reading {
         let mut reader = Reader {
-            draft: Draft::new(files, path),
+            draft: Draft::new(files, path, Spelling::NTPD),
             table: Table::default(),
             table_of_others: Table::default(),
             unwanted: Unwanted::default(),

@@ -18,6 +18,7 @@ use toml::{
 use super::{
     Channel, Dialect, Family, Files, Place, Reading,
     draft::{Draft, Line},
+    host::Spelling,
 };
 
 /// The reader of ntp.toml.
@@ -30,7 +31,7 @@ impl Dialect for NtpdRs {
     }
 
     fn read_from(&self, files: &Files, path: &Path) -> Reading {
-        let mut draft = Draft::new(files, path);
+        let mut draft = Draft::new(files, path, Spelling::NTPD_RS);
         if let Some(text) = draft.open(path, None) {
             let mut reader = Reader {
                 draft: &mut draft,
@@ -189,7 +190,14 @@ fn name_and_port(text: &str) -> (&str, Option<u16>) {
         .rsplit_once(':')
         .map(|(name, port)| (name, port.parse()))
     {
-        Some((name, Ok(port))) => (name, Some(port)),
+        Some((name, Ok(port))) => (without_brackets(name), Some(port)),
         _ => (text, None),
     }
+}
+
+fn without_brackets(name: &str) -> &str {
+    let inside = name
+        .strip_prefix('[')
+        .and_then(|name| name.strip_suffix(']'));
+    inside.unwrap_or(name)
 }

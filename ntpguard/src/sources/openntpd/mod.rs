@@ -21,7 +21,7 @@ use self::words::{Scanner, Word};
 use super::{
     Dialect, Family, Files, Place, Reading,
     draft::{Draft, Line},
-    host,
+    host::{self, Spelling},
 };
 
 /// The reader of OpenNTPD's ntpd.conf.
@@ -34,7 +34,7 @@ impl Dialect for OpenNtpd {
     }
 
     fn read_from(&self, files: &Files, path: &Path) -> Reading {
-        let mut draft = Draft::new(files, path);
+        let mut draft = Draft::new(files, path, Spelling::OPENNTPD);
         if let Some(text) = draft.open(path, None) {
             let mut reader = Reader {
                 draft: &mut draft,

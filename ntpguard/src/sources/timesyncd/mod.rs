@@ -16,6 +16,7 @@ pub(super) use self::files::main_files;
 use super::{
     Dialect, Family, Files, Place, Reading,
     draft::{Draft, Line, lines},
+    host::Spelling,
 };
 
 /// The reader of timesyncd.conf.
@@ -32,7 +33,7 @@ impl Dialect for Timesyncd {
 
     fn read_from(&self, files: &Files, path: &Path) -> Reading {
         let mut reader = Reader {
-            draft: Draft::new(files, path),
+            draft: Draft::new(files, path, Spelling::TIMESYNCD),
             servers: Servers::default(),
         };
         match files::root_of(path) {
