@@ -89,9 +89,7 @@ fn an_idle_guard_is_small() -> Result<()> {
         now / 1024,
         most / 1024
     );
-    // 17 MiB in a release build. An object that reads frames in several buffers is twice as large, and aya
-    // keeps what it made of it.
-    ensure!(now < 38 * MIB, "{now} bytes resident");
+    ensure!(now < 30 * MIB, "{now} bytes resident");
     Ok(())
 }
 

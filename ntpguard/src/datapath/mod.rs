@@ -24,6 +24,7 @@ pub mod interface;
 mod layout;
 mod link;
 mod loaded;
+mod memory;
 pub mod mend;
 mod netlink;
 pub mod object;

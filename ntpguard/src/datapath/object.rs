@@ -16,7 +16,7 @@ use ntpguard_common::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::Error;
+use super::{Error, memory::GiveMemoryBack};
 use crate::clock;
 
 pub(super) static OBJECT: &[u8] =
@@ -201,7 +201,11 @@ pub fn load_private(settings: Settings) -> Result<Ebpf, Error> {
 
 /// Reads the object into the kernel. Making a loader parses the kernel's own BTF, which takes
 /// longer than everything else together, so one serves a whole start.
-pub(super) struct Loader<'a>(EbpfLoader<'a>);
+pub(super) struct Loader<'a> {
+    loader: EbpfLoader<'a>,
+    /// Dropped last.
+    _after: GiveMemoryBack,
+}
 
 impl<'a> Loader<'a> {
     /// A loader of programs with these limits for clients.
@@ -220,32 +224,36 @@ impl<'a> Loader<'a> {
         ] {
             loader.override_global(name, value, true);
         }
-        Self(loader)
+        Self {
+            loader,
+            _after: GiveMemoryBack,
+        }
     }
 
     /// Reads the object in over the maps pinned in `maps`, making and pinning those that are not
     /// there. Those that are must be of this object's layout: aya does not check.
     pub(super) fn load_over(&mut self, settings: Settings, maps: &Path) -> Result<Ebpf, Error> {
         for name in names::ALL {
-            self.0.map_pin_path(name, maps.join(name));
+            self.loader.map_pin_path(name, maps.join(name));
         }
         self.load(settings)
     }
 
     fn load(&mut self, settings: Settings) -> Result<Ebpf, Error> {
         for (name, value) in settings.constants() {
-            self.0.override_global(name, number(value), true);
+            self.loader.override_global(name, number(value), true);
         }
-        self.0
+        self.loader
             .override_global("MODE", settings.mode.lasting_number(), true);
-        self.0.override_global("TICK", tick(), true);
-        self.0.override_global("FIRST_TICK", first_tick(), true);
-        self.0
+        self.loader.override_global("TICK", tick(), true);
+        self.loader
+            .override_global("FIRST_TICK", first_tick(), true);
+        self.loader
             .override_global("NAME_PROCESS", number(names_process().into()), true);
         for name in SIZED {
-            self.0.map_max_entries(name, settings.table_size);
+            self.loader.map_max_entries(name, settings.table_size);
         }
-        self.0.load(OBJECT).map_err(Error::object)
+        self.loader.load(OBJECT).map_err(Error::object)
     }
 }
 
