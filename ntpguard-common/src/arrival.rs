@@ -7,9 +7,10 @@ use crate::{
     judge::screen,
     ntp,
     packed::{self, Gathered, Screened},
-    packet::{Datagram, MAX_INNER_PACKETS, OnNtpPort, Packet, walk},
+    packet::{Datagram, Family, MAX_INNER_PACKETS, OnNtpPort, Packet, walk},
     part::Part,
     reason::Reason,
+    refusals::Cause,
     stages::Arrived,
 };
 
@@ -129,14 +130,66 @@ fn judge_datagram<A: Arrived>(arrived: &A, datagram: &Datagram) -> u32 {
     ) {
         Ok(part) => decide_in_part(arrived, datagram, part),
         Err(Reason::Length) if A::MAY_HOLD_MORE => packed::UNREAD,
-        Err(reason) => reason as u32,
+        // Nothing is known of its address.
+        Err(Reason::Unlisted) => Reason::Unlisted as u32,
+        Err(reason) => {
+            let (place, ports) = packed::pack(datagram);
+            refuse_if_counted(arrived, datagram.family, place, ports, 0, reason as u32)
+        }
     }
 }
 
 #[inline(always)]
 fn decide_in_part<A: Arrived>(arrived: &A, datagram: &Datagram, part: Part) -> u32 {
     let (place, ports) = packed::pack(datagram);
-    arrived.decide(datagram.family, place, ports, packed::pack_part(part))
+    decide_or_refuse(
+        arrived,
+        datagram.family,
+        place,
+        ports,
+        packed::pack_part(part),
+    )
+}
+
+/// Decides on a datagram, and takes it up again where that refuses it.
+#[inline(always)]
+fn decide_or_refuse<A: Arrived>(
+    arrived: &A,
+    family: Family,
+    place: u64,
+    ports: u64,
+    part: u64,
+) -> u32 {
+    let reason = arrived.decide(family, place, ports, part);
+    refuse_if_counted(arrived, family, place, ports, part, reason)
+}
+
+/// The reasons that are counted by server, a bit for each.
+const COUNTED: u64 = {
+    let mut bits = 0;
+    let mut number = 0;
+    while number < Reason::ALL.len() {
+        if Cause::of(Reason::ALL[number], 0).is_some() {
+            bits |= 1 << Reason::ALL[number] as u32;
+        }
+        number += 1;
+    }
+    bits
+};
+
+#[inline(always)]
+fn refuse_if_counted<A: Arrived>(
+    arrived: &A,
+    family: Family,
+    place: u64,
+    ports: u64,
+    part: u64,
+    reason: u32,
+) -> u32 {
+    if COUNTED >> (reason & 0x3f) & 1 == 0 {
+        return reason;
+    }
+    arrived.refuse(family, place, ports, packed::pack_refusal(part, reason))
 }
 
 /// Judges a frame that comes from a server that is asked elsewhere; `None` for any other.
@@ -163,9 +216,18 @@ fn judge_elsewhere<A: Arrived>(arrived: &A) -> Option<u32> {
 fn judge_found<A: Arrived>(arrived: &A, found: u64) -> Option<u32> {
     match packed::unpack_screened(arrived.screen(found)) {
         Screened::Ungranted => None,
-        Screened::Dropped(reason) => Some(reason),
-        Screened::Part { ports, part } => {
-            Some(arrived.decide(packed::family(found), found, ports, part))
+        Screened::Dropped(reason) if reason == Reason::Unlisted as u32 => Some(reason),
+        Screened::Dropped(reason) => {
+            let family = packed::family(found);
+            let part = packed::PART_ELSEWHERE;
+            Some(refuse_if_counted(arrived, family, found, 0, part, reason))
         }
+        Screened::Part { ports, part } => Some(decide_or_refuse(
+            arrived,
+            packed::family(found),
+            found,
+            ports,
+            part,
+        )),
     }
 }

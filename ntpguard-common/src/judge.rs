@@ -11,9 +11,10 @@ use crate::{
     proof,
     rates::Rates,
     reason::Reason,
+    refusals::Cause,
     requests::{Request, Sent},
     stages::Inline,
-    tables::{BAN, DENY, Grant, Role},
+    tables::{BAN, DENY, Grant, LONG_REPLIES, Role},
 };
 
 /// What is fixed while a program is loaded.
@@ -23,6 +24,8 @@ pub struct Limits {
     pub link: Link,
     /// Whether a reply must answer a request.
     pub track: bool,
+    /// How long after its request a reply is admitted, in nanoseconds.
+    pub window: u64,
     /// Whose requests admit replies whatever is granted.
     pub learn: Learn,
     /// Whether a request without a transmit timestamp may be answered (RFC 4330 section 5).
@@ -114,6 +117,9 @@ pub trait TablesOf<A>: Elsewhere {
     /// the guard came may be open: nanoseconds of monotonic time, 0 for never.
     fn warm_until(&self) -> u64;
 
+    /// Counts a refused packet of an address, if that is a server's: one that is asked, or granted to answer.
+    fn count_refused(&self, server: A, cause: Cause);
+
     /// Takes a request of a client out of what `rates` allow it. Says whether it is to be admitted.
     fn charge<C: Clocks>(&self, client: A, clocks: &C, rates: &Rates) -> bool;
 }
@@ -139,7 +145,7 @@ pub enum Verdict {
 ///
 /// Where several reasons to drop a packet hold, the first in this order is given: `header-chain`,
 /// `malformed`, `fragment`, `length` (of UDP against IP), `coalesced`, `private`, `version`, `mode`, `length`
-/// (for the mode), `unlisted`, `role`, `rate`, `oversize`, `zero-origin`, `origin`, `unsolicited`.
+/// (for the mode), `unlisted`, `role`, `rate`, `late`, `oversize`, `zero-origin`, `origin`, `unsolicited`.
 #[inline(always)]
 pub fn judge<F, C, T>(frame: &F, clocks: &C, limits: Limits, tables: &T) -> Verdict
 where
@@ -300,6 +306,88 @@ where
         }
     }
     without
+}
+
+/// Whether the replies of a server may be longer than what they answer, by [`LONG_REPLIES`].
+#[inline(always)]
+pub(crate) fn may_be_long<A, C, T>(
+    tables: &T,
+    address: A,
+    elsewhere: Option<u16>,
+    clocks: &C,
+) -> bool
+where
+    A: Address,
+    C: Clocks,
+    T: TablesOf<A>,
+{
+    let own = match elsewhere {
+        Some(port) => tables.grant_at(&Endpoint::new(address, port)),
+        None => tables.grant(address),
+    };
+    if let Some(grant) = own {
+        if allows_long(&grant, clocks) {
+            return true;
+        }
+        if grant.roles & DENY != 0 {
+            return false;
+        }
+    }
+    elsewhere.is_none()
+        && tables
+            .prefix(address)
+            .is_some_and(|grant| allows_long(&grant, clocks))
+}
+
+#[inline(always)]
+fn allows_long<C: Clocks>(grant: &Grant, clocks: &C) -> bool {
+    let needed = LONG_REPLIES | Role::Server.bit();
+    grant.roles & needed == needed && !has_ended(grant.expires.server, clocks)
+}
+
+/// What becomes of a packet that was refused, of which the judge said this much.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// The part that it plays; none where it plays none.
+    pub part: Part,
+    /// Why it was refused.
+    pub reason: Reason,
+}
+
+/// Takes up a refused packet: one that is too long is judged anew, since its server may be granted that;
+/// and what stays refused is counted for its server. Gives the reason that holds in the end.
+///
+/// It is a step of its own so that what is admitted does not pay for it.
+#[inline(always)]
+pub fn refuse<A, F, C, T>(
+    frame: &F,
+    datagram: &Datagram,
+    refused: Refused,
+    clocks: &C,
+    limits: Limits,
+    tables: &T,
+) -> Reason
+where
+    A: Address,
+    F: Frame + ?Sized,
+    C: Clocks,
+    T: TablesOf<A>,
+{
+    let Refused { part, reason } = refused;
+    let server = A::source(frame, datagram);
+    if !part.elsewhere && !may_know(server, tables) {
+        return reason;
+    }
+    let reason = match reason {
+        Reason::Oversize => {
+            proof::long_answer::<A, F, C, T>(frame, datagram, part, clocks, limits, tables)
+        }
+        other => other,
+    };
+    if let Some(cause) = Cause::of(reason, part.roles) {
+        tables.count_refused(server, cause);
+    }
+    reason
 }
 
 /// Whether a grant holds a role that is asked for.

@@ -27,6 +27,7 @@ pub mod part;
 mod proof;
 pub mod rates;
 pub mod reason;
+pub mod refusals;
 pub mod requests;
 pub mod sieve;
 pub mod stages;

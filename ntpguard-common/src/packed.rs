@@ -234,6 +234,9 @@ pub const fn pack_part(part: Part) -> u64 {
         | (part.elsewhere as u64) << ELSEWHERE_SHIFT
 }
 
+/// No part, of what may come from a server that is asked elsewhere.
+pub const PART_ELSEWHERE: u64 = 1 << ELSEWHERE_SHIFT;
+
 /// The part again.
 #[inline(always)]
 pub const fn unpack_part(number: u64) -> Part {
@@ -246,6 +249,23 @@ pub const fn unpack_part(number: u64) -> Part {
         },
         elsewhere: number >> ELSEWHERE_SHIFT != 0,
     }
+}
+
+const REASON_SHIFT: u32 = 48;
+const REASON_MASK: u64 = 0xff;
+
+/// The part that a refused packet plays, as [`pack_part`] gives it, and the number of the reason.
+#[inline(always)]
+pub const fn pack_refusal(part: u64, reason: u32) -> u64 {
+    part | (reason as u64 & REASON_MASK) << REASON_SHIFT
+}
+
+/// What was refused, and why; without the reason, if there is none of that number.
+#[inline(always)]
+pub const fn unpack_refusal(number: u64) -> (Part, Option<Reason>) {
+    let part = number & !(REASON_MASK << REASON_SHIFT);
+    let reason = (number >> REASON_SHIFT & REASON_MASK) as u32;
+    (unpack_part(part), Reason::from_number(reason))
 }
 
 #[cfg(test)]
@@ -331,6 +351,13 @@ mod tests {
         #[test]
         fn a_part_is_unpacked_as_it_was_packed(part in part()) {
             prop_assert_eq!(unpack_part(pack_part(part)), part);
+        }
+
+        #[test]
+        fn a_refusal_is_its_part_and_its_reason(part in part(), number in 0..Reason::ALL.len()) {
+            let reason = Reason::ALL[number];
+            let packed = pack_refusal(pack_part(part), reason as u32);
+            prop_assert_eq!(unpack_refusal(packed), (part, Some(reason)));
         }
 
         #[test]

@@ -9,11 +9,12 @@ use crate::{
     address::Address,
     frame::Frame,
     interleaved::{Received, tells_modes_apart},
-    judge::{Clocks, Learn, Limits, Sender, Standing, TablesOf, standing},
+    judge::{Clocks, Learn, Limits, Sender, Standing, TablesOf, may_be_long, standing},
     ntp::{self, NO_TIMESTAMP, Timestamp},
     packet::Datagram,
     part::Part,
     reason::Reason,
+    refusals::LONGER_BY,
     requests::{Request, Sent},
 };
 
@@ -34,14 +35,60 @@ where
     C: Clocks,
     T: TablesOf<A>,
 {
-    let request = Request {
+    let request = answered(frame, datagram);
+    let reason = prove(frame, datagram, &request, part, clocks, limits, tables);
+    if reason.admits() {
+        keep_received(frame, datagram, &request, tables);
+    }
+    reason
+}
+
+/// The request that a reply says it answers.
+#[inline(always)]
+fn answered<A: Address, F: Frame + ?Sized>(frame: &F, datagram: &Datagram) -> Request<A> {
+    Request {
         server: A::source(frame, datagram),
         local: A::destination(frame, datagram),
         server_port: datagram.source_port,
         local_port: datagram.destination_port,
         token: frame.field(datagram.payload + ntp::ORIGIN),
+    }
+}
+
+/// Judges a reply that is longer than its request anew, by what its server was granted besides.
+#[inline(always)]
+pub(crate) fn long_answer<A, F, C, T>(
+    frame: &F,
+    datagram: &Datagram,
+    part: Part,
+    clocks: &C,
+    limits: Limits,
+    tables: &T,
+) -> Reason
+where
+    A: Address,
+    F: Frame + ?Sized,
+    C: Clocks,
+    T: TablesOf<A>,
+{
+    let request = answered(frame, datagram);
+    if !may_be_long(tables, request.server, part.elsewhere_at(datagram), clocks) {
+        return Reason::Oversize;
+    }
+    let length = u32::from(datagram.payload_len);
+    let trusted = if limits.learn == Learn::Off {
+        Asked::No
+    } else {
+        asked(Sender::Trusted, &request, clocks, limits, tables)
     };
-    let reason = prove(frame, datagram, &request, part, clocks, limits, tables);
+    let (sender, sent) = if let Asked::Open(sent) = trusted {
+        (Sender::Trusted, sent)
+    } else if let Asked::Open(sent) = asked(Sender::Other, &request, clocks, limits, tables) {
+        (Sender::Other, sent)
+    } else {
+        return Reason::Oversize;
+    };
+    let reason = redeem(tables, sender, &request, &sent, length, LONGER_BY);
     if reason.admits() {
         keep_received(frame, datagram, &request, tables);
     }
@@ -83,12 +130,12 @@ where
     let may_trust =
         limits.learn != Learn::Off && (part.elsewhere || tables.may_trust(request.server));
     let trusted = if may_trust {
-        open(Sender::Trusted, request, clocks, tables)
+        asked(Sender::Trusted, request, clocks, limits, tables)
     } else {
-        None
+        Asked::No
     };
     // What a trusted sender asked for needs no grant, so none is looked for.
-    let standing = if trusted.is_some() && !tables.has_bans() {
+    let standing = if !matches!(trusted, Asked::No) && !tables.has_bans() {
         Standing::Lacks
     } else {
         standing(
@@ -102,14 +149,18 @@ where
     if standing == Standing::Banned {
         return Reason::Role;
     }
-    if let Some(sent) = trusted {
-        return redeem(tables, Sender::Trusted, request, &sent, length);
+    match trusted {
+        Asked::Open(sent) => return redeem(tables, Sender::Trusted, request, &sent, length, 0),
+        Asked::Late => return Reason::Late,
+        Asked::No => {}
     }
     if limits.learn != Learn::Any && !matches!(standing, Standing::Holds(_)) {
         return standing.reason();
     }
-    if let Some(sent) = open(Sender::Other, request, clocks, tables) {
-        return redeem(tables, Sender::Other, request, &sent, length);
+    match asked(Sender::Other, request, clocks, limits, tables) {
+        Asked::Open(sent) => return redeem(tables, Sender::Other, request, &sent, length, 0),
+        Asked::Late => return Reason::Late,
+        Asked::No => {}
     }
     let asked = tables.last_asked(request.server);
     // Who was never asked is a stranger, also where everybody's requests count.
@@ -124,7 +175,7 @@ where
     // compiler is kept from reckoning before it knows that there is such a time: until then the
     // verifier sees a pointer in that register.
     if let Some(at) = asked
-        && Sent::in_time(black_box(at), now)
+        && Sent::in_time(black_box(at), now, limits.window)
     {
         return Reason::Origin;
     }
@@ -137,23 +188,43 @@ where
     Reason::Unsolicited
 }
 
-/// A sender's request, if it may still be answered.
+/// What a sender asked, given what a reply says.
+enum Asked {
+    /// The request may still be answered.
+    Open(Sent),
+    /// It was sent too long ago.
+    Late,
+    /// No such request is known.
+    No,
+}
+
 #[inline(always)]
-fn open<A, C, T>(sender: Sender, request: &Request<A>, clocks: &C, tables: &T) -> Option<Sent>
+fn asked<A, C, T>(
+    sender: Sender,
+    request: &Request<A>,
+    clocks: &C,
+    limits: Limits,
+    tables: &T,
+) -> Asked
 where
     A: Address,
     C: Clocks,
     T: TablesOf<A>,
 {
-    let sent = tables.request(sender, request)?;
-    if sent.is_open(clocks.tick()) {
-        Some(sent)
-    } else {
-        None
+    let Some(sent) = tables.request(sender, request) else {
+        return Asked::No;
+    };
+    if Sent::in_time(sent.at, clocks.tick(), limits.window) {
+        return Asked::Open(sent);
     }
+    // No timestamp is that of every request without one, and proves nothing.
+    if request.token == NO_TIMESTAMP {
+        return Asked::No;
+    }
+    Asked::Late
 }
 
-/// Admits the reply to an open request if it is the first one.
+/// Admits the reply to an open request if it is the first one, and at most `longer` bytes longer.
 #[inline(always)]
 fn redeem<A, T>(
     tables: &T,
@@ -161,13 +232,14 @@ fn redeem<A, T>(
     request: &Request<A>,
     sent: &Sent,
     length: u32,
+    longer: u32,
 ) -> Reason
 where
     A: Address,
     T: TablesOf<A>,
 {
     // RFC 8915 section 8.4. The request stays open: its true reply may yet come.
-    if length > sent.length {
+    if length > sent.length + longer {
         return Reason::Oversize;
     }
     if !tables.take(sender, request) {

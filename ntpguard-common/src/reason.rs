@@ -155,8 +155,10 @@ reasons! {
         Rate = 19, rate, "rate";
         /// Several datagrams in one buffer of the network stack, of which the guard sees the first.
         Coalesced = 20, coalesced, "coalesced";
+        /// A reply to a request that was sent too long ago.
+        Late = 21, late, "late";
     }
-    reserved 43
+    reserved 42
 }
 
 impl core::fmt::Display for Reason {

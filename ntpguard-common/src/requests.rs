@@ -6,8 +6,10 @@
 
 use crate::ntp::{NO_TIMESTAMP, Timestamp};
 
-/// How long a request may be answered, in nanoseconds.
-pub const OPEN_FOR: u64 = 10_000_000_000;
+/// How long a request may be answered unless something else is configured, in seconds: what busybox's
+/// ntpd waits (`RESPONSE_INTERVAL`), longest of the time daemons. OpenNTPD waits 15 s, chronyd `maxdelay`
+/// and 4 s, by default 7.
+pub const REPLY_WINDOW: u32 = 16;
 
 /// A request that is open: the key of the `TRUSTED_*` and `ASKED_*` maps. What a reply must say
 /// stands in it, so finding the request and proving the reply are one look-up.
@@ -56,16 +58,10 @@ pub struct Sent {
 }
 
 impl Sent {
-    /// Whether a reply at `now` is in time.
+    /// Whether a request sent at `at` may be answered at `now`, where requests may be for `window`.
     #[inline(always)]
-    pub const fn is_open(&self, now: u64) -> bool {
-        Self::in_time(self.at, now)
-    }
-
-    /// Whether a request sent at `at` may be answered at `now`.
-    #[inline(always)]
-    pub const fn in_time(at: u64, now: u64) -> bool {
-        now.wrapping_sub(at) < OPEN_FOR
+    pub const fn in_time(at: u64, now: u64, window: u64) -> bool {
+        now.wrapping_sub(at) < window
     }
 }
 

@@ -11,7 +11,7 @@ use crate::{
     address::Address,
     elsewhere::{Elsewhere, Far, is_asked},
     frame::Frame,
-    judge::{Clocks, Limits, Tables, Verdict, decide, screen},
+    judge::{Clocks, Limits, Refused, Tables, TablesOf, Verdict, decide, refuse, screen},
     outbound::{Ledger, LedgerOf, Noted, look, note_request},
     packed,
     packet::{Datagram, Family, Link, OnAnyPort, OnNtpPort, Packet, Wanted as _, walk, walk_inner},
@@ -54,6 +54,10 @@ pub trait Arrived {
     /// Judges a datagram that plays a part, all three made by [`packed`], and gives the number of the
     /// reason: see [`decide`].
     fn decide(&self, family: Family, place: u64, ports: u64, part: u64) -> u32;
+
+    /// Takes up a datagram that was refused, made by [`packed`], its part and reason by
+    /// [`packed::pack_refusal`], and gives the number of the reason that holds in the end: see [`refuse`].
+    fn refuse(&self, family: Family, place: u64, ports: u64, refused: u64) -> u32;
 
     /// Looks into a packet inside another: see [`look_inside`].
     fn look_inside(&self, inner: u64) -> u64;
@@ -253,12 +257,46 @@ where
         reason as u32
     }
 
+    fn refuse(&self, family: Family, place: u64, ports: u64, refused: u64) -> u32 {
+        let datagram = packed::unpack(family, place, ports);
+        let (part, reason) = packed::unpack_refusal(refused);
+        let Some(reason) = reason else {
+            return Reason::Malformed as u32;
+        };
+        let refused = Refused { part, reason };
+        let reason = match family {
+            Family::V4 => self.refuse_in::<[u8; 4]>(&datagram, refused),
+            Family::V6 => self.refuse_in::<[u8; 16]>(&datagram, refused),
+        };
+        reason as u32
+    }
+
     fn look_inside(&self, inner: u64) -> u64 {
         look_inside(self.frame, inner, self.tables)
     }
 
     fn gather(&self) -> u64 {
         gather(self.frame, self.limits.link)
+    }
+}
+
+impl<F, C, T> Inline<'_, F, C, T>
+where
+    F: Frame + ?Sized,
+    C: Clocks,
+{
+    fn refuse_in<A>(&self, datagram: &Datagram, refused: Refused) -> Reason
+    where
+        A: Address,
+        T: TablesOf<A>,
+    {
+        let Self {
+            frame,
+            clocks,
+            limits,
+            tables,
+        } = *self;
+        refuse::<A, F, C, T>(frame, datagram, refused, clocks, limits, tables)
     }
 }
 

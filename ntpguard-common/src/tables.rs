@@ -4,7 +4,7 @@
 //! change only together with [`ABI`].
 
 /// The number of this layout, kept in [`Info::abi`].
-pub const ABI: u32 = 6;
+pub const ABI: u32 = 7;
 
 /// Names of the maps, as they are in the object and under the pin directory.
 pub mod names {
@@ -40,6 +40,8 @@ pub mod names {
     pub const LEARNED_V6: &str = "LEARNED_V6";
     /// Address (16 bytes, IPv4 as IPv4-mapped) → [`Server`](crate::requests::Server).
     pub const SERVERS: &str = "SERVERS";
+    /// Address (16 bytes, IPv4 as IPv4-mapped) → [`Refusals`](crate::refusals::Refusals), per CPU.
+    pub const REFUSALS: &str = "REFUSALS";
     /// The place of a receive timestamp that a server gave →
     /// [`LastReceived`](crate::interleaved::LastReceived).
     pub const RECEIVED: &str = "RECEIVED";
@@ -77,6 +79,7 @@ pub mod names {
         LEARNED_V4,
         LEARNED_V6,
         SERVERS,
+        REFUSALS,
         RECEIVED,
         TEACHERS,
         TEACHER_UIDS,
@@ -166,6 +169,10 @@ pub const DENY: u32 = 1 << 31;
 /// The bit of [`Grant::roles`] of a denial by hand: not even a trusted sender's request is
 /// answered from there. Always together with [`DENY`].
 pub const BAN: u32 = 1 << 30;
+
+/// The bit of [`Grant::roles`] that lets replies be [longer](crate::refusals::LONGER_BY) than their requests.
+/// It counts with [`Role::Server`] alone.
+pub const LONG_REPLIES: u32 = 1 << 29;
 
 /// Who vouches for a grant. A set of them is [`Grant::origins`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -261,7 +268,7 @@ impl Expiry {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Grant {
-    /// Bits of [`Role`], and [`DENY`].
+    /// Bits of [`Role`], [`DENY`], [`BAN`] and [`LONG_REPLIES`].
     pub roles: u32,
     /// Bits of [`Origin`]; for display, the judge does not read it.
     pub origins: u32,
@@ -298,8 +305,8 @@ pub struct Info {
     pub bans: u32,
     /// [`Depths`](crate::teachers::Depths) of the trusted cgroups.
     pub depths: u32,
-    /// 1 where a reply must answer a request, 0 where requests are not tracked.
-    pub track: u32,
+    /// How long after its request a reply is admitted, in seconds; 0 where requests are not tracked.
+    pub reply_window: u32,
     /// Whose requests admit replies whatever is granted: the number of a [`Learn`].
     ///
     /// [`Learn`]: crate::judge::Learn

@@ -100,13 +100,35 @@ fn every_reason_has_a_fixture() {
     let steps = exchanges.iter().flat_map(|exchange| &exchange.steps);
     let tracked = steps.filter_map(|step| match step {
         Step::Arrives { reason, .. } => Some(*reason),
-        Step::Leaves { .. } | Step::Passes(_) => None,
+        Step::Leaves { .. } | Step::Passes(_) | Step::Refused(..) => None,
     });
     let reasons: BTreeSet<Reason> = alone.chain(tracked).collect();
     for reason in Reason::ALL {
         // That is any fixture's whose buffer holds more.
         let has_fixture = reasons.contains(reason) || *reason == Reason::Coalesced;
         assert!(has_fixture, "{reason}");
+    }
+}
+
+/// The page of reasons has a row for each, with its number, name and verdict, and names it in the order.
+#[test]
+fn every_reason_is_documented() {
+    let page = include_str!("../../docs/reasons.md");
+    let order = page.split("Where several hold,").nth(1).unwrap_or_default();
+    let order = order.split("\n\n").next().unwrap_or_default();
+    for reason in Reason::ALL {
+        let verdict = if reason.admits() {
+            "admitted"
+        } else {
+            "dropped"
+        };
+        let row = format!("| {} | `{reason}` | {verdict} | ", *reason as u32);
+        assert!(page.contains(&row), "no row {row}");
+        assert_eq!(
+            order.contains(&format!("`{reason}`")),
+            !reason.admits(),
+            "{reason} in the order"
+        );
     }
 }
 
@@ -181,6 +203,9 @@ fn each_exchange_goes_as_it_must() {
                     assert_eq!(got, Verdict::Judged(*reason), "{told}");
                 }
                 Step::Passes(time) => now += time,
+                Step::Refused(server, known) => {
+                    assert_eq!(tables.refusals().get(server), known.as_ref(), "{told}");
+                }
             }
         }
     }

@@ -10,9 +10,10 @@ use aya_ebpf::{
 use ntpguard_common::{
     arrival::{judge_arrived, judge_whole},
     frame::Frame,
-    judge::decide,
+    judge::{Refused, decide, refuse},
     packed,
     packet::{Datagram, Family, Link},
+    reason::Reason,
     stages::{Arrived, find, gather, look_inside, screen_found},
 };
 
@@ -39,6 +40,7 @@ fn ingress_linear(context: XdpContext) -> u32 {
 /// For interfaces whose XDP hook is somebody else's. The stack has moved the outermost VLAN tag out
 /// of the frame by then (`skb_vlan_untag`), so that the walk can step over one more.
 #[classifier]
+#[inline(always)]
 fn ntpguard_ingress(context: TcContext) -> i32 {
     judge_arrived(&ArrivedFrame(SkbFrame(context))).cast_signed()
 }
@@ -66,12 +68,31 @@ fn decide_and_record<A: InMaps, F: Frame>(frame: &F, datagram: &Datagram, part: 
     reason as u32
 }
 
+/// The stage that takes up what was refused. What a server says in a long reply is recorded with it.
+#[inline(always)]
+fn refuse_and_record<A: InMaps, F: Frame>(frame: &F, datagram: &Datagram, refused: u64) -> u32 {
+    let (part, Some(reason)) = packed::unpack_refusal(refused) else {
+        return Reason::Malformed as u32;
+    };
+    let reason = refuse::<A, _, _, _>(
+        frame,
+        datagram,
+        Refused { part, reason },
+        &KernelClocks,
+        settings::limits(),
+        &KernelTables,
+    );
+    recorder::record_reply::<A, _>(frame, datagram, reason);
+    reason as u32
+}
+
 /// The stages of the judge for one kind of frame, each in a subprogram of its own: for another kind
 /// they are other code.
 macro_rules! subprograms {
     (
         $frame:ty, $context:ty, $actions:expr, $tell:ident:
-        $find:ident, $screen:ident, $inside:ident, $decide4:ident, $decide6:ident
+        $find:ident, $screen:ident, $inside:ident, $decide4:ident, $decide6:ident,
+        $refuse4:ident, $refuse6:ident
         $(, gather $gather:ident)?
     ) => {
         impl Arrived for $frame {
@@ -136,6 +157,14 @@ macro_rules! subprograms {
                     Family::V6 => $decide6(self.context(), place, ports, part),
                 })
             }
+
+            #[inline(always)]
+            fn refuse(&self, family: Family, place: u64, ports: u64, refused: u64) -> u32 {
+                unknown(match family {
+                    Family::V4 => $refuse4(self.context(), place, ports, refused),
+                    Family::V6 => $refuse6(self.context(), place, ports, refused),
+                })
+            }
         }
 
         #[unsafe(no_mangle)]
@@ -182,24 +211,51 @@ macro_rules! subprograms {
             let datagram = packed::unpack(Family::V6, place, ports);
             decide_and_record::<[u8; 16], _>(&<$frame>::of(context), &datagram, part)
         }
+
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        extern "C" fn $refuse4(
+            context: *mut $context,
+            place: u64,
+            ports: u64,
+            refused: u64,
+        ) -> u32 {
+            let datagram = packed::unpack(Family::V4, place, ports);
+            refuse_and_record::<[u8; 4], _>(&<$frame>::of(context), &datagram, refused)
+        }
+
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        extern "C" fn $refuse6(
+            context: *mut $context,
+            place: u64,
+            ports: u64,
+            refused: u64,
+        ) -> u32 {
+            let datagram = packed::unpack(Family::V6, place, ports);
+            refuse_and_record::<[u8; 16], _>(&<$frame>::of(context), &datagram, refused)
+        }
     };
 }
 
 subprograms! {
     XdpFrame, xdp_md, Actions::XDP, ntpguard_tell:
-    ntpguard_find, ntpguard_screen, ntpguard_inside, ntpguard_decide4, ntpguard_decide6
+    ntpguard_find, ntpguard_screen, ntpguard_inside, ntpguard_decide4, ntpguard_decide6,
+    ntpguard_refuse4, ntpguard_refuse6
 }
 
 subprograms! {
     WholeFrame, xdp_md, Actions::XDP, ntpguard_whole_tell:
     ntpguard_whole_find, ntpguard_whole_screen, ntpguard_whole_inside,
-    ntpguard_whole_decide4, ntpguard_whole_decide6, gather ntpguard_whole_gather
+    ntpguard_whole_decide4, ntpguard_whole_decide6,
+    ntpguard_whole_refuse4, ntpguard_whole_refuse6, gather ntpguard_whole_gather
 }
 
 subprograms! {
     ArrivedFrame, __sk_buff, Actions::TC, ntpguard_tc_tell:
     ntpguard_tc_find, ntpguard_tc_screen, ntpguard_tc_inside,
-    ntpguard_tc_decide4, ntpguard_tc_decide6
+    ntpguard_tc_decide4, ntpguard_tc_decide6,
+    ntpguard_tc_refuse4, ntpguard_tc_refuse6
 }
 
 /// A frame of which the first buffer is read, as long as that has what is looked for: nearly always. Of
@@ -258,6 +314,11 @@ impl Arrived for FirstBuffer {
     #[inline(always)]
     fn decide(&self, family: Family, place: u64, ports: u64, part: u64) -> u32 {
         self.0.decide(family, place, ports, part)
+    }
+
+    #[inline(always)]
+    fn refuse(&self, family: Family, place: u64, ports: u64, refused: u64) -> u32 {
+        self.0.refuse(family, place, ports, refused)
     }
 
     #[inline(always)]

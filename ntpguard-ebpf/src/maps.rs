@@ -1,10 +1,12 @@
 //! The kernel tables, as `ntpguard_common::tables` documents them.
 
-use core::{arch::asm, ffi::c_void, ptr};
+use core::{arch::asm, ffi::c_void, hint::black_box, ptr};
 
 use aya_ebpf::{
     bindings::{BPF_ANY, BPF_F_NO_PREALLOC, BPF_NOEXIST},
-    btf_maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf, lpm_trie::Key},
+    btf_maps::{
+        Array, HashMap, LpmTrie, LruHashMap, LruPerCpuHashMap, PerCpuArray, RingBuf, lpm_trie::Key,
+    },
     helpers::bpf_map_lookup_elem,
     macros::btf_map,
 };
@@ -17,6 +19,7 @@ use ntpguard_common::{
     outbound::LedgerOf,
     rates::{Bucket, Moment, Moments, RATES_SIZE, Rates},
     reason::Counters,
+    refusals::{Cause, REFUSALS_SIZE, Refusals, is_server},
     requests::{Learned, Request, Requests, Sent, Server, Stray, Strayed},
     sieve::{Bits, Marks},
     tables::{
@@ -32,6 +35,7 @@ const SIZE: usize = DEFAULT_TABLE_SIZE as usize;
 const ELSEWHERE_KNOWN: usize = ELSEWHERE_SIZE as usize;
 const REQUESTS_OPEN: usize = REQUESTS_SIZE as usize;
 const SERVERS_KNOWN: usize = SERVERS_SIZE as usize;
+const REFUSALS_KEPT: usize = REFUSALS_SIZE as usize;
 const RECEIVED_KEPT: usize = PLACES as usize;
 const TEACHERS_KNOWN: usize = TEACHERS_SIZE as usize;
 const STRAYS_KNOWN: usize = UNGRANTED_SIZE as usize;
@@ -68,6 +72,8 @@ static LEARNED_V4: LruHashMap<[u8; 4], Learned, SERVERS_KNOWN> = LruHashMap::new
 static LEARNED_V6: LruHashMap<[u8; 16], Learned, SERVERS_KNOWN> = LruHashMap::new();
 #[btf_map]
 static SERVERS: LruHashMap<[u8; 16], Server, SERVERS_KNOWN> = LruHashMap::new();
+#[btf_map]
+static REFUSALS: LruPerCpuHashMap<[u8; 16], Refusals, REFUSALS_KEPT> = LruPerCpuHashMap::new();
 #[btf_map]
 static RECEIVED: Array<LastReceived, RECEIVED_KEPT> = Array::new();
 #[btf_map]
@@ -256,6 +262,17 @@ impl<A: InMaps> TablesOf<A> for KernelTables {
     #[inline(always)]
     fn warm_until(&self) -> u64 {
         only(&INFO).map_or(0, |info| info.warm_until)
+    }
+
+    #[inline(always)]
+    fn count_refused(&self, server: A, cause: Cause) {
+        let Some(refusals) = refusals_of(server) else {
+            return;
+        };
+        let slot = cause as usize % Refusals::SLOTS;
+        // SAFETY: Refusals is SLOTS u64 in a row, checked where it is defined, and `slot` is below that.
+        // No other CPU writes this CPU's copy, and programs on one CPU do not interleave.
+        unsafe { *refusals.cast::<u64>().add(slot) += 1 };
     }
 
     #[inline(always)]
@@ -448,6 +465,30 @@ pub(crate) fn server(address: [u8; 16]) -> Option<*mut Server> {
     )]
     let _made = SERVERS.insert(address, &UNHEARD, BPF_NOEXIST.into());
     SERVERS.get_ptr_mut(address)
+}
+
+/// No refusals yet.
+static NONE_REFUSED: Refusals = Refusals::NONE;
+
+/// This CPU's refusals of a server; of any other address there are none, so that forged ones drive no
+/// server's out.
+#[inline(always)]
+fn refusals_of<A: InMaps>(server: A) -> Option<*mut Refusals> {
+    let key = server.mapped();
+    if let Some(refusals) = REFUSALS.get_ptr_mut(&key) {
+        return Some(refusals);
+    }
+    let tables = &KernelTables;
+    let is_granted = tables.grant(server).is_some_and(|grant| is_server(&grant));
+    // A time, since of two pointers the compiler would ask whether either is one, which the verifier
+    // refuses.
+    let asked = black_box(tables.last_asked(server).unwrap_or(0));
+    if !is_granted && asked == 0 {
+        return None;
+    }
+    // As for what a server says.
+    let _made = REFUSALS.insert(&key, &NONE_REFUSED, BPF_NOEXIST.into());
+    REFUSALS.get_ptr_mut(&key)
 }
 
 /// Remembers a request to a server that nobody granted.

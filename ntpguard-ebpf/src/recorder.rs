@@ -75,7 +75,7 @@ fn count(reason: u32) {
 /// Keeps what a server says in an admitted reply.
 #[inline(always)]
 pub(crate) fn record_reply<A: Address, F: Frame>(frame: &F, datagram: &Datagram, reason: Reason) {
-    if !matches!(reason, Reason::Server | Reason::WarmUp) {
+    if !matches!(reason, Reason::Server | Reason::WarmUp | Reason::Peer) {
         return;
     }
     let [first, stratum, poll, _] = frame.field(datagram.payload);

@@ -31,6 +31,10 @@ static OUTCOME: Global<u8> = Global::new(0);
 #[unsafe(no_mangle)]
 static TRACK: Global<u8> = Global::new(1);
 
+/// How long requests may be answered, nanoseconds.
+#[unsafe(no_mangle)]
+static REPLY_WINDOW: Global<u64> = Global::new(0);
+
 /// A number of [`Learn`].
 #[unsafe(no_mangle)]
 static LEARN: Global<u8> = Global::new(1);
@@ -92,6 +96,7 @@ pub(crate) fn limits() -> Limits {
     Limits {
         link: link(),
         track: TRACK.load() != 0,
+        window: REPLY_WINDOW.load(),
         learn: match LEARN.load() {
             0 => Learn::Off,
             1 => Learn::Trusted,

@@ -50,6 +50,9 @@ pub enum KeeperError {
     /// A role.
     #[error(transparent)]
     Role(#[from] UnknownRole),
+    /// Long replies of what is no server.
+    #[error("replies come from servers: --allow-long-replies goes with the role `server`")]
+    NoServer,
     /// A denial and a grant at once.
     #[error("`none` denies every role, so it cannot stand beside others")]
     NoneAndMore,
@@ -292,6 +295,9 @@ impl Keeper {
         now: BootSeconds,
     ) -> Result<Edited, KeeperError> {
         let roles = roles(&addition.roles)?;
+        if addition.long_replies && !roles.contains(&Some(Role::Server)) {
+            return Err(KeeperError::NoServer);
+        }
         let prefix = addition.prefix.trunc();
         let changed = self.edit(tables, now, |book| {
             let mut changed = false;
@@ -300,6 +306,7 @@ impl Keeper {
                     role: *role,
                     ends: addition.ttl.map(|ttl| now.plus(ttl)),
                     comment: addition.comment.clone(),
+                    long_replies: addition.long_replies && *role == Some(Role::Server),
                     ..Claim::new(prefix, Origin::Manual)
                 });
             }

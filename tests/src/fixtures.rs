@@ -56,10 +56,10 @@ pub struct Outcome {
 /// actions, reasons and counters with what must be, and reasons with the judge's in this process.
 pub fn run() -> Result<Outcome> {
     let tables = fixtures::tables();
-    let mut links = [
-        Programs::load(Link::Ethernet)?,
-        Programs::load(Link::RawIp)?,
-    ];
+    let mut links = [Link::Ethernet, Link::RawIp]
+        .into_iter()
+        .map(Programs::load)
+        .collect::<Result<Vec<_>>>()?;
     let mut outcome = Outcome::default();
     for fixture in fixtures::all() {
         let programs = &mut links[fixture.link as usize];

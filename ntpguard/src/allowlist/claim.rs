@@ -23,6 +23,8 @@ pub struct Claim {
     pub role: Option<Role>,
     /// The port that a server is asked at.
     pub port: u16,
+    /// Whether a server's replies may be longer than the requests.
+    pub long_replies: bool,
     /// Who says so.
     pub origin: Origin,
     /// Whose word it is, which decides what it may grant.
@@ -45,6 +47,7 @@ impl Claim {
             prefix: prefix.trunc(),
             role: None,
             port: ntp::PORT,
+            long_replies: false,
             origin,
             speaker: match origin {
                 Origin::Manual => Speaker::Root,

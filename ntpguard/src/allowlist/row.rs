@@ -40,6 +40,9 @@ pub struct Row {
     /// The port that a server is asked at.
     #[serde(default = "ntp_port", skip_serializing_if = "is_ntp_port")]
     pub port: u16,
+    /// Whether a server's replies may be longer than the requests; by hand alone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub long_replies: bool,
     /// The source that led to it, as `--source` takes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
@@ -68,6 +71,7 @@ impl Row {
             name: claim.name.clone(),
             family: Family::Any,
             port: claim.port,
+            long_replies: claim.long_replies,
             source: None,
             file: claim.place.as_ref().map(|place| place.file.to_path_buf()),
             line: claim.place.as_ref().map_or(0, |place| place.line),
@@ -95,6 +99,7 @@ impl Row {
         Claim {
             role: self.role,
             port: self.port,
+            long_replies: self.long_replies && self.origin == Origin::Manual,
             name: self.name.clone(),
             place: self.place(),
             ends,

@@ -254,6 +254,7 @@ mod tests {
             name: name.map(str::to_owned),
             family: Family::V4,
             port: 123,
+            long_replies: false,
             source: Some("ntp.conf:/etc/ntp.conf".into()),
             file: Some("/etc/ntp.conf".into()),
             line: 3,

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::SocketAddr};
 use ipnet::IpNet;
 use ntpguard_common::{
     ntp,
-    tables::{BAN, DENY, Grant, Origin, Role},
+    tables::{BAN, DENY, Grant, LONG_REPLIES, Origin, Role},
 };
 
 use crate::{
@@ -40,10 +40,11 @@ pub fn project<'a>(claims: impl IntoIterator<Item = &'a Claim>, now: BootSeconds
             elsewhere.entry(claim.server()).or_default().add(claim);
         }
     }
-    // Who is cut off by hand is so at every port.
+    // Who is cut off by hand is so at every port, and whose replies may be long, too.
     for (server, at_port) in &mut elsewhere {
         let at_all = merged.get(&IpNet::from(server.ip()));
         at_port.denied_by_hand = at_all.is_some_and(|merged| merged.denied_by_hand);
+        at_port.grant.roles |= at_all.map_or(0, |merged| merged.grant.roles & LONG_REPLIES);
     }
     let elsewhere = elsewhere.into_iter();
     let mut projection = Projection {
@@ -91,6 +92,9 @@ impl Merged {
             let ends = claim.ends.map_or(0, |ends| ends.0.max(1));
             give(&mut self.grant, role, ends);
             self.grant.origins |= claim.origin.bit();
+            if claim.long_replies && role == Role::Server {
+                self.grant.roles |= LONG_REPLIES;
+            }
         } else {
             self.denied_by |= claim.origin.bit();
             self.denied_by_hand |= claim.origin == Origin::Manual;
@@ -122,6 +126,7 @@ fn join(mut own: Grant, wider: Grant) -> Grant {
             give(&mut own, role, wider.expires.get(role));
         }
     }
+    own.roles |= wider.roles & LONG_REPLIES;
     own.origins |= wider.origins;
     own
 }
@@ -218,6 +223,36 @@ mod tests {
                 ),
             ]
         );
+    }
+
+    #[test]
+    fn long_replies_are_granted_at_every_port_and_to_nested_prefixes() {
+        let long = |prefix| Claim {
+            long_replies: true,
+            ..claim(prefix, Some(Role::Server), Origin::Manual)
+        };
+        let claims = [
+            long("192.0.2.1/32"),
+            claim("192.0.2.1/32", Some(Role::Server), Origin::Config).on(1123),
+            claim("192.0.2.2/32", Some(Role::Server), Origin::Config).on(1123),
+            long("10.0.0.0/8"),
+            claim("10.1.0.0/16", Some(Role::Client), Origin::Config),
+        ];
+        let projection = project(&claims, NOW);
+        let server = Role::Server.bit();
+        assert_eq!(roles(&projection, "192.0.2.1/32"), server | LONG_REPLIES);
+        let at_port = |address: &str| projection.elsewhere[&address.parse().unwrap()].roles;
+        assert_eq!(at_port("192.0.2.1:1123"), server | LONG_REPLIES);
+        assert_eq!(at_port("192.0.2.2:1123"), server);
+        assert_eq!(
+            roles(&projection, "10.1.0.0/16"),
+            server | Role::Client.bit() | LONG_REPLIES
+        );
+        let denied = [
+            long("192.0.2.1/32"),
+            claim("192.0.2.1/32", None, Origin::Manual),
+        ];
+        assert_eq!(roles(&project(&denied, NOW), "192.0.2.1/32"), DENY | BAN);
     }
 
     #[test]

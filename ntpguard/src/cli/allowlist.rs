@@ -35,8 +35,13 @@ pub(crate) async fn run(guard: &GuardArgs, command: AllowlistCommand) -> Result<
             roles,
             ttl,
             comment,
+            allow_long_replies,
             json,
         } => {
+            if allow_long_replies && !roles.iter().any(|role| role == "server") {
+                output::complain(&KeeperError::NoServer);
+                return Ok(ExitCode::from(WRONG_USAGE));
+            }
             if roles.len() > 1 && roles.iter().any(|role| role == "none") {
                 output::complain(&KeeperError::NoneAndMore);
                 return Ok(ExitCode::from(WRONG_USAGE));
@@ -46,6 +51,7 @@ pub(crate) async fn run(guard: &GuardArgs, command: AllowlistCommand) -> Result<
                 roles,
                 ttl,
                 comment,
+                long_replies: allow_long_replies,
             };
             edit(guard, Request::Add(addition), json).await
         }
@@ -95,13 +101,21 @@ fn list_table(listing: &Listing) -> String {
     let rows = listing.rows.iter().map(|row| {
         vec![
             shown_at(row),
-            row.role.clone(),
+            shown_role(row),
             row.origins.join(", "),
             why(row),
             ends(row),
         ]
     });
     output::table(&["ADDRESS", "ROLE", "ORIGIN", "FROM", "ENDS"], rows)
+}
+
+fn shown_role(row: &ListRow) -> String {
+    if row.long_replies {
+        format!("{}, long replies", row.role)
+    } else {
+        row.role.clone()
+    }
 }
 
 fn shown_at(row: &ListRow) -> String {

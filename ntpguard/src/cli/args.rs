@@ -2,7 +2,7 @@
 
 use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use ipnet::IpNet;
 use ntpguard::{
     allowlist::claim::parse_role,
@@ -11,7 +11,8 @@ use ntpguard::{
     sources::Source,
 };
 use ntpguard_common::reason::Reason;
-use serde::Deserialize;
+
+use super::tracking::{LearnArg, Track, ZeroTransmit, window};
 
 /// An XDP guard for NTP: UDP port 123 admits only what this host asked for or agreed to serve.
 #[derive(Debug, Parser)]
@@ -105,6 +106,10 @@ pub(crate) struct RunArgs {
     /// path that is not guarded [default: strict].
     #[arg(long, value_enum)]
     pub(crate) track: Option<Track>,
+    /// How many seconds after its request a reply is admitted: longer for daemons that wait longer, which
+    /// a forger then has to guess in as well [default: 16].
+    #[arg(long, value_name = "SECONDS", value_parser = window())]
+    pub(crate) reply_window: Option<u32>,
     /// Whose requests admit their replies, whatever is allowed: the time daemon's, nobody's, or,
     /// on gateways, everybody's [default: trusted].
     #[arg(long, value_enum)]
@@ -163,6 +168,9 @@ pub(crate) struct ObjectArgs {
     /// Whether a reply must answer a request [default: strict].
     #[arg(long, value_enum)]
     pub(crate) track: Option<Track>,
+    /// How many seconds after its request a reply is admitted [default: 16].
+    #[arg(long, value_name = "SECONDS", value_parser = window())]
+    pub(crate) reply_window: Option<u32>,
     /// Whose requests admit their replies [default: trusted].
     #[arg(long, value_enum)]
     pub(crate) learn: Option<LearnArg>,
@@ -193,41 +201,6 @@ pub(crate) struct ExecArgs {
         allow_hyphen_values = true
     )]
     pub(crate) command: Vec<OsString>,
-}
-
-/// Whether a reply must answer a request.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Track {
-    /// It must.
-    #[default]
-    Strict,
-    /// Its address is proof enough.
-    Off,
-}
-
-/// Whose requests admit replies.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum LearnArg {
-    /// Nobody's.
-    Off,
-    /// Those of trusted senders.
-    #[default]
-    Trusted,
-    /// Everybody's.
-    Any,
-}
-
-/// What becomes of requests without a transmit timestamp.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum ZeroTransmit {
-    /// They may be answered.
-    #[default]
-    Admit,
-    /// They may not.
-    Refuse,
 }
 
 #[derive(Debug, Args)]
@@ -289,6 +262,10 @@ pub(crate) enum AllowlistCommand {
         /// Something to remember it by.
         #[arg(long, value_name = "TEXT")]
         comment: Option<String>,
+        /// Let its replies be up to 96 bytes longer than the requests, with a MAC or an extension field
+        /// that a request has not.
+        #[arg(long)]
+        allow_long_replies: bool,
         /// Print JSON.
         #[arg(long)]
         json: bool,

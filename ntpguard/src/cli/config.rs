@@ -10,16 +10,19 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use ntpguard::{
     daemon::Options,
-    datapath::{AttachMode, Mode, Tracking},
+    datapath::{AttachMode, LONGEST_WINDOW, Mode, Tracking},
     keeper::Origins,
     processes::Accounts,
     senders::{Senders, Trust},
     sources::Source,
 };
-use ntpguard_common::{judge::Learn, rates::Rates, tables::DEFAULT_TABLE_SIZE};
+use ntpguard_common::{rates::Rates, requests::REPLY_WINDOW, tables::DEFAULT_TABLE_SIZE};
 use serde::Deserialize;
 
-use super::args::{GuardArgs, LearnArg, RunArgs, Track, ZeroTransmit, parse_rate, parse_resolver};
+use super::{
+    args::{GuardArgs, RunArgs, parse_rate, parse_resolver},
+    tracking::{LearnArg, Track, ZeroTransmit, tracked},
+};
 
 /// Where the configuration is looked for. Its absence is no error.
 const DEFAULT_PATH: &str = "/etc/ntpguard/ntpguard.toml";
@@ -33,6 +36,7 @@ struct File {
     mode: Option<Mode>,
     attach: Option<AttachMode>,
     track: Option<Track>,
+    reply_window: Option<u32>,
     learn: Option<LearnArg>,
     trust: Vec<String>,
     trust_uids: Vec<u32>,
@@ -91,7 +95,7 @@ pub(crate) fn options(guard: GuardArgs, args: &RunArgs) -> Result<Options> {
         },
         mode: args.mode.or(file.mode).unwrap_or_default(),
         attach: args.attach.or(file.attach).unwrap_or_default(),
-        tracking: tracking(args, &file),
+        tracking: tracking(args, &file)?,
         client_rate: rate(
             "client-rate",
             args.client_rate,
@@ -121,33 +125,20 @@ fn either<T: Clone>(flags: &[T], file: &[T]) -> Vec<T> {
     if flags.is_empty() { file } else { flags }.to_vec()
 }
 
-fn tracking(args: &RunArgs, file: &File) -> Tracking {
-    Tracking {
+fn tracking(args: &RunArgs, file: &File) -> Result<Tracking> {
+    let window = args.reply_window.or(file.reply_window);
+    if window.is_some_and(|window| !(1..=LONGEST_WINDOW).contains(&window)) {
+        bail!("reply-window: expected seconds from 1 to {LONGEST_WINDOW}");
+    }
+    Ok(Tracking {
+        window: window.unwrap_or(REPLY_WINDOW),
         trust_uids: !either(&args.trust_uid, &file.trust_uids).is_empty(),
         ..tracked(
             args.track.or(file.track),
             args.learn.or(file.learn),
             args.zero_transmit.or(file.zero_transmit),
         )
-    }
-}
-
-/// What was chosen, or what holds where nothing was; no uid is trusted.
-pub(super) fn tracked(
-    track: Option<Track>,
-    learn: Option<LearnArg>,
-    zero_transmit: Option<ZeroTransmit>,
-) -> Tracking {
-    Tracking {
-        track: track.unwrap_or_default() == Track::Strict,
-        learn: match learn.unwrap_or_default() {
-            LearnArg::Off => Learn::Off,
-            LearnArg::Trusted => Learn::Trusted,
-            LearnArg::Any => Learn::Any,
-        },
-        zero_transmit: zero_transmit.unwrap_or_default() == ZeroTransmit::Admit,
-        trust_uids: false,
-    }
+    })
 }
 
 fn rate(key: &str, flag: Option<u32>, file: Option<&RateInFile>, usual: u32) -> Result<u32> {
@@ -275,6 +266,24 @@ mod tests {
         ] {
             let error = rates(wrong, RunArgs::default()).unwrap_err();
             assert!(format!("{error:#}").contains("off"), "{error:#}");
+        }
+    }
+
+    #[test]
+    fn the_reply_window_is_a_number_of_seconds_and_the_flag_wins() {
+        let window = |text, flag| {
+            let args = RunArgs {
+                reply_window: flag,
+                ..RunArgs::default()
+            };
+            with_file(text, args).map(|options| options.tracking.window)
+        };
+        assert_eq!(window("", None).unwrap(), REPLY_WINDOW);
+        assert_eq!(window("reply-window = 30\n", None).unwrap(), 30);
+        assert_eq!(window("reply-window = 30\n", Some(7)).unwrap(), 7);
+        for wrong in ["reply-window = 0\n", "reply-window = 301\n"] {
+            let error = window(wrong, None).unwrap_err();
+            assert!(error.to_string().contains("from 1 to 300"), "{error:#}");
         }
     }
 

@@ -13,6 +13,7 @@ mod run;
 mod sources;
 mod status;
 mod top;
+mod tracking;
 mod traffic;
 mod unload;
 

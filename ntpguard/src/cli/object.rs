@@ -3,10 +3,10 @@
 use std::{fs, process::ExitCode};
 
 use anyhow::{Context as _, Result};
-use ntpguard::datapath::{Settings, chain};
-use ntpguard_common::{packet::Link, rates::Rates};
+use ntpguard::datapath::{Settings, Tracking, chain};
+use ntpguard_common::{packet::Link, rates::Rates, requests::REPLY_WINDOW};
 
-use super::{args::ObjectArgs, config::tracked};
+use super::{args::ObjectArgs, tracking::tracked};
 
 pub(crate) fn run(args: &ObjectArgs) -> Result<ExitCode> {
     let object = chain::chainable(Settings {
@@ -18,7 +18,10 @@ pub(crate) fn run(args: &ObjectArgs) -> Result<ExitCode> {
         },
         // Nobody loads it again when such servers come or go.
         other_ports: true,
-        tracking: tracked(args.track, args.learn, args.zero_transmit),
+        tracking: Tracking {
+            window: args.reply_window.unwrap_or(REPLY_WINDOW),
+            ..tracked(args.track, args.learn, args.zero_transmit)
+        },
         rates: Rates::per_second(
             args.client_rate.unwrap_or(Rates::CLIENT),
             args.total_rate.unwrap_or(Rates::TOTAL),

@@ -1,5 +1,7 @@
 //! The part of `ntpguard status` about requests, replies, and who sent what.
 
+use std::cmp::Reverse;
+
 use ntpguard::{
     escape,
     report::{
@@ -28,9 +30,12 @@ pub(super) fn lines(traffic: &Traffic) -> Vec<String> {
         "trusted" => "trusted senders teach",
         _ => "everybody teaches",
     };
+    let within = traffic
+        .reply_window
+        .map_or_else(String::new, |window| format!(" within {window} s"));
     let mut lines = vec![
         rates,
-        format!("track     strict: a reply must answer a request; {whose}"),
+        format!("track     strict: a reply must answer a request{within}; {whose}"),
     ];
     lines.extend(
         traffic
@@ -82,6 +87,7 @@ pub(super) fn tables(traffic: &Traffic) -> String {
         ));
         text.push_str(&output::rest(traffic.servers.len(), ROWS));
     }
+    text.push_str(&refused(&traffic.servers));
     if !traffic.ungranted.is_empty() {
         text.push_str("\nAsked, granted by nobody, and so not heard:\n");
         let headings = ["SERVER", "REQUESTS", "LAST", "PROCESS", "CGROUP"];
@@ -92,6 +98,39 @@ pub(super) fn tables(traffic: &Traffic) -> String {
         text.push_str(&output::rest(traffic.ungranted.len(), ROWS));
     }
     text
+}
+
+/// What was refused of servers, those with most of it first.
+fn refused(servers: &[Server]) -> String {
+    let total = |server: &Server| -> u64 { server.refused.iter().map(|one| one.packets).sum() };
+    let mut refused: Vec<&Server> = servers.iter().filter(|one| total(one) > 0).collect();
+    if refused.is_empty() {
+        return String::new();
+    }
+    refused.sort_by_key(|server| (Reverse(total(server)), server.address));
+    let mut text = "\nServers whose packets were refused:\n".to_owned();
+    for server in refused.iter().take(ROWS) {
+        let causes: Vec<String> = match server.refused.as_slice() {
+            [only] => vec![only.cause()],
+            several => several
+                .iter()
+                .map(|one| format!("{} {}", one.cause(), one.packets))
+                .collect(),
+        };
+        let line = format!(
+            "{}: {} replies, {} refused: {}",
+            server.address,
+            server.replies,
+            total(server),
+            causes.join(", ")
+        );
+        let hints = server.refused.iter();
+        let hints = hints.map(|one| format!("          {}: {}", one.cause(), one.hint));
+        let lines: Vec<String> = std::iter::once(line).chain(hints).collect();
+        text.push_str(&output::wrap(&lines.join("\n")));
+        text.push('\n');
+    }
+    text + &output::rest(refused.len(), ROWS)
 }
 
 fn server(server: &Server) -> Vec<String> {
@@ -135,9 +174,34 @@ fn ungranted(row: &Ungranted) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use ntpguard::report::traffic::Requests;
+    use ntpguard::report::{refusals::Refusal, traffic::Requests};
 
     use super::*;
+
+    fn refusal(reason: &str, packets: u64, hint: &str) -> Refusal {
+        Refusal {
+            reason: reason.to_owned(),
+            lacks: None,
+            packets,
+            hint: hint.repeat(5),
+        }
+    }
+
+    #[test]
+    fn what_was_refused_stands_beside_the_replies_with_its_cause() {
+        let mut traffic = traffic(3);
+        traffic.servers[0].refused = Vec::new();
+        traffic.servers[1].refused.truncate(1);
+        let text = tables(&traffic);
+        let one = "0001: 123456 replies, 20 refused: oversize";
+        let several = "0002: 123456 replies, 24 refused: oversize 20, late 4";
+        let place = |what: &str| {
+            text.find(what)
+                .unwrap_or_else(|| panic!("{what} in {text}"))
+        };
+        assert!(place(&several.replace("0002", "2")) < place(&one.replace("0001", "1")));
+        assert_eq!(text.matches(" refused: ").count(), 2, "{text}");
+    }
 
     fn traffic(servers: usize) -> Traffic {
         let server = |last: usize| Server {
@@ -154,6 +218,10 @@ mod tests {
             refid: "192.0.2.123".to_owned(),
             kiss: Some("RATE".to_owned()),
             kissed_seconds_ago: Some(60),
+            refused: vec![
+                refusal("oversize", 20, "longer, and so on and on "),
+                refusal("late", 4, "slower"),
+            ],
         };
         Traffic {
             track: Some("strict".to_owned()),

@@ -53,6 +53,9 @@ pub struct Addition {
     pub ttl: Option<u32>,
     /// What to remember of it.
     pub comment: Option<String>,
+    /// Whether its replies may be longer than the requests.
+    #[serde(default)]
+    pub long_replies: bool,
 }
 
 /// The end of a grant by hand.

@@ -55,10 +55,7 @@ pub fn chainable(settings: Settings) -> Result<Vec<u8>, Error> {
     };
     let short = settings.constants();
     let short = short.map(|(name, value)| (name, vec![value]));
-    for (name, value) in short
-        .into_iter()
-        .chain(long_constants(settings.mode, &rates))
-    {
+    for (name, value) in short.into_iter().chain(long_constants(&settings, &rates)) {
         set(&mut builder, name, &value).ok_or_else(|| failed(format!("constant {name}")))?;
     }
     builder.delete_orphans();

@@ -230,7 +230,11 @@ fn announce(tables: &mut Tables, options: &Options, pins: &PinDir) -> Result<(),
         } else {
             0
         },
-        track: u32::from(options.tracking.track),
+        reply_window: if options.tracking.track {
+            options.tracking.window
+        } else {
+            0
+        },
         learn: options.tracking.learn as u32,
         client_rate: options.client_rate,
         total_rate: options.total_rate,

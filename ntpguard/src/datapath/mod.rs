@@ -51,7 +51,7 @@ pub use events::InterfaceEvents;
 pub use guard::{Guard, Options};
 pub use interface::Interface;
 pub use mend::Missing;
-pub use object::{Mode, Settings, Tracking};
+pub use object::{LONGEST_WINDOW, Mode, Settings, Tracking};
 pub use pins::{Hook, Lock, PinDir};
 pub use survey::{Guarded, Survey, Unloaded, survey, unload};
 pub use tables::{Changes, Incomplete, Tables};

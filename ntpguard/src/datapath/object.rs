@@ -12,6 +12,7 @@ use ntpguard_common::{
     judge::{Clock, Learn},
     packet::Link,
     rates::Rates,
+    requests::REPLY_WINDOW,
     tables::{DEFAULT_TABLE_SIZE, names},
 };
 use serde::{Deserialize, Serialize};
@@ -97,6 +98,8 @@ impl std::fmt::Display for Mode {
 pub struct Tracking {
     /// Whether a reply must answer a request.
     pub track: bool,
+    /// How many seconds after its request a reply is admitted, [`LONGEST_WINDOW`] at most.
+    pub window: u32,
     /// Whose requests admit replies whatever is granted.
     pub learn: Learn,
     /// Whether a request without a transmit timestamp may be answered.
@@ -109,6 +112,7 @@ impl Tracking {
     /// No proof but the address.
     pub const OFF: Self = Self {
         track: false,
+        window: REPLY_WINDOW,
         learn: Learn::Off,
         zero_transmit: true,
         trust_uids: false,
@@ -119,6 +123,7 @@ impl Default for Tracking {
     fn default() -> Self {
         Self {
             track: true,
+            window: REPLY_WINDOW,
             learn: Learn::Trusted,
             zero_transmit: true,
             trust_uids: false,
@@ -167,6 +172,7 @@ impl Settings {
     pub(super) fn constants(&self) -> [(&'static str, u8); 8] {
         let Tracking {
             track,
+            window: _,
             learn,
             zero_transmit,
             trust_uids,
@@ -245,6 +251,9 @@ impl<'a> Loader<'a> {
         }
         self.loader
             .override_global("MODE", settings.mode.lasting_number(), true);
+        let window = settings.tracking.window;
+        self.loader
+            .override_global("REPLY_WINDOW", nanoseconds(window), true);
         self.loader.override_global("TICK", tick(), true);
         self.loader
             .override_global("FIRST_TICK", first_tick(), true);
@@ -257,6 +266,24 @@ impl<'a> Loader<'a> {
     }
 }
 
+/// The longest time for which requests may be answered, seconds.
+pub const LONGEST_WINDOW: u32 = 300;
+
+/// So many seconds, [`LONGEST_WINDOW`] at most, in nanoseconds: a number that lives as long as a loader does.
+fn nanoseconds(seconds: u32) -> &'static u64 {
+    static NANOSECONDS: [u64; LONGEST_WINDOW as usize + 1] = {
+        let mut all = [0; LONGEST_WINDOW as usize + 1];
+        let mut second = 0;
+        while second < all.len() {
+            all[second] = second as u64 * 1_000_000_000;
+            second += 1;
+        }
+        all
+    };
+    let seconds = seconds.min(LONGEST_WINDOW) as usize;
+    &NANOSECONDS[seconds]
+}
+
 /// A small number that lives as long as a loader does.
 fn number(value: u8) -> &'static u8 {
     static NUMBERS: [u8; 3] = [0, 1, 2];
@@ -266,7 +293,7 @@ fn number(value: u8) -> &'static u8 {
 }
 
 /// The constants that are longer than a byte, little-endian, by name.
-pub(super) fn long_constants(mode: Mode, rates: &Rates) -> [(&'static str, Vec<u8>); 9] {
+pub(super) fn long_constants(settings: &Settings, rates: &Rates) -> [(&'static str, Vec<u8>); 10] {
     let long = |value: u64| value.to_le_bytes().to_vec();
     [
         ("CLIENT_INTERVAL", long(rates.client.interval)),
@@ -275,7 +302,8 @@ pub(super) fn long_constants(mode: Mode, rates: &Rates) -> [(&'static str, Vec<u
         ("TOTAL_WINDOW", long(rates.total.window)),
         ("RATE_KEY_1", long(rates.key[0])),
         ("RATE_KEY_2", long(rates.key[1])),
-        ("MODE", mode.number().to_le_bytes().to_vec()),
+        ("REPLY_WINDOW", long(*nanoseconds(settings.tracking.window))),
+        ("MODE", settings.mode.number().to_le_bytes().to_vec()),
         ("TICK", tick().to_le_bytes().to_vec()),
         ("FIRST_TICK", long(*first_tick())),
     ]

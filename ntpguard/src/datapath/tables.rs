@@ -12,18 +12,23 @@ use std::{
 
 use aya::{
     Ebpf, Pod,
-    maps::{Array, HashMap, LpmTrie, Map, MapData, MapError, PerCpuArray, lpm_trie::Key},
+    maps::{
+        Array, HashMap, LpmTrie, Map, MapData, MapError, PerCpuArray, PerCpuHashMap, lpm_trie::Key,
+    },
 };
 use ipnet::IpNet;
 use nix::libc::{ENOENT, ENOMEM};
 use ntpguard_common::{
     elsewhere::{Endpoint, Ports},
     reason::Counters,
+    refusals::Refusals,
     requests::{Learned, Requests, Server, Stray, Strayed},
     sieve::Bits,
     tables::{ABI, Grant, Info, names},
     teachers::{Depths, Teacher, TeacherUid},
 };
+
+mod traffic;
 
 pub use super::change::{Changes, Incomplete};
 use super::{
@@ -55,6 +60,7 @@ pub struct Tables {
     learned_v4: HashMap<MapData, [u8; 4], Learned>,
     learned_v6: HashMap<MapData, [u8; 16], Learned>,
     servers: HashMap<MapData, [u8; 16], Server>,
+    refusals: PerCpuHashMap<MapData, [u8; 16], Refusals>,
     teachers: HashMap<MapData, u64, Teacher>,
     teacher_uids: HashMap<MapData, u32, TeacherUid>,
     requests: PerCpuArray<MapData, Requests>,
@@ -141,6 +147,7 @@ impl Tables {
             learned_v4: typed(names::LEARNED_V4, map(names::LEARNED_V4)?)?,
             learned_v6: typed(names::LEARNED_V6, map(names::LEARNED_V6)?)?,
             servers: typed(names::SERVERS, map(names::SERVERS)?)?,
+            refusals: typed(names::REFUSALS, map(names::REFUSALS)?)?,
             teachers: typed(names::TEACHERS, map(names::TEACHERS)?)?,
             teacher_uids: typed(names::TEACHER_UIDS, map(names::TEACHER_UIDS)?)?,
             requests: typed(names::REQUESTS, map(names::REQUESTS)?)?,
@@ -185,49 +192,6 @@ impl Tables {
     /// Packets counted since the maps were made, over all CPUs, while `mode` was in force.
     pub fn counters(&self, mode: Mode) -> Result<Counters, Error> {
         sum(&self.counters, mode)
-    }
-
-    /// The outbound requests counted since the maps were made, over all CPUs.
-    pub fn requests(&self) -> Result<Requests, Error> {
-        let per_cpu = self
-            .requests
-            .get(&0, 0)
-            .map_err(|source| Error::map(names::REQUESTS, "read", source))?;
-        let mut sum = Requests::default();
-        per_cpu.iter().for_each(|requests| sum.add(requests));
-        Ok(sum)
-    }
-
-    /// The servers that trusted requests went to.
-    pub fn learned(&self) -> Result<BTreeMap<IpAddr, Learned>, Error> {
-        let v4 = read_all(&self.learned_v4, names::LEARNED_V4)?;
-        let v6 = read_all(&self.learned_v6, names::LEARNED_V6)?;
-        let v4 = v4.into_iter().map(|(key, value)| (key.into(), value));
-        Ok(v4
-            .chain(v6.into_iter().map(|(key, value)| (key.into(), value)))
-            .collect())
-    }
-
-    /// What the servers last said on the wire.
-    pub fn servers(&self) -> Result<BTreeMap<IpAddr, Server>, Error> {
-        let all = read_all(&self.servers, names::SERVERS)?;
-        Ok(all
-            .into_iter()
-            .map(|(key, value)| (IpAddr::from(key).to_canonical(), value))
-            .collect())
-    }
-
-    /// Forgets the servers, asked or heard; for tables that nobody else has, since the kernel writes
-    /// them.
-    pub(super) fn forget_servers(&mut self) -> Result<(), Error> {
-        clear(&mut self.servers, names::SERVERS)?;
-        clear(&mut self.learned_v4, names::LEARNED_V4)?;
-        clear(&mut self.learned_v6, names::LEARNED_V6)
-    }
-
-    /// Who asked servers that nobody granted.
-    pub fn ungranted(&self) -> Result<Vec<(Stray, Strayed)>, Error> {
-        read_all(&self.ungranted, names::UNGRANTED)
     }
 
     /// Makes the cgroups of these numbers the trusted ones, and no others. When each was found is

@@ -1,6 +1,7 @@
 //! What the commands tell: the JSON they print, and what the daemon sends them.
 
 pub mod events;
+pub mod refusals;
 pub mod traffic;
 
 use std::{
@@ -297,6 +298,9 @@ pub struct ListRow {
     pub port: Option<u16>,
     /// `server`, `peer`, `broadcast`, `client`, `control`, or `none` for a denial.
     pub role: String,
+    /// Whether a server's replies may be longer than the requests.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub long_replies: bool,
     /// Who vouches for it.
     pub origins: Vec<String>,
     /// The names that led to it.
@@ -328,6 +332,7 @@ impl Listing {
                 prefix,
                 port: (port != ntp::PORT).then_some(port),
                 role: role.to_owned(),
+                long_replies: claims.iter().any(|claim| claim.long_replies),
                 origins: distinct(Origin::ALL.iter().filter_map(|origin| {
                     let vouches = claims.iter().any(|claim| claim.origin == *origin);
                     vouches.then(|| origin.name().to_owned())

@@ -4,10 +4,12 @@ use std::{collections::BTreeMap, net::IpAddr, path::PathBuf};
 
 use ntpguard_common::{
     judge::Learn,
+    refusals::Refusals,
     requests::{self, Stray, Strayed},
 };
 use serde::{Deserialize, Serialize};
 
+use super::refusals::Refusal;
 use crate::{
     clock::BootSeconds,
     datapath::{Error, Tables},
@@ -20,6 +22,8 @@ use crate::{
 /// Requests, replies and senders, as `ntpguard status` tells them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Traffic {
+    /// Seconds for which a request may be answered; absent while nothing is loaded or tracked.
+    pub reply_window: Option<u32>,
     /// `strict` or `off`: whether a reply must answer a request; absent while nothing is loaded.
     pub track: Option<String>,
     /// `off`, `trusted` or `any`: whose requests admit replies whatever is granted.
@@ -99,6 +103,9 @@ pub struct Server {
     pub kiss: Option<String>,
     /// Seconds since that.
     pub kissed_seconds_ago: Option<u32>,
+    /// Its packets that were refused, the commonest cause first.
+    #[serde(default)]
+    pub refused: Vec<Refusal>,
 }
 
 /// A server that nobody granted, and who asked it.
@@ -125,9 +132,19 @@ impl Traffic {
             let server = servers.entry(address).or_default();
             server.asked = server.asked.max(learned.last);
         }
+        let refusals = tables.refusals()?;
+        for address in refusals.keys() {
+            servers.entry(*address).or_default();
+        }
         let mut servers: Vec<Server> = servers
             .iter()
-            .map(|(address, server)| Server::of(*address, server, now))
+            .map(|(address, server)| {
+                let refusals = refusals.get(address).unwrap_or(&Refusals::NONE);
+                Server {
+                    refused: Refusal::all_of(*address, refusals, info.reply_window),
+                    ..Server::of(*address, server, now)
+                }
+            })
             .collect();
         servers.sort_by_key(|server| {
             (
@@ -143,7 +160,15 @@ impl Traffic {
             .collect();
         ungranted.sort_by_key(|row| (row.seconds_ago, row.address));
         Ok(Self {
-            track: Some(if info.track == 0 { "off" } else { "strict" }.to_owned()),
+            track: Some(
+                if info.reply_window == 0 {
+                    "off"
+                } else {
+                    "strict"
+                }
+                .to_owned(),
+            ),
+            reply_window: limit(info.reply_window),
             learn: Some(learn_name(info.learn).to_owned()),
             client_rate: limit(info.client_rate),
             total_rate: limit(info.total_rate),
@@ -232,6 +257,7 @@ impl Server {
             refid: refid(server.refid, server.stratum),
             kiss: kissed_seconds_ago.map(|_| letters(server.kiss)),
             kissed_seconds_ago,
+            refused: Vec::new(),
         }
     }
 }

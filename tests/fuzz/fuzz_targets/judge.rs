@@ -5,7 +5,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use ntpguard_common::{
-    fixtures::{NOW, StoppedClocks, tables},
+    fixtures::{NOW, StoppedClocks, WINDOW, tables},
     judge::{Learn, Limits, Verdict, judge},
     outbound::note,
     packet::Link,
@@ -35,6 +35,7 @@ fn limits(how: u8) -> Limits {
             Link::RawIp
         },
         track: how & 2 == 0,
+        window: WINDOW,
         learn: match how & 0xc {
             0 => Learn::Trusted,
             4 => Learn::Off,

@@ -33,6 +33,7 @@ pub mod ntpdig;
 pub mod ntpsec;
 pub mod nts;
 pub mod openntpd;
+pub mod responder;
 pub mod stand_in;
 pub mod timesyncd;
 

@@ -16,8 +16,8 @@ const LISTED: [&str; 2] = ["198.51.100.1", "2001:db8:600d::1"];
 const UNASKED: &str = "198.51.100.2";
 /// A symmetric peer.
 const PEER: &str = "198.51.100.3";
-/// How long a request is open.
-const OPEN: Duration = Duration::from_secs(10);
+/// How long a request is open in the test of that.
+const OPEN: Duration = Duration::from_secs(2);
 
 const DROPPED: bool = false;
 const ARRIVED: bool = true;
@@ -275,13 +275,18 @@ fn a_request_without_a_timestamp_may_be_answered_unless_refused() -> Result<()> 
 }
 
 #[test]
-fn a_request_is_open_for_ten_seconds() -> Result<()> {
-    let exchange = Exchange::new(&[])?;
-    let request = exchange.asked(LISTED[0])?;
+fn a_reply_after_the_window_is_late_and_a_guess_is_unsolicited() -> Result<()> {
+    let seconds = OPEN.as_secs().to_string();
+    let exchange = Exchange::new(&["--reply-window", &seconds])?;
+    let (early, late) = (exchange.asked(LISTED[0])?, exchange.asked(LISTED[0])?);
+    let reply = Message::reply_to(&early);
+    exchange.expect("in time", LISTED[0], &reply, (Reason::Server, ARRIVED))?;
     thread::sleep(OPEN + Duration::from_millis(100));
-    let fate = exchange.fate(LISTED[0], &Message::reply_to(&request))?;
-    ensure!(!fate.reason.admits() && !fate.arrived, "{fate:?}");
-    Ok(())
+    let mut reply = Message::reply_to(&late);
+    exchange.expect("too late", LISTED[0], &reply, (Reason::Late, DROPPED))?;
+    reply.origin ^= 1;
+    let unsolicited = (Reason::Unsolicited, DROPPED);
+    exchange.expect("a guess", LISTED[0], &reply, unsolicited)
 }
 
 #[test]
