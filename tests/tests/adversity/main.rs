@@ -10,6 +10,7 @@ use serde_json::Value;
 mod changes;
 mod names;
 mod socket;
+mod stopped;
 mod unreadable;
 
 const KNOWN: &str = "192.0.2.1";
