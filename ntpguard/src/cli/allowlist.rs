@@ -8,10 +8,7 @@ use ipnet::IpNet;
 use ntpguard::{
     allowlist::{claim::is_address, state::StateFile},
     clock::BootSeconds,
-    daemon::{
-        control,
-        protocol::{Addition, Removal, Reply, Request},
-    },
+    daemon::protocol::{Addition, Removal, Reply, Request},
     datapath::Tables,
     escape,
     keeper::{Keeper, KeeperError},
@@ -23,7 +20,7 @@ use ntpguard::{
 use super::{
     WRONG_USAGE,
     args::{AllowlistCommand, GuardArgs},
-    ask::{Doer, ask, unexpected},
+    ask::{Doer, ask, question, unexpected},
     config, output,
 };
 
@@ -70,12 +67,11 @@ fn state(guard: &GuardArgs) -> StateFile {
 
 async fn list(guard: &GuardArgs, json: bool) -> Result<ExitCode> {
     // Reading needs no lock: the state file is replaced in one step.
-    let listing =
-        match control::ask(&control::socket_path(&guard.state_dir), &Request::List).await? {
-            Some(Reply::List(listing)) => listing,
-            Some(other) => return unexpected(&other),
-            None => list_alone(guard)?,
-        };
+    let listing = match question(guard, &Request::List).await? {
+        Some(Reply::List(listing)) => listing,
+        Some(other) => return unexpected(&other),
+        None => list_alone(guard)?,
+    };
     if json {
         output::json(&listing)?;
     } else {

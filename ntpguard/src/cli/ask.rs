@@ -5,16 +5,19 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use ntpguard::{
     daemon::{
-        control,
+        control::{self, ControlError},
         protocol::{Reply, Request},
     },
-    datapath::{Lock, PinDir},
+    datapath::{Error, Lock, PinDir},
 };
 
 use super::args::GuardArgs;
 
 /// How long a command waits for another to let go of the lock, or for a daemon that is starting.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How soon to try again.
+const AGAIN: Duration = Duration::from_millis(50);
 
 /// Who is to do what a command wants.
 pub(crate) enum Doer {
@@ -24,25 +27,62 @@ pub(crate) enum Doer {
     Myself(Lock),
 }
 
-/// Asks the daemon; where there is none, takes the lock so that none can start meanwhile.
+/// Has the daemon do something, be it one that is just starting; where there is none, takes the lock
+/// so that none can start meanwhile.
 pub(crate) async fn ask(guard: &GuardArgs, request: &Request) -> Result<Doer> {
     let socket = control::socket_path(&guard.state_dir);
     let pins = PinDir::new(&guard.pin_dir);
     let start = Instant::now();
+    // Whether a daemon may have done it and not come to say so.
+    let mut cut_off = None;
     loop {
-        match control::ask(&socket, request).await? {
-            Some(Reply::Failed(why)) => bail!(why),
-            Some(reply) => return Ok(Doer::Daemon(reply)),
-            None => {}
-        }
-        match pins.lock(Duration::ZERO) {
-            Ok(lock) => return Ok(Doer::Myself(lock)),
-            Err(error) if start.elapsed() > PATIENCE => return Err(error.into()),
-            // Somebody has the lock and does not listen yet, or no more.
-            Err(ntpguard::datapath::Error::Locked { .. }) => {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
+        match control::ask(&socket, request).await {
+            Ok(Some(Reply::Failed(why))) => return Err(failed(why, cut_off)),
+            // It ends without having done it; another may be about to start.
+            Ok(Some(Reply::Ending)) => {}
+            Ok(Some(reply)) => return Ok(Doer::Daemon(reply)),
+            Ok(None) => match pins.lock(Duration::ZERO) {
+                Ok(lock) => return Ok(Doer::Myself(lock)),
+                Err(Error::Locked { .. }) if start.elapsed() < PATIENCE => {}
+                Err(error) => return Err(error.into()),
+            },
+            Err(error @ ControlError::Ended { .. }) => cut_off = Some(error),
             Err(error) => return Err(error.into()),
+        }
+        if start.elapsed() > PATIENCE {
+            return Err(match cut_off {
+                Some(error) => error.into(),
+                None => anyhow::anyhow!("the daemon is ending, and none has come in its place"),
+            });
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
+}
+
+/// What a daemon could not do, perhaps because one before it had done it already.
+fn failed(why: String, cut_off: Option<ControlError>) -> anyhow::Error {
+    let failed = anyhow::anyhow!(why);
+    match cut_off {
+        Some(before) => failed.context(format!(
+            "{before}, and may have done it (`ntpguard allowlist list` shows it); the next one says"
+        )),
+        None => failed,
+    }
+}
+
+/// Asks the daemon a question that changes nothing, again where it ends meanwhile; `None` where none
+/// lives.
+pub(crate) async fn question(guard: &GuardArgs, request: &Request) -> Result<Option<Reply>> {
+    let socket = control::socket_path(&guard.state_dir);
+    let start = Instant::now();
+    loop {
+        match control::ask(&socket, request).await {
+            Ok(Some(Reply::Ending)) | Err(ControlError::Ended { .. })
+                if start.elapsed() < PATIENCE =>
+            {
+                tokio::time::sleep(AGAIN).await;
+            }
+            answer => return Ok(answer?),
         }
     }
 }

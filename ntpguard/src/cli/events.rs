@@ -33,7 +33,7 @@ async fn follow(guard: &GuardArgs, args: &EventsArgs) -> Result<()> {
     };
     let mut left = args.count.unwrap_or(u64::MAX);
     while left > 0 {
-        let line = match following.next(&socket).await? {
+        let line = match following.next().await? {
             Some(Reply::Following) => {
                 tracing::debug!("following");
                 continue;

@@ -57,6 +57,6 @@ async fn run(guard: GuardArgs, command: Command) -> Result<ExitCode> {
         Command::Allowlist(command) => allowlist::run(&guard, command).await,
         Command::Exec(args) => exec::run(&args),
         Command::Object(args) => object::run(&args),
-        Command::Unload => unload::run(&guard),
+        Command::Unload => unload::run(&guard).await,
     }
 }

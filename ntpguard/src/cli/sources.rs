@@ -6,10 +6,7 @@ use anyhow::Result;
 use ntpguard::{
     allowlist::{Book, state::StateFile},
     clock::BootSeconds,
-    daemon::{
-        control,
-        protocol::{Reply, Request},
-    },
+    daemon::protocol::{Reply, Request},
     escape,
     inventory::{Inventory, Named, Used},
     keeper::Keeper,
@@ -19,7 +16,7 @@ use ntpguard_common::ntp;
 
 use super::{
     args::{GuardArgs, SourcesArgs},
-    ask::unexpected,
+    ask::{question, unexpected},
     config,
     output::{self, seconds},
 };
@@ -39,8 +36,7 @@ pub(crate) async fn run(guard: &GuardArgs, args: &SourcesArgs) -> Result<ExitCod
 
 /// Asks the daemon; where there is none, reads what a daemon would find, and resolves nothing.
 async fn look(guard: &GuardArgs) -> Result<Inventory> {
-    let socket = control::socket_path(&guard.state_dir);
-    match control::ask(&socket, &Request::Sources).await? {
+    match question(guard, &Request::Sources).await? {
         Some(Reply::Sources(inventory)) => return Ok(*inventory),
         Some(other) => return unexpected(&other),
         None => {}

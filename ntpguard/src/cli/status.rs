@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    io::ErrorKind,
     process::ExitCode,
     time::{Duration, Instant},
 };
@@ -12,10 +11,11 @@ use ntpguard::{
     clock::BootSeconds,
     confine::Confinement,
     daemon::{
-        control::{self, ControlError},
+        control::{self, ControlError, SILENCE},
         protocol::{Reply, Request},
     },
-    datapath, escape,
+    datapath::{self, PinDir},
+    escape,
     report::{Interface, Name, Status, events::WOULD_DROP},
 };
 use ntpguard_common::reason::Reason;
@@ -30,20 +30,42 @@ use super::{
 /// How often `--wait` looks.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
+/// How long a look is tried again that falls into a moment of change: tables that are being replaced, or
+/// a daemon that ends.
+const CHANGE: Duration = Duration::from_secs(2);
+
+/// The shortest time that a daemon has for an answer.
+const MOMENT: Duration = Duration::from_millis(500);
+
 pub(crate) async fn run(guard: &GuardArgs, args: &StatusArgs) -> Result<ExitCode> {
     let start = Instant::now();
     let patience = Duration::from_secs(args.wait.unwrap_or(0));
     loop {
-        let is_last = start.elapsed() >= patience;
-        let status = match look(guard).await {
-            Err(error) if !is_last && is_hanging_up(&error) => {
+        let left = patience.saturating_sub(start.elapsed());
+        // However little is left, one that lives has a moment for its answer.
+        let silence = if args.wait.is_some() {
+            left.clamp(MOMENT, SILENCE)
+        } else {
+            SILENCE
+        };
+        let is_early = start.elapsed() < patience.max(CHANGE);
+        let looked = match look(guard, silence).await {
+            // One that starts, or takes back over, is about to listen.
+            Ok(None) if is_early && PinDir::new(&guard.pin_dir).is_locked() => None,
+            Ok(None) => Some(in_kernel(guard)),
+            Ok(Some(status)) => Some(Ok(status)),
+            Err(error) => Some(Err(error)),
+        };
+        let status = match looked {
+            Some(Ok(status)) => status,
+            Some(Err(error)) if !is_early => return Err(error),
+            Some(Err(_)) | None => {
                 tokio::time::sleep(LOOK_EVERY).await;
                 continue;
             }
-            looked => looked?,
         };
         let ready = status.guarding && status.settled;
-        if ready || is_last {
+        if ready || start.elapsed() >= patience {
             show(&status, args.json)?;
             let waited_in_vain = args.wait.is_some() && !ready;
             return Ok(if waited_in_vain {
@@ -56,28 +78,25 @@ pub(crate) async fn run(guard: &GuardArgs, args: &StatusArgs) -> Result<ExitCode
     }
 }
 
-/// Whether the daemon ended while it was asked, as one does that another is to replace.
-fn is_hanging_up(error: &anyhow::Error) -> bool {
-    matches!(
-        error.downcast_ref(),
-        Some(ControlError::Ask { source, .. }) if matches!(
-            source.kind(),
-            ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::UnexpectedEof
-        )
-    )
+/// Asks the daemon; where it does not answer, looks at what is pinned. `None` where there is none.
+async fn look(guard: &GuardArgs, silence: Duration) -> Result<Option<Status>> {
+    let socket = control::socket_path(&guard.state_dir);
+    match control::ask_within(&socket, &Request::Status, silence).await {
+        Ok(Some(Reply::Status(status))) => Ok(Some(*status)),
+        Ok(Some(other)) => unexpected(&other),
+        Ok(None) => Ok(None),
+        Err(error @ ControlError::Unanswered { .. }) => Ok(Some(Status {
+            unanswered: Some(error.to_string()),
+            ..in_kernel(guard)?
+        })),
+        Err(error) => Err(error.into()),
+    }
 }
 
-/// Asks the daemon; where there is none, looks at what is pinned. It changes nothing, so it needs
-/// no lock.
-async fn look(guard: &GuardArgs) -> Result<Status> {
-    match control::ask(&control::socket_path(&guard.state_dir), &Request::Status).await? {
-        Some(Reply::Status(status)) => Ok(*status),
-        Some(other) => unexpected(&other),
-        None => {
-            let survey = datapath::survey(&guard.pin_dir)?;
-            Ok(Status::of_survey(&survey, BootSeconds::now())?)
-        }
-    }
+/// What is pinned. Looking changes nothing, so it needs no lock.
+fn in_kernel(guard: &GuardArgs) -> Result<Status> {
+    let survey = datapath::survey(&guard.pin_dir)?;
+    Ok(Status::of_survey(&survey, BootSeconds::now())?)
 }
 
 fn show(status: &Status, json: bool) -> Result<()> {
@@ -167,6 +186,9 @@ fn blind_line(interface: &Interface) -> Option<String> {
 }
 
 fn daemon_line(status: &Status) -> String {
+    if let Some(why) = &status.unanswered {
+        return format!("daemon    {why}. What follows is what the kernel shows");
+    }
     match &status.daemon {
         Some(daemon) => format!("daemon    pid {}, version {}", daemon.pid, daemon.version),
         None if status.guarding => {
@@ -258,21 +280,4 @@ fn name_line(name: &Name) -> String {
         ));
     }
     lines.join("\n          ")
-}
-
-#[cfg(test)]
-mod tests {
-    use tokio::net::UnixListener;
-
-    use super::*;
-
-    #[tokio::test]
-    async fn whoever_waits_asks_again_where_a_daemon_hangs_up() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = control::socket_path(directory.path());
-        let daemon = UnixListener::bind(&path).unwrap();
-        let hang_up = async { drop(daemon.accept().await.unwrap()) };
-        let (answer, ()) = tokio::join!(control::ask(&path, &Request::Status), hang_up);
-        assert!(is_hanging_up(&answer.unwrap_err().into()));
-    }
 }

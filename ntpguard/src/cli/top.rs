@@ -5,16 +5,13 @@ use std::process::ExitCode;
 use anyhow::Result;
 use ipnet::IpNet;
 use ntpguard::{
-    daemon::{
-        control,
-        protocol::{Reply, Request},
-    },
+    daemon::protocol::{Reply, Request},
     report::events::{Top, TopSender, WOULD_DROP},
 };
 
 use super::{
     args::{GuardArgs, TopArgs},
-    ask::{no_daemon, unexpected},
+    ask::{no_daemon, question, unexpected},
     output::{self, seconds},
 };
 
@@ -22,8 +19,7 @@ use super::{
 const ROWS: usize = 20;
 
 pub(crate) async fn run(guard: &GuardArgs, args: &TopArgs) -> Result<ExitCode> {
-    let socket = control::socket_path(&guard.state_dir);
-    let top = match control::ask(&socket, &Request::Top).await? {
+    let top = match question(guard, &Request::Top).await? {
         Some(Reply::Top(top)) => top,
         Some(other) => return unexpected(&other),
         None => return no_daemon(guard),

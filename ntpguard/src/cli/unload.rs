@@ -2,21 +2,23 @@
 
 use std::{process::ExitCode, time::Duration};
 
-use anyhow::Result;
-use ntpguard::datapath::{self, PinDir};
+use anyhow::{Result, bail};
+use ntpguard::{
+    daemon::control,
+    datapath::{self, Error, Lock, PinDir},
+};
 
 use super::{
     args::GuardArgs,
     output::{self, count},
 };
 
-pub(crate) fn run(guard: &GuardArgs) -> Result<ExitCode> {
+pub(crate) async fn run(guard: &GuardArgs) -> Result<ExitCode> {
     if !guard.pin_dir.exists() {
         output::print("nothing is loaded\n")?;
         return Ok(ExitCode::SUCCESS);
     }
-    // A daemon keeps the lock as long as it lives, and detaches by itself when it ends.
-    let _lock = PinDir::new(&guard.pin_dir).lock(Duration::ZERO)?;
+    let _lock = lock(guard).await?;
     let removed = datapath::unload(&guard.pin_dir)?;
     output::print(&format!(
         "removed {}, {}, {}\n",
@@ -25,4 +27,19 @@ pub(crate) fn run(guard: &GuardArgs) -> Result<ExitCode> {
         count(removed.maps, "map", "maps"),
     ))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Takes the lock, which a daemon keeps as long as it lives.
+async fn lock(guard: &GuardArgs) -> Result<Lock> {
+    let locked = match PinDir::new(&guard.pin_dir).lock(Duration::ZERO) {
+        Err(error @ Error::Locked { .. }) => error,
+        other => return Ok(other?),
+    };
+    match control::listens(&control::socket_path(&guard.state_dir)).await {
+        Some(pid) => bail!(
+            "`ntpguard run` (pid {pid}) guards: end it (`kill {pid}`), and it detaches by itself, \
+             unless it was started with --persist"
+        ),
+        None => Err(locked.into()),
+    }
 }

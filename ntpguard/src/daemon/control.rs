@@ -1,30 +1,61 @@
 //! The control socket: root asks, the daemon answers.
+//!
+//! No client holds up the daemon or another client: each has a task of its own, a question and each part
+//! of an answer have a deadline, and where there are too many connections the one goes that has been
+//! idle longest.
 
 use std::{
     fs, io,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
+    pin::pin,
     sync::Arc,
     time::Duration,
 };
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
 use thiserror::Error;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
-    net::{UnixListener, UnixStream, unix::OwnedWriteHalf},
-    sync::{mpsc, oneshot},
-    time::sleep,
+    net::{
+        UnixListener, UnixStream,
+        unix::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    sync::{mpsc, oneshot, watch},
+    task::{JoinHandle, JoinSet},
+    time::{sleep, timeout},
 };
 
+pub use super::client::{SILENCE, ask, ask_within, listens};
 use super::{
-    protocol::{MAX_ANSWER, MAX_QUESTION, Reply, Request},
+    client,
+    idle::Idle,
+    protocol::{MAX_QUESTION, Reply, Request},
     viewers,
 };
 use crate::telemetry::News;
 
 /// The socket's name below the state directory.
 pub const SOCKET: &str = "control.sock";
+
+/// How often a client is told that the daemon lives while it waits for its answer.
+pub(super) const ALIVE_EVERY: Duration = Duration::from_secs(1);
+
+/// How long a client has for a question.
+const QUESTION: Duration = Duration::from_secs(60);
+
+/// How long a client may take nothing of its answer.
+const ANSWER: Duration = Duration::from_secs(5);
+
+/// How long a client has for a question when the daemon is ending.
+const LAST_QUESTION: Duration = Duration::from_millis(100);
+
+/// How long a daemon that is ending waits for its last answers to be taken.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
+
+/// Most connections at a time.
+const MOST: usize = 256;
 
 /// A question, and where its answer goes.
 #[derive(Debug)]
@@ -33,6 +64,8 @@ pub struct Call {
     pub request: Request,
     /// Takes the answer.
     pub answer: oneshot::Sender<Reply>,
+    /// The connection itself, for a successor.
+    pub connection: Option<UnixStream>,
 }
 
 /// A socket that could not be made, or not be asked.
@@ -46,13 +79,30 @@ pub enum ControlError {
         /// Why.
         source: io::Error,
     },
-    /// A command got no answer.
-    #[error("no answer from the daemon at {path}: {source}")]
+    /// A command could not ask.
+    #[error("cannot ask the daemon at {path}: {source}")]
     Ask {
         /// The socket.
         path: PathBuf,
         /// Why.
         source: io::Error,
+    },
+    /// The daemon is stopped, or hangs.
+    #[error(
+        "{} does not answer within {} s: {}",
+        client::named(*.pid), .waited.as_secs(), client::advice(*.pid)
+    )]
+    Unanswered {
+        /// Its process id, where that may be known.
+        pid: Option<u32>,
+        /// How long it was waited for.
+        waited: Duration,
+    },
+    /// The daemon ended, or was killed, before it answered.
+    #[error("{} ended before it answered", client::named(*.pid))]
+    Ended {
+        /// Its process id, where that may be known.
+        pid: Option<u32>,
     },
     /// A command got an answer of another version.
     #[error(
@@ -80,6 +130,10 @@ impl ControlError {
             path: path.to_owned(),
             source,
         }
+    }
+
+    pub(super) const fn unanswered(pid: Option<u32>, waited: Duration) -> Self {
+        Self::Unanswered { pid, waited }
     }
 }
 
@@ -113,27 +167,118 @@ pub fn listen(path: &Path) -> Result<UnixListener, ControlError> {
 /// How long to wait where a connection cannot be accepted: for want of descriptors, mostly.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
-/// Answers connections for ever, each in a task of its own.
-pub async fn serve(listener: UnixListener, calls: mpsc::Sender<Call>, news: Arc<News>) {
-    loop {
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                tracing::warn!("cannot accept a control connection: {error}");
-                sleep(ACCEPT_AGAIN).await;
-                continue;
-            }
+/// The answering of all connections, each in a task of its own.
+#[derive(Debug)]
+pub struct Server {
+    task: JoinHandle<()>,
+    listening: mpsc::UnboundedSender<UnixListener>,
+    ending: watch::Sender<bool>,
+}
+
+impl Server {
+    /// Answers from now on, with the help of what takes `calls`.
+    pub fn begin(listener: UnixListener, calls: mpsc::Sender<Call>, news: Arc<News>) -> Self {
+        let (ending, ends) = watch::channel(false);
+        let (listening, listens) = mpsc::unbounded_channel();
+        let answering = Answering {
+            calls,
+            news,
+            idle: Idle::default(),
+            ends,
         };
-        let (calls, news) = (calls.clone(), Arc::clone(&news));
-        tokio::spawn(async move {
-            if let Err(error) = converse(stream, &calls, &news).await {
-                tracing::debug!("a control connection ended: {error}");
-            }
-        });
+        Self {
+            task: tokio::spawn(serve(listener, listens, answering)),
+            listening,
+            ending,
+        }
+    }
+
+    /// Listens there from now on. Connections that there are stay.
+    pub fn listen(&self, listener: UnixListener) {
+        // An error is the end of the task, which comes with this value's.
+        drop(self.listening.send(listener));
+    }
+
+    /// Takes no more connections, gives the answers that are due, and ends soon. Nothing is to take calls
+    /// any more.
+    pub async fn end(mut self) {
+        self.ending.send_replace(true);
+        if timeout(LAST_ANSWERS, &mut self.task).await.is_err() {
+            tracing::debug!("some clients do not take their answers");
+        }
     }
 }
 
-async fn converse(stream: UnixStream, calls: &mpsc::Sender<Call>, news: &News) -> io::Result<()> {
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// What answers.
+#[derive(Clone)]
+struct Answering {
+    calls: mpsc::Sender<Call>,
+    news: Arc<News>,
+    idle: Idle,
+    ends: watch::Receiver<bool>,
+}
+
+impl Answering {
+    /// Waits until the daemon is ending.
+    async fn ending(&mut self) {
+        // An error is the end of the daemon, too.
+        drop(self.ends.wait_for(|ends| *ends).await);
+    }
+}
+
+async fn serve(
+    mut listener: UnixListener,
+    mut listens: mpsc::UnboundedReceiver<UnixListener>,
+    mut answering: Answering,
+) {
+    let mut conversations = JoinSet::new();
+    loop {
+        if conversations.len() >= MOST {
+            answering.idle.turn_out();
+        }
+        let accepted = tokio::select! {
+            biased;
+            () = answering.ending() => break,
+            Some(another) = listens.recv() => {
+                listener = another;
+                continue;
+            }
+            _ = conversations.join_next(), if !conversations.is_empty() => continue,
+            accepted = listener.accept(), if conversations.len() < MOST => accepted,
+        };
+        match accepted {
+            Ok((stream, _)) => begin(&mut conversations, stream, &answering),
+            Err(error) => {
+                tracing::warn!("cannot accept a control connection: {error}");
+                answering.idle.turn_out();
+                sleep(ACCEPT_AGAIN).await;
+            }
+        }
+    }
+    // Those that connected in time are told that the daemon is ending.
+    while let Ok(Ok((stream, _))) = timeout(Duration::ZERO, listener.accept()).await {
+        begin(&mut conversations, stream, &answering);
+    }
+    drop(listener);
+    while conversations.join_next().await.is_some() {}
+}
+
+fn begin(conversations: &mut JoinSet<()>, stream: UnixStream, answering: &Answering) {
+    let answering = answering.clone();
+    conversations.spawn(async move {
+        if let Err(error) = converse(stream, answering).await {
+            tracing::debug!("a control connection ended: {error}");
+        }
+    });
+}
+
+async fn converse(stream: UnixStream, mut answering: Answering) -> io::Result<()> {
     // The socket's mode keeps others out already; this holds however the file came to be.
     if stream.peer_cred()?.uid() != 0 {
         return Err(io::Error::new(
@@ -144,152 +289,132 @@ async fn converse(stream: UnixStream, calls: &mpsc::Sender<Call>, news: &News) -
     let (read, mut write) = stream.into_split();
     let mut read = BufReader::new(read);
     loop {
-        let mut line = String::new();
-        let length = (&mut read)
-            .take(MAX_QUESTION as u64)
-            .read_line(&mut line)
-            .await?;
-        if length == 0 {
+        let Some(line) = next_question(&mut read, &mut answering).await? else {
+            return Ok(());
+        };
+        // What a command has given up on is not to be done when it no longer knows of it.
+        if has_hung_up(write.as_ref()) {
             return Ok(());
         }
-        if length == MAX_QUESTION && !line.ends_with('\n') {
+        if line.len() == MAX_QUESTION && !line.ends_with('\n') {
             let why = format!("the question is longer than {MAX_QUESTION} bytes");
             return send(&mut write, &Reply::Failed(why)).await;
         }
         let answer = match serde_json::from_str(&line) {
-            Ok(Request::Events) => match news.follow() {
-                Ok(events) => return viewers::show(news, events, &mut read, &mut write).await,
+            Ok(Request::Events) => match answering.news.follow() {
+                Ok(events) => {
+                    let news = Arc::clone(&answering.news);
+                    return tokio::select! {
+                        shown = viewers::show(&news, events, &mut read, &mut write) => shown,
+                        () = answering.ending() => Ok(()),
+                    };
+                }
                 Err(why) => Reply::Failed(why),
             },
-            Ok(Request::Top) => news.top().map_or_else(Reply::Failed, Reply::Top),
-            Ok(request) => ask_daemon(request, calls).await,
+            Ok(Request::Yield) => return hand_over(read, write, &answering.calls).await,
+            Ok(Request::Top) => answering.news.top().map_or_else(Reply::Failed, Reply::Top),
+            Ok(request) => answer(request, &answering.calls, &mut write).await?,
             Err(error) => Reply::Failed(format!("the question makes no sense: {error}")),
         };
         send(&mut write, &answer).await?;
     }
 }
 
+/// Whether nobody is at the other end any more. Who has only finished to ask still is.
+fn has_hung_up(stream: &UnixStream) -> bool {
+    let mut polled = [PollFd::new(stream, PollFlags::empty())];
+    let found = poll(&mut polled, Some(&Timespec::default()));
+    found.is_ok() && polled[0].revents().contains(PollFlags::HUP)
+}
+
+/// The next line; `None` where there is none in time, or the client has hung up.
+async fn next_question(
+    read: &mut BufReader<OwnedReadHalf>,
+    answering: &mut Answering,
+) -> io::Result<Option<String>> {
+    let idle = answering.idle.begin();
+    let mut line = String::new();
+    let length = tokio::select! {
+        biased;
+        length = async { read.take(MAX_QUESTION as u64).read_line(&mut line).await } => length?,
+        () = idle.turned_out() => 0,
+        () = sleep(QUESTION) => 0,
+        () = async {
+            answering.ending().await;
+            sleep(LAST_QUESTION).await;
+        } => 0,
+    };
+    Ok((length > 0).then_some(line))
+}
+
+/// Asks the daemon's loop, and says meanwhile that it lives.
+async fn answer(
+    request: Request,
+    calls: &mpsc::Sender<Call>,
+    write: &mut OwnedWriteHalf,
+) -> io::Result<Reply> {
+    let mut answer = pin!(ask_daemon(request, calls));
+    loop {
+        tokio::select! {
+            reply = &mut answer => return Ok(reply),
+            () = sleep(ALIVE_EVERY) => send(write, &Reply::Alive).await?,
+        }
+    }
+}
+
 async fn ask_daemon(request: Request, calls: &mpsc::Sender<Call>) -> Reply {
     let (answer, answered) = oneshot::channel();
-    let ending = || Reply::Failed("the daemon is ending".to_owned());
-    if calls.send(Call { request, answer }).await.is_err() {
-        return ending();
+    let call = Call {
+        request,
+        answer,
+        connection: None,
+    };
+    if calls.send(call).await.is_err() {
+        return Reply::Ending;
     }
-    answered.await.unwrap_or_else(|_| ending())
+    answered.await.unwrap_or(Reply::Ending)
+}
+
+/// Leaves the connection of a successor to the daemon's loop.
+async fn hand_over(
+    read: BufReader<OwnedReadHalf>,
+    write: OwnedWriteHalf,
+    calls: &mpsc::Sender<Call>,
+) -> io::Result<()> {
+    let stream = read.into_inner().reunite(write).map_err(io::Error::other)?;
+    let (answer, answered) = oneshot::channel();
+    let call = Call {
+        request: Request::Yield,
+        answer,
+        connection: Some(stream),
+    };
+    if calls.send(call).await.is_ok() {
+        // As long as this lasts, the connection counts among the others.
+        drop(answered.await);
+    }
+    Ok(())
 }
 
 /// Says something, in a line.
-pub(super) async fn send(write: &mut OwnedWriteHalf, document: &impl Serialize) -> io::Result<()> {
+async fn send(write: &mut OwnedWriteHalf, document: &impl Serialize) -> io::Result<()> {
+    send_within(ANSWER, write, document).await
+}
+
+/// Says something to a client that may take nothing of it for this long.
+pub(super) async fn send_within(
+    patience: Duration,
+    write: &mut OwnedWriteHalf,
+    document: &impl Serialize,
+) -> io::Result<()> {
     let mut line = serde_json::to_vec(document)?;
     line.push(b'\n');
-    write.write_all(&line).await
-}
-
-/// Connects to the daemon that listens at `path`; `None` where none does.
-pub(super) async fn connect(path: &Path) -> Result<Option<UnixStream>, ControlError> {
-    match UnixStream::connect(path).await {
-        Ok(stream) => Ok(Some(stream)),
-        Err(error)
-            if matches!(
-                error.kind(),
-                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
-            ) =>
-        {
-            Ok(None)
-        }
-        Err(error) => Err(ControlError::ask(path, error)),
+    let mut left = line.as_slice();
+    while !left.is_empty() {
+        let written = timeout(patience, write.write(left)).await??;
+        left = &left[written..];
     }
-}
-
-/// Asks the daemon that listens at `path`; `None` where none does.
-pub async fn ask(path: &Path, request: &Request) -> Result<Option<Reply>, ControlError> {
-    let failed = |source| ControlError::ask(path, source);
-    let Some(stream) = connect(path).await? else {
-        return Ok(None);
-    };
-    let (read, mut write) = stream.into_split();
-    send(&mut write, request).await.map_err(failed)?;
-    let mut answer = String::new();
-    let mut read = BufReader::new(read).take(MAX_ANSWER as u64);
-    if read.read_line(&mut answer).await.map_err(failed)? == 0 {
-        return Err(failed(io::Error::new(
-            io::ErrorKind::UnexpectedEof,
-            "it closed the connection",
-        )));
-    }
-    serde_json::from_str(&answer)
-        .map(Some)
-        .map_err(|source| ControlError::answer(path, source))
+    Ok(())
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn daemon(directory: &Path) -> PathBuf {
-        let path = socket_path(directory);
-        let listener = listen(&path).unwrap();
-        let (calls, mut called) = mpsc::channel::<Call>(1);
-        tokio::spawn(serve(listener, calls, Arc::new(News::new())));
-        tokio::spawn(async move {
-            while let Some(call) = called.recv().await {
-                let answer = match call.request {
-                    Request::Yield => Reply::Yielding,
-                    other => Reply::Failed(format!("{other:?}")),
-                };
-                drop(call.answer.send(answer));
-            }
-        });
-        path
-    }
-
-    #[tokio::test]
-    async fn a_question_is_answered() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = daemon(directory.path());
-        assert_eq!(
-            ask(&path, &Request::Yield).await.unwrap(),
-            Some(Reply::Yielding)
-        );
-    }
-
-    #[tokio::test]
-    async fn nonsense_is_answered_too_and_ends_nothing() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = daemon(directory.path());
-        let stream = UnixStream::connect(&path).await.unwrap();
-        let (read, mut write) = stream.into_split();
-        let mut lines = BufReader::new(read).lines();
-        for nonsense in ["\n", "{}\n", "[1,2\n", "{\"ask\":\"reboot\"}\n"] {
-            write.write_all(nonsense.as_bytes()).await.unwrap();
-            let answer = lines.next_line().await.unwrap().unwrap();
-            assert!(answer.contains("makes no sense"), "{answer}");
-        }
-        assert_eq!(
-            ask(&path, &Request::Yield).await.unwrap(),
-            Some(Reply::Yielding)
-        );
-    }
-
-    #[tokio::test]
-    async fn where_no_daemon_listens_there_is_none() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = socket_path(directory.path());
-        assert_eq!(ask(&path, &Request::List).await.unwrap(), None);
-        // What a killed daemon leaves behind.
-        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
-        assert_eq!(ask(&path, &Request::List).await.unwrap(), None);
-        listen(&path).unwrap();
-    }
-
-    #[tokio::test]
-    async fn only_root_may_open_the_socket() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = socket_path(directory.path());
-        let _listener = listen(&path).unwrap();
-        assert_eq!(
-            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
-            0o600
-        );
-    }
-}
+mod tests;

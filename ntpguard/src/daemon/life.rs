@@ -2,6 +2,7 @@
 
 use std::{
     future::{Future, pending},
+    pin::Pin,
     time::Duration,
 };
 
@@ -12,12 +13,14 @@ use tokio::{
 };
 
 use super::{
-    DaemonError, Options,
-    control::{self, Call},
+    control::Call,
+    ending::End,
     finding::{Finding, report_senders},
+    handover::Handed,
     protocol::{Reply, Request},
     reading::{Reading, report_problems},
     rounds::{Rounds, Step},
+    serving::Serving,
     settling::Settling,
     status,
     watch::Watch,
@@ -59,17 +62,20 @@ async fn changed(watch: Option<&mut Watch>) {
 
 /// A guard in force, and all that changes it.
 pub(super) struct Daemon<'a> {
-    keeper: Keeper,
-    guard: Guard,
+    pub(super) keeper: Keeper,
+    pub(super) guard: Guard,
     reading: Reading,
     senders: Senders,
     finding: Finding,
     /// The senders that the kernel trusts now.
-    found: Found,
+    pub(super) found: Found,
+    pub(super) serving: Serving,
+    /// Whether a successor may have changed what is pinned, and failed.
+    pub(super) is_to_take_back: bool,
     asked: FuturesUnordered<Asked<'a>>,
     rounds: Rounds,
     /// Who waits for an update to be done, and what was granted when it began.
-    updates: Vec<(oneshot::Sender<Reply>, Projection)>,
+    pub(super) updates: Vec<(oneshot::Sender<Reply>, Projection)>,
     /// Why the tables or the state file are not as they should be.
     trouble: Option<String>,
 }
@@ -97,6 +103,7 @@ impl<'a> Daemon<'a> {
         senders: Senders,
         finding: Finding,
         found: Found,
+        serving: Serving,
     ) -> Self {
         Self {
             keeper,
@@ -105,6 +112,8 @@ impl<'a> Daemon<'a> {
             senders,
             finding,
             found,
+            serving,
+            is_to_take_back: false,
             asked: FuturesUnordered::new(),
             rounds: Rounds::new(),
             updates: Vec::new(),
@@ -112,13 +121,14 @@ impl<'a> Daemon<'a> {
         }
     }
 
-    /// Lives until `shutdown`, or until a successor asks; says whether one did.
+    /// Lives until `shutdown`, or until a successor has taken over.
     pub(super) async fn live(
         &mut self,
         resolver: &'a Resolver,
-        mut called: mpsc::Receiver<Call>,
-        shutdown: impl Future<Output = ()>,
-    ) -> bool {
+        called: &mut mpsc::Receiver<Call>,
+        lock: &Lock,
+        mut shutdown: Pin<&mut impl Future<Output = ()>>,
+    ) -> End {
         let mut watch = Watch::new()
             .inspect_err(|error| {
                 tracing::warn!(
@@ -143,7 +153,6 @@ impl<'a> Daemon<'a> {
         self.mend();
         let mut look = interval(LOOK_FOR_SENDERS);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        tokio::pin!(shutdown);
         let mut settling = Settling::default();
         loop {
             self.ask_what_is_due(resolver);
@@ -169,13 +178,21 @@ impl<'a> Daemon<'a> {
                 () = sleep_until(due) => Event::Due,
             };
             match event {
-                Event::Shutdown => return false,
+                Event::Shutdown => return End::Stopped,
                 Event::Resolved(question, result) => self.keeper.resolved(&question, result),
-                Event::Called(call) => {
-                    if self.called(call) {
-                        return true;
+                Event::Called(Call {
+                    connection: Some(stream),
+                    answer,
+                    ..
+                }) => {
+                    let handed = self.hand_over(stream, lock, called, shutdown.as_mut());
+                    match handed.await {
+                        Handed::Over => return End::Replaced,
+                        Handed::Back(calls) => calls.into_iter().for_each(|call| self.called(call)),
                     }
+                    drop(answer);
                 }
+                Event::Called(call) => self.called(call),
                 Event::Round(step) => self.rounds.take(&mut self.keeper, step),
                 Event::Read(outcome) => {
                     if self.take_reading(outcome) {
@@ -262,35 +279,38 @@ impl<'a> Daemon<'a> {
         }
     }
 
-    /// Does what a command asks and answers it; says whether that was to leave the guard to a
-    /// successor.
-    fn called(&mut self, call: Call) -> bool {
+    /// Does what a command asks, and answers it.
+    fn called(&mut self, call: Call) {
         let now = BootSeconds::now();
-        let yields = matches!(call.request, Request::Yield);
         let tables = Some(&mut self.guard.tables);
         let answer = match call.request {
             Request::Add(addition) => edited(self.keeper.add(&addition, tables, now)),
             Request::Remove(removal) => edited(self.keeper.remove(&removal, tables, now)),
-            Request::Status => self.status(now),
-            Request::Sources => self.sources(now),
-            Request::List => self.list(now),
-            Request::Yield => Reply::Yielding,
-            // Answered where the question arrives.
-            Request::Top | Request::Events => {
-                Reply::Failed("this is not for the daemon's loop to answer".to_owned())
-            }
             Request::Update => {
                 let before = self.keeper.projected().clone();
                 self.reading.read();
                 self.keeper.book.names.hurry(now);
                 self.rounds.hurry();
                 self.updates.push((call.answer, before));
-                return false;
+                return;
             }
+            _ => return self.answer(call),
         };
-        // Whoever asked may have gone.
+        // The one who asked may have gone.
         drop(call.answer.send(answer));
-        yields
+    }
+
+    /// Answers a question, and changes nothing.
+    pub(super) fn answer(&mut self, call: Call) {
+        let now = BootSeconds::now();
+        let answer = match call.request {
+            Request::Status => self.status(now),
+            Request::Sources => self.sources(now),
+            Request::List => self.list(now),
+            // Answered where the question arrives.
+            _ => Reply::Failed("this is not for the daemon's loop to answer".to_owned()),
+        };
+        drop(call.answer.send(answer));
     }
 
     fn sources(&self, now: BootSeconds) -> Reply {
@@ -342,6 +362,11 @@ impl<'a> Daemon<'a> {
     }
 
     fn commit(&mut self) {
+        if self.is_to_take_back
+            && let Err(trouble) = self.take_back()
+        {
+            return self.note_trouble(trouble);
+        }
         let now = BootSeconds::now();
         if self.keeper.is_save_due(now)
             && let Err(error) = self.keeper.learn(&self.guard.tables)
@@ -369,40 +394,11 @@ impl<'a> Daemon<'a> {
     }
 
     /// Remembers what went wrong for `status`, and logs it when it is new.
-    fn note_trouble(&mut self, trouble: String) {
+    pub(super) fn note_trouble(&mut self, trouble: String) {
         if self.trouble.as_ref() != Some(&trouble) {
             tracing::error!("{trouble}");
         }
         self.trouble = Some(trouble);
-    }
-
-    /// Detaches, unless the guard is to outlive this process.
-    pub(super) fn end(
-        mut self,
-        options: &Options,
-        yielded: bool,
-        lock: Lock,
-    ) -> Result<(), DaemonError> {
-        let now = BootSeconds::now();
-        if let Err(error) = self.keeper.learn(&self.guard.tables) {
-            tracing::error!("{error}");
-        }
-        if let Err(error) = self.keeper.save(now) {
-            tracing::error!("{error}");
-        }
-        self.updates.clear();
-        // Before the pins go, and with them the lock that keeps a successor from making its own.
-        drop(std::fs::remove_file(control::socket_path(
-            &options.state_dir,
-        )));
-        if !yielded && !options.persist {
-            self.guard.detach()?;
-            tracing::info!("detached");
-        } else {
-            tracing::info!("ending; the programs stay attached");
-        }
-        drop(lock);
-        Ok(())
     }
 }
 

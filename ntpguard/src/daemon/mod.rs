@@ -1,58 +1,45 @@
 //! The guard while it runs.
 //!
 //! [`run`] starts it, `life` is what it does until its end, [`control`] the socket on which commands
-//! speak with it.
+//! speak with it, and `handover` how another one takes its place.
 
+mod client;
 mod complaints;
 pub mod control;
+mod ending;
 mod finding;
+mod handover;
+mod idle;
 mod life;
 pub mod protocol;
 mod reading;
 mod rounds;
+mod serving;
 mod settling;
+mod start;
 mod status;
 pub mod viewers;
 pub mod watch;
 
 use std::{
-    collections::BTreeSet,
     future::Future,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
+    path::PathBuf,
+    pin::{Pin, pin},
 };
 
-use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use ntpguard_common::judge::Learn;
 use thiserror::Error;
-use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
 
-use self::{
-    control::ControlError,
-    finding::{Finding, report_senders},
-    life::Daemon,
-    protocol::{Reply, Request},
-    reading::{Reading, report_problems},
-};
+use self::{control::ControlError, finding::report_senders, life::Daemon, start::Start};
 use crate::{
-    allowlist::state::StateFile,
     clock::BootSeconds,
     confine,
-    datapath::{self, AttachMode, Guard, Interface, Lock, Mode, PinDir, Tracking},
+    datapath::{self, AttachMode, Guard, Mode, PinDir, Tracking},
     keeper::{Keeper, KeeperError, Origins},
     processes::{self, Accounts},
     report::Grants,
-    resolve::Resolver,
     senders::{Found, Senders, forwarding},
-    telemetry::{News, Teller},
 };
-
-/// How long a start waits for a command that holds the lock, or for a daemon to yield.
-const LOCK_WAIT: Duration = Duration::from_secs(10);
-
-/// How long a start waits for the first addresses of names.
-const FIRST_ANSWERS: Duration = Duration::from_secs(2);
 
 /// What to guard, and how.
 #[derive(Clone, Debug)]
@@ -108,79 +95,98 @@ pub enum DaemonError {
     /// The control socket.
     #[error(transparent)]
     Control(#[from] ControlError),
+    /// A thread could not be started, or ended early.
+    #[error("the thread that loads the guard did not do its work: are there too many threads?")]
+    Thread,
 }
 
 /// Guards until `shutdown`, or until a successor takes over.
 pub async fn run(options: Options, shutdown: impl Future<Output = ()>) -> Result<(), DaemonError> {
+    let mut shutdown = pin!(shutdown);
     processes::add_accounts(options.accounts.clone());
-    let lock = take(&options).await?;
+    // To mount it takes privileges.
+    PinDir::new(&options.pin_dir).require()?;
     give_up_privileges(options.attach);
-    let interfaces = interfaces(&options.interfaces).await?;
-    let now = BootSeconds::now();
-    let state = StateFile::below(&options.state_dir);
-    let mut keeper = Keeper::open(state, options.origins.clone(), now)?;
-    let mut reading = Reading::new();
-    reading.first(&mut keeper).await;
-    if keeper.origins.sources.is_empty() {
-        tracing::warn!(
-            "no time daemon's configuration was found: only what `ntpguard allowlist add` grants \
-             is admitted; name a file with --source"
-        );
+    let start = tokio::select! {
+        biased;
+        () = &mut shutdown => {
+            tracing::info!("ended before anything was guarded");
+            return Ok(());
+        }
+        start = Box::pin(Start::prepare(&options)) => start?,
+    };
+    let (guard, is_stopped) = attach(&start, shutdown.as_mut()).await?;
+    if is_stopped {
+        return stop(start, guard, &options).await;
     }
-    report_problems(&keeper, &BTreeSet::new());
+    Box::pin(guard_on(start, guard, &options, shutdown)).await
+}
 
-    let resolver = keeper.origins.resolver();
-    rounds::first(&mut keeper).await;
-    learn(&mut keeper, &resolver).await;
+/// Attaches, and says whether that was to be stopped meanwhile.
+async fn attach(
+    start: &Start,
+    mut shutdown: Pin<&mut impl Future<Output = ()>>,
+) -> Result<(Guard, bool), DaemonError> {
+    let mut attaching = pin!(start.attach());
+    tokio::select! {
+        biased;
+        () = &mut shutdown => {
+            tracing::info!("ending as soon as the kernel has what it is being given");
+            Ok((attaching.await?, true))
+        }
+        guard = &mut attaching => Ok((guard?, false)),
+    }
+}
 
-    let (calls, called) = mpsc::channel(16);
-    let listener = control::listen(&control::socket_path(&options.state_dir))?;
+/// Leaves the guard to the predecessor, or else undoes a start that was stopped.
+async fn stop(start: Start, guard: Guard, options: &Options) -> Result<(), DaemonError> {
+    drop(start.called);
+    start.serving.end().await;
+    if start.predecessor.is_none() && !options.persist {
+        guard.detach()?;
+        tracing::info!("detached");
+    }
+    Ok(())
+}
 
-    let mut finding = Finding::new();
-    let found = finding.first(&options.senders).await;
-    let now = BootSeconds::now();
-    let wanted = keeper.book.projection(now);
-    let guard = Guard::start(
-        &datapath::Options {
-            pin_dir: options.pin_dir.clone(),
-            interfaces,
-            mode: options.mode,
-            attach: options.attach,
-            tracking: options.tracking,
-            client_rate: options.client_rate,
-            total_rate: options.total_rate,
-            senders: found.clone(),
-            uids: options.senders.uids.clone(),
-            table_size: options.table_size,
-        },
-        &wanted,
-    )?;
+/// Lives with a guard that is in force.
+async fn guard_on(
+    start: Start,
+    guard: Guard,
+    options: &Options,
+    shutdown: Pin<&mut impl Future<Output = ()>>,
+) -> Result<(), DaemonError> {
+    let Start {
+        mut lock,
+        predecessor,
+        mut keeper,
+        reading,
+        resolver,
+        finding,
+        found,
+        mut serving,
+        mut called,
+        wanted,
+        ..
+    } = start;
     keeper.adopt(wanted);
-    if let Err(error) = keeper.save(now) {
+    if let Err(error) = keeper.save(BootSeconds::now()) {
         tracing::error!("{error}");
+    }
+    if let Some(predecessor) = predecessor {
+        predecessor.end().await;
+        lock.keep();
     }
     announce(&guard, &keeper, options.mode);
     warn_of_forwarding(options.tracking);
     report_senders(&found, &Found::default());
-    let news = Arc::new(News::new());
-    let telling = tell(&options.pin_dir, &news);
-    let serving = tokio::spawn(control::serve(listener, calls, news));
-
-    let mut daemon = Daemon::new(
-        keeper,
-        guard,
-        reading,
-        options.senders.clone(),
-        finding,
-        found,
-    );
-    let yielded = daemon.live(&resolver, called, shutdown).await;
-    serving.abort();
-    // The buffer has one reader, and that is the successor's from now on.
-    if let Some(telling) = telling {
-        telling.abort();
-    }
-    daemon.end(&options, yielded, lock)
+    // The buffer has one reader, which was the predecessor until now.
+    serving.tell();
+    let senders = options.senders.clone();
+    let mut daemon = Daemon::new(keeper, guard, reading, senders, finding, found, serving);
+    let end = daemon.live(&resolver, &mut called, &lock, shutdown).await;
+    drop(called);
+    daemon.end(options, end, lock).await
 }
 
 /// Before anything from outside is read, and while there is one thread.
@@ -192,76 +198,6 @@ fn give_up_privileges(attach: AttachMode) {
     for failure in confine::confine(needs) {
         tracing::warn!("{failure}: this process has more privileges than it needs");
     }
-}
-
-/// Reads what the kernel tells of single packets, from now on. The guard is as good without.
-fn tell(pin_dir: &Path, news: &Arc<News>) -> Option<JoinHandle<()>> {
-    let teller = match Teller::open(&PinDir::new(pin_dir), Arc::clone(news)) {
-        Ok(teller) => teller,
-        Err(error) => {
-            tracing::error!("{error}: there are no events");
-            news.fail(error.to_string());
-            return None;
-        }
-    };
-    let news = Arc::clone(news);
-    Some(tokio::spawn(async move {
-        let Err(error) = teller.tell().await;
-        tracing::error!("{error}: there are no more events");
-        news.fail(error.to_string());
-    }))
-}
-
-/// Asks for the names that nothing is known of, before anything is dropped for the lack of them: a
-/// time daemon that runs already is to lose no reply.
-async fn learn(keeper: &mut Keeper, resolver: &Resolver) {
-    let mut asked: FuturesUnordered<_> = keeper
-        .book
-        .names
-        .unknown()
-        .map(|question| resolver.look_up(question))
-        .collect();
-    let answers = async {
-        while let Some((question, result)) = asked.next().await {
-            keeper.resolved(&question, result);
-        }
-    };
-    if timeout(FIRST_ANSWERS, answers).await.is_err() {
-        tracing::warn!("DNS is slow: guarding starts without the addresses of all names");
-    }
-}
-
-/// Takes the lock of the pin directory, from a living daemon if it is to be replaced.
-async fn take(options: &Options) -> Result<Lock, DaemonError> {
-    let pins = PinDir::new(&options.pin_dir);
-    let socket = control::socket_path(&options.state_dir);
-    if options.replace {
-        match control::ask(&socket, &Request::Yield).await {
-            Ok(None) => {}
-            Ok(Some(Reply::Failed(why))) => tracing::warn!("the daemon does not yield: {why}"),
-            // A daemon that ends may do so before its answer is through.
-            Ok(Some(_)) | Err(_) => tracing::info!("taking over from the running daemon"),
-        }
-    } else if let Ok(Some(Reply::Status(status))) = control::ask(&socket, &Request::Status).await
-        && let Some(daemon) = status.daemon
-    {
-        return Err(DaemonError::Taken { pid: daemon.pid });
-    }
-    Ok(pins.lock(LOCK_WAIT)?)
-}
-
-async fn interfaces(names: &[String]) -> Result<Vec<Interface>, datapath::Error> {
-    if names.is_empty() {
-        return Ok(vec![Interface::default_route().await?]);
-    }
-    let mut found: Vec<Interface> = Vec::new();
-    for name in names {
-        let interface = Interface::by_name(name).await?;
-        if !found.contains(&interface) {
-            found.push(interface);
-        }
-    }
-    Ok(found)
 }
 
 /// Says what is cut where the requests of others are sent on.

@@ -38,8 +38,12 @@ pub enum Request {
     /// The packets that are told of, from now on: [`Reply::Following`], and then one
     /// [`Reply::Event`] or [`Reply::Missed`] after the other until the connection ends.
     Events,
-    /// Leave the guard to a successor: stop, and detach nothing.
+    /// Leave the guard to a successor: change nothing any more. [`Reply::Yielding`] comes with the
+    /// lock of the pin directory, as a descriptor. Where the connection ends before
+    /// [`Request::Taken`], the successor has failed, and the daemon goes on.
     Yield,
+    /// The successor has the guard. There is no answer.
+    Taken,
 }
 
 /// A grant by hand.
@@ -89,8 +93,13 @@ pub enum Reply {
     Event(Box<Event>),
     /// So many events are lost, because they came faster than they were read.
     Missed(u64),
-    /// To [`Request::Yield`]: the daemon is about to end.
+    /// To [`Request::Yield`]: the guard is the successor's to take.
     Yielding,
+    /// The daemon lives, and has not come to an answer yet. This comes every second until it has, and
+    /// between events.
+    Alive,
+    /// The daemon is ending, and has not done what was asked.
+    Ending,
     /// What could not be done, and why.
     Failed(String),
 }

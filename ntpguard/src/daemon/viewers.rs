@@ -1,20 +1,25 @@
 //! Events for whoever follows them, over the control socket.
 //!
-//! A viewer never keeps anybody waiting: what he does not take in time he loses, and is told so.
+//! A viewer keeps no other waiting: it loses what it does not take in time, and is told how much.
 
-use std::{io, path::Path, sync::Arc};
+use std::{io, path::Path, sync::Arc, time::Duration};
 
 use tokio::{
-    io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader, Lines},
+    io::{AsyncReadExt as _, BufReader},
     net::unix::{OwnedReadHalf, OwnedWriteHalf},
     sync::broadcast::{Receiver, error::RecvError},
+    time::sleep,
 };
 
 use super::{
-    control::{ControlError, connect, send},
+    client::{Connection, SILENCE},
+    control::{ALIVE_EVERY, ControlError, send_within},
     protocol::{Reply, Request},
 };
 use crate::{report::events::Event, telemetry::News};
+
+/// How long a viewer may take nothing, as one that is stopped at a terminal.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Sends events until the viewer hangs up.
 pub(super) async fn show(
@@ -23,7 +28,7 @@ pub(super) async fn show(
     read: &mut BufReader<OwnedReadHalf>,
     write: &mut OwnedWriteHalf,
 ) -> io::Result<()> {
-    send(write, &Reply::Following).await?;
+    send_within(PATIENCE, write, &Reply::Following).await?;
     loop {
         let reply = tokio::select! {
             event = events.recv() => match event {
@@ -31,47 +36,36 @@ pub(super) async fn show(
                 Err(RecvError::Lagged(missed)) => Reply::Missed(missed),
                 Err(RecvError::Closed) => {
                     let why = news.follow().err().unwrap_or_default();
-                    return send(write, &Reply::Failed(why)).await;
+                    return send_within(PATIENCE, write, &Reply::Failed(why)).await;
                 }
             },
+            () = sleep(ALIVE_EVERY) => Reply::Alive,
             // There is nothing more to say for a viewer: this is the end, one way or another.
             _ = read.read_u8() => return Ok(()),
         };
-        send(write, &reply).await?;
+        send_within(PATIENCE, write, &reply).await?;
     }
 }
 
 /// The events of a living daemon.
 #[derive(Debug)]
-pub struct Following {
-    answers: Lines<BufReader<OwnedReadHalf>>,
-    /// The daemon takes the other half's end for ours.
-    _write: OwnedWriteHalf,
-}
+pub struct Following(Connection);
 
 impl Following {
     /// Follows the daemon that listens at `path`; `None` where none does.
     pub async fn begin(path: &Path) -> Result<Option<Self>, ControlError> {
-        let Some(stream) = connect(path).await? else {
+        let Some(mut connection) = Connection::open(path, SILENCE).await? else {
             return Ok(None);
         };
-        let (read, mut write) = stream.into_split();
-        send(&mut write, &Request::Events)
-            .await
-            .map_err(|source| ControlError::ask(path, source))?;
-        Ok(Some(Self {
-            answers: BufReader::new(read).lines(),
-            _write: write,
-        }))
+        connection.say(&Request::Events).await?;
+        Ok(Some(Self(connection)))
     }
 
     /// The next thing the daemon says; `None` when it has ended.
-    pub async fn next(&mut self, path: &Path) -> Result<Option<Reply>, ControlError> {
-        let line = self.answers.next_line().await;
-        let line = line.map_err(|source| ControlError::ask(path, source))?;
-        line.map(|line| {
-            serde_json::from_str(&line).map_err(|source| ControlError::answer(path, source))
-        })
-        .transpose()
+    pub async fn next(&mut self) -> Result<Option<Reply>, ControlError> {
+        match self.0.answer().await {
+            Ok(Reply::Ending) | Err(ControlError::Ended { .. }) => Ok(None),
+            answer => answer.map(Some),
+        }
     }
 }

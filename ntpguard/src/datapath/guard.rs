@@ -77,6 +77,16 @@ impl Options {
         }
     }
 
+    /// Looks at the interfaces before anything is changed: whether each is fit to be guarded so.
+    pub(super) fn places(&self, pins: &PinDir) -> Result<Vec<Place>, Error> {
+        if self.interfaces.len() > MAX_INTERFACES {
+            return Err(Error::TooManyInterfaces(self.interfaces.len()));
+        }
+        netlink::blocking(stack::ensure_apart(&self.interfaces))?;
+        let look = |interface| Place::look(pins, interface, self.attach);
+        self.interfaces.iter().map(look).collect()
+    }
+
     pub(super) const fn settings(&self, link: Link, fixed: &Fixed) -> Settings {
         Settings {
             mode: self.mode,
@@ -114,16 +124,8 @@ impl Guard {
     /// The lock on the pin directory must be held. Where this fails, interfaces that were not
     /// guarded before are not guarded after, and those that were still are.
     pub fn start(options: &Options, wanted: &Projection) -> Result<Self, Error> {
-        if options.interfaces.len() > MAX_INTERFACES {
-            return Err(Error::TooManyInterfaces(options.interfaces.len()));
-        }
-        netlink::blocking(stack::ensure_apart(&options.interfaces))?;
         let pins = PinDir::new(&options.pin_dir);
-        let places = options
-            .interfaces
-            .iter()
-            .map(|interface| Place::look(&pins, interface, options.attach))
-            .collect::<Result<Vec<_>, _>>()?;
+        let places = options.places(&pins)?;
         let fresh: Vec<u32> = places
             .iter()
             .filter(|place| !place.is_guarded())

@@ -50,6 +50,26 @@ impl Loaded {
         Ok(loaded)
     }
 
+    /// The same over maps of their own, attached to nothing.
+    pub(super) fn apart(
+        loader: &mut Loader<'_>,
+        fixed: Fixed,
+        options: &Options,
+        links: &[Link],
+    ) -> Result<Self, Error> {
+        let mut loaded = Self {
+            fixed,
+            programs: Vec::new(),
+        };
+        for link in [Link::Ethernet, Link::RawIp] {
+            if links.contains(&link) {
+                let object = loader.load(options.settings(link, &fixed))?;
+                loaded.add(link, object, options)?;
+            }
+        }
+        Ok(loaded)
+    }
+
     /// Loads the programs of an object that are needed for sure, so that a refusal comes before
     /// anything is attached.
     pub(super) fn add(&mut self, link: Link, object: Ebpf, options: &Options) -> Result<(), Error> {

@@ -137,7 +137,7 @@ impl Guard {
         self.programs.add(interface.link, object, &self.options)
     }
 
-    fn interfaces(&self) -> Vec<Interface> {
+    pub(super) fn interfaces(&self) -> Vec<Interface> {
         self.attached
             .iter()
             .map(|attached| attached.interface.clone())

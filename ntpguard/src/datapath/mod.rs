@@ -36,6 +36,7 @@ mod reload;
 mod sieve;
 mod stack;
 mod stops;
+mod succession;
 pub mod survey;
 pub mod tables;
 mod takeover;

@@ -245,7 +245,7 @@ impl<'a> Loader<'a> {
         self.load(settings)
     }
 
-    fn load(&mut self, settings: Settings) -> Result<Ebpf, Error> {
+    pub(super) fn load(&mut self, settings: Settings) -> Result<Ebpf, Error> {
         for (name, value) in settings.constants() {
             self.loader.override_global(name, number(value), true);
         }

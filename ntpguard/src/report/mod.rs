@@ -46,6 +46,9 @@ pub struct Status {
     pub loaded_seconds_ago: Option<u32>,
     /// The daemon, while one lives.
     pub daemon: Option<Daemon>,
+    /// That a daemon lives and does not answer, and what to do; all else is what the kernel shows then.
+    #[serde(default)]
+    pub unanswered: Option<String>,
     /// The guarded interfaces.
     pub interfaces: Vec<Interface>,
     /// How much is granted.

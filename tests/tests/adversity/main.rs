@@ -11,6 +11,7 @@ mod changes;
 mod names;
 mod socket;
 mod state;
+mod stopped;
 mod unreadable;
 
 const KNOWN: &str = "192.0.2.1";

@@ -117,6 +117,34 @@ fn a_reader_that_does_not_read_holds_up_nobody() -> Result<()> {
 }
 
 #[test]
+fn very_many_that_stall_in_a_question_hold_up_nobody() -> Result<()> {
+    let lab = Lab::new()?;
+    let guard = quiet(&lab)?;
+    let mut stalled = Vec::new();
+    for _ in 0..600 {
+        let mut stream = connect(guard.home())?;
+        // It may be hung up on: others come.
+        drop(stream.write_all(b"{\"ask\":"));
+        stalled.push(stream);
+    }
+    let began = Instant::now();
+    unhurt(&lab, &guard)?;
+    ensure!(
+        began.elapsed() < Duration::from_secs(5),
+        "held up for {:?}",
+        began.elapsed()
+    );
+    // The first had to go for the last.
+    let mut byte = [0];
+    let first = &mut stalled[0];
+    ensure!(!matches!(first.read(&mut byte), Ok(1..)), "still heard");
+    let last = stalled.last_mut().context("none")?;
+    last.write_all(b"\"list\"}\n")?;
+    last.read_exact(&mut byte)?;
+    Ok(())
+}
+
+#[test]
 fn hundreds_of_connections_at_once_do_not_hurt() -> Result<()> {
     let lab = Lab::new()?;
     let guard = quiet(&lab)?;

@@ -14,6 +14,7 @@ use serde_json::Value;
 
 mod boots;
 mod ends;
+mod handover;
 mod moments;
 mod starts;
 mod swaps;

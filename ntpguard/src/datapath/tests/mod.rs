@@ -2,6 +2,7 @@
 
 mod attaching;
 mod filtering;
+mod handing_over;
 mod harness;
 mod locking;
 mod restarting;
