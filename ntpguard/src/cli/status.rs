@@ -16,7 +16,7 @@ use ntpguard::{
     },
     datapath::{self, PinDir},
     escape,
-    report::{Interface, Name, Status, events::WOULD_DROP},
+    report::{Finding, Interface, Name, Status, events::WOULD_DROP},
 };
 use ntpguard_common::reason::Reason;
 
@@ -111,6 +111,7 @@ fn text(status: &Status) -> String {
     let mut lines = vec![headline(status)];
     lines.extend(status.interfaces.iter().map(interface_line));
     lines.extend(status.interfaces.iter().filter_map(blind_line));
+    lines.extend(status.findings.iter().map(finding_line));
     lines.push(daemon_line(status));
     let daemon = status.daemon.as_ref();
     let confinement = daemon.and_then(|daemon| daemon.confinement.as_ref());
@@ -174,8 +175,21 @@ fn interface_line(interface: &Interface) -> String {
         .egress
         .as_ref()
         .map(|egress| format!(", requests noted by {egress}"))
+        .or_else(|| {
+            Some(format!(
+                ", requests NOT noted ({})",
+                interface.why_untracked.as_ref()?
+            ))
+        })
         .unwrap_or_default();
     format!("interface {name}: {how}{why}{egress}")
+}
+
+/// What differs from what should be attached, and what to do about it.
+fn finding_line(finding: &Finding) -> String {
+    let cure = finding.cure.as_ref();
+    let cure = cure.map(|cure| format!(": {cure}")).unwrap_or_default();
+    escape::line(&format!("finding   {}{cure}", finding.what))
 }
 
 /// What passes unseen on an interface.

@@ -28,7 +28,7 @@ use super::{
 use crate::{
     allowlist::projection::Projection,
     clock::BootSeconds,
-    datapath::{Guard, InterfaceEvents, Lock},
+    datapath::{Guard, InterfaceEvents, Lock, Occasion},
     inventory::Inventory,
     keeper::{Keeper, KeeperError},
     offload::Outcome,
@@ -45,6 +45,9 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 /// How often the running time daemons are looked for. Those whose cgroup is known are noticed at
 /// once.
 const LOOK_FOR_SENDERS: Duration = Duration::from_secs(5);
+
+/// How often what is attached and pinned is compared with what should be.
+const LOOK_AT_ATTACHMENTS: Duration = Duration::from_secs(3);
 
 /// Most questions to DNS at a time.
 const ASKED_AT_ONCE: usize = 16;
@@ -90,7 +93,7 @@ enum Event {
     Settled,
     Senders,
     Found(Outcome<Found>),
-    Interfaces,
+    Attachments(Occasion),
     Due,
     Shutdown,
 }
@@ -145,12 +148,13 @@ impl<'a> Daemon<'a> {
         let mut interfaces = InterfaceEvents::subscribe()
             .inspect_err(|error| {
                 tracing::warn!(
-                    "{error}: an interface that goes and comes back is not guarded again"
+                    "{error}: an interface that goes and comes back is guarded again some seconds later"
                 );
             })
             .ok();
-        // One may have gone since the start.
-        self.mend();
+        // The first tick is at once: an interface may have gone since the start.
+        let mut attachments = interval(LOOK_AT_ATTACHMENTS);
+        attachments.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut look = interval(LOOK_FOR_SENDERS);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut settling = Settling::default();
@@ -174,7 +178,8 @@ impl<'a> Daemon<'a> {
                 () = sleep_until(settled.unwrap_or(due)), if settled.is_some() => Event::Settled,
                 () = changed(cgroups.as_mut()) => Event::Senders,
                 _ = look.tick() => Event::Senders,
-                Some(()) = change(interfaces.as_mut()) => Event::Interfaces,
+                Some(()) = change(interfaces.as_mut()) => Event::Attachments(Occasion::Change),
+                _ = attachments.tick() => Event::Attachments(Occasion::Tick),
                 () = sleep_until(due) => Event::Due,
             };
             match event {
@@ -210,7 +215,7 @@ impl<'a> Daemon<'a> {
                     self.finding.begin(&self.senders);
                 }
                 Event::Found(outcome) => self.take_senders(outcome),
-                Event::Interfaces => self.mend(),
+                Event::Attachments(occasion) => self.guard.mend(occasion),
                 Event::Due => {}
             }
             self.commit();
@@ -226,13 +231,6 @@ impl<'a> Daemon<'a> {
     fn watch_senders(&self, cgroups: Option<&mut Watch>) {
         if let Some(cgroups) = cgroups {
             cgroups.set(self.senders.watched());
-        }
-    }
-
-    /// Follows interfaces that go and come back.
-    fn mend(&mut self) {
-        if let Err(error) = self.guard.mend() {
-            tracing::error!("{error}");
         }
     }
 

@@ -5,7 +5,7 @@ use crate::{
     confine::Confinement,
     datapath::{self, Guard},
     keeper::Keeper,
-    report::{Daemon, Grants, Interface, Status},
+    report::{Daemon, Finding, Grants, Interface, Status},
 };
 
 /// Gathers the status of a living daemon.
@@ -20,14 +20,13 @@ pub(super) fn of(
         version: env!("CARGO_PKG_VERSION").to_owned(),
         confinement: Confinement::of_this_process().ok(),
     });
-    status.guarding = guard.is_guarding();
     status.settled = keeper.book.names.all_settled();
+    let look = guard.look()?;
+    status.guarding = look.is_guarding();
     let missing = guard.missing.iter().map(Interface::of_missing);
-    let attached = guard
-        .attached
-        .iter()
-        .map(|attached| Interface::of(attached, guard.judges(attached)));
-    status.interfaces = attached.chain(missing).collect();
+    let looked = look.interfaces.iter().map(Interface::of);
+    status.interfaces = looked.chain(missing).collect();
+    status.findings = look.findings.iter().map(Finding::of).collect();
     status.grants = Grants::of(keeper.projected());
     keeper.describe(&mut status, now);
     Ok(status)

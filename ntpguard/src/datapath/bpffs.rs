@@ -72,7 +72,7 @@ fn is_bpffs(path: &Path) -> Result<Option<bool>, Error> {
 }
 
 /// The part of `dir` that exists, and whether that is on a BPF file system.
-fn deepest_existing(dir: &Path) -> Result<(PathBuf, bool), Error> {
+pub(super) fn deepest_existing(dir: &Path) -> Result<(PathBuf, bool), Error> {
     for path in dir.ancestors() {
         if let Some(is_bpffs) = is_bpffs(path)? {
             return Ok((path.to_owned(), is_bpffs));

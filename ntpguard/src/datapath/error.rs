@@ -115,6 +115,9 @@ pub enum Error {
         why: String,
     },
 
+    /// The maps in use are pinned nowhere any more.
+    #[error("the pins below {} are gone, and are not made again yet", .0.display())]
+    PinsGone(PathBuf),
     /// The kernel did not answer a question about interfaces or routes.
     #[error("cannot {doing}: {source}")]
     Netlink {

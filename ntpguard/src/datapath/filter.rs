@@ -53,6 +53,34 @@ pub(super) fn find(hook: Hook, interface: u32) -> Result<Option<Filter>, Error> 
         .map(|message| Filter { interface, message }))
 }
 
+/// What filters a side of an interface has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Filters {
+    /// Ours, with this program, by its number.
+    Ours(u32),
+    /// Not ours.
+    Without,
+    /// There is no qdisc for them.
+    NoQdisc,
+}
+
+/// Looks for our filter on one side of an interface.
+pub(super) async fn look(
+    connection: &Connection,
+    interface: u32,
+    hook: Hook,
+) -> Result<Filters, Error> {
+    let found = filters(connection, interface, hook).await?;
+    if let Some(ours) = found.iter().find(|message| is_ours(hook, message)) {
+        return Ok(Filters::Ours(program(ours).unwrap_or(0)));
+    }
+    Ok(if has_clsact(connection, interface).await? {
+        Filters::Without
+    } else {
+        Filters::NoQdisc
+    })
+}
+
 /// The filters that run before ours, by kind and priority.
 pub(super) fn before_ours(hook: Hook, interface: u32) -> Result<Vec<String>, Error> {
     let found = list(hook, interface)?;
@@ -172,6 +200,39 @@ fn is_ours(hook: Hook, message: &TcMessage) -> bool {
                 if name.trim_end_matches('\0') == Kind::on_tc(hook).name())
         }))
     })
+}
+
+/// The number of a filter's program.
+fn program(message: &TcMessage) -> Option<u32> {
+    let options = message.attributes.iter().find_map(|part| match part {
+        TcAttribute::Options(options) => Some(options),
+        _ => None,
+    })?;
+    options.iter().find_map(|option| match option {
+        TcOption::Bpf(TcFilterBpfOption::ProgId(id)) => Some(*id),
+        _ => None,
+    })
+}
+
+/// Whether an interface has a clsact qdisc.
+async fn has_clsact(connection: &Connection, interface: u32) -> Result<bool, Error> {
+    let index = interface.cast_signed();
+    let request = connection.handle.qdisc().get().index(index).execute();
+    let qdiscs: Vec<TcMessage> = request
+        .try_collect()
+        .await
+        .map_err(|source| Error::Netlink {
+            doing: format!("ask for the qdiscs of interface {interface}"),
+            source,
+        })?;
+    // The kernel lists those of all interfaces.
+    Ok(qdiscs.iter().any(|qdisc| {
+        qdisc.header.index == index
+            && qdisc
+                .attributes
+                .iter()
+                .any(|part| matches!(part, TcAttribute::Kind(kind) if kind == "clsact"))
+    }))
 }
 
 /// A filter for people.

@@ -5,7 +5,10 @@
 //! not needed any more goes last. A process that is killed anywhere in between leaves each interface
 //! as it was or as it is to be, and the next start finishes the work.
 
-use std::{collections::BTreeSet, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
 use ntpguard_common::{
     judge::{Clock, WARM_UP},
@@ -15,8 +18,11 @@ use ntpguard_common::{
 };
 
 use super::{
-    AttachMode, Attached, Error, How, Interface, Missing, Mode, PinDir, Settings, Tables, Tracking,
-    Unloaded, chain,
+    AttachMode, Attached, Error, How, Interface, Missing, Mode, PinDir, Reach, Settings, Tables,
+    Tracking, Unloaded,
+    attachments::{Device, Upkeep, pinned, pinned::Anchor},
+    chain,
+    held::Holds,
     layout::Maps,
     loaded::{Fixed, Loaded},
     netlink,
@@ -115,6 +121,16 @@ pub struct Guard {
     pub(super) pins: PinDir,
     /// Kept loaded: an interface that comes back is not to be open for long.
     pub(super) programs: Loaded,
+    /// What is held of each guarded interface, by its index.
+    pub(super) held: BTreeMap<u32, Holds>,
+    /// What is held of the pins.
+    pub(super) anchor: Anchor,
+    pub(super) upkeep: Upkeep,
+    /// How far the BPF file system reaches, where that is not far enough.
+    pub(super) reach: Option<Reach>,
+    /// The devices of the network namespace, as of the last time that they were asked for.
+    pub(super) devices: BTreeMap<u32, Device>,
+    pub(super) devices_are_stale: bool,
 }
 
 impl Guard {
@@ -149,7 +165,14 @@ impl Guard {
 
     /// Removes the guard and everything it pinned.
     pub fn detach(self) -> Result<Unloaded, Error> {
-        survey::unload(self.pins.path())
+        let unloaded = survey::unload(self.pins.path());
+        // Where the pins are gone, filters are found by their interfaces.
+        for hook in [Hook::Ingress, Hook::Egress] {
+            for index in self.held.keys() {
+                tc::vacate(&self.pins, hook, *index)?;
+            }
+        }
+        unloaded
     }
 }
 
@@ -174,16 +197,29 @@ fn install(
 
     announce(&mut tables, options, pins)?;
 
-    let attached = take_over(options, pins, &mut programs, places)?;
+    let taken = take_over(options, pins, &mut programs, places)?;
+    let used = taken.iter();
+    let used = used.map(|(attached, holds)| (attached.interface.link, holds));
+    let to_pin = programs.used(pins, used)?;
+    pins::pin_programs(pins, &to_pin)?;
+    stops::here(Stop::ProgramsPinned);
+    let (attached, holds): (Vec<Attached>, Vec<Holds>) = taken.into_iter().unzip();
     retire(pins, &attached, &tables.info()?)?;
     stops::here(Stop::LinksRetired);
+    let indices = || attached.iter().map(|attached| attached.interface.index);
     let mut info = tables.info()?;
-    info.interfaces = interfaces(attached.iter().map(|attached| attached.interface.index));
+    info.interfaces = interfaces(indices());
     tables.set_info(&info)?;
     stops::here(Stop::InfoWritten);
     pins::remove_dir(&pins.maps_old())?;
     Ok(Guard {
         tables,
+        held: indices().zip(holds).collect(),
+        anchor: Anchor::hold(pins, to_pin)?,
+        upkeep: Upkeep::default(),
+        reach: pinned::reach(pins.path()),
+        devices: BTreeMap::new(),
+        devices_are_stale: true,
         attached,
         missing: Vec::new(),
         options: options.clone(),

@@ -2,34 +2,32 @@
 //!
 //! aya makes these too, but falls back to netlink whenever the kernel says EINVAL, and what it
 //! attaches so can neither be pinned nor told apart afterwards; nor does it say which interface
-//! a link belongs to. Five commands of bpf(2) are all that this takes. aya's
+//! a link belongs to. A few commands of bpf(2) are all that this takes. aya's
 //! query of a hook opens each program, for which `CAP_SYS_ADMIN` is needed; their numbers do here.
 
 use std::{
-    ffi::CString,
     io,
-    os::{
-        fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd},
-        unix::ffi::OsStrExt as _,
-    },
+    os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd},
     path::Path,
 };
 
 use nix::libc;
 
-use super::{Hook, attach::Xdp};
+use super::{
+    Hook,
+    attach::Xdp,
+    objects::{self, bpf},
+};
 
 /// How many programs a hook has, most often: more are asked for again.
 const USUAL_PROGRAMS: usize = 64;
 
 /// The numbers of bpf(2), from the kernel's `include/uapi/linux/bpf.h`.
 mod number {
-    pub(super) const OBJ_PIN: i32 = 6;
-    pub(super) const OBJ_GET: i32 = 7;
-    pub(super) const OBJ_GET_INFO_BY_FD: i32 = 15;
     pub(super) const PROG_QUERY: i32 = 16;
     pub(super) const LINK_CREATE: i32 = 28;
     pub(super) const LINK_UPDATE: i32 = 29;
+    pub(super) const LINK_DETACH: i32 = 34;
     pub(super) const ATTACH_TYPE_XDP: u32 = 37;
     pub(super) const ATTACH_TYPE_TCX_INGRESS: u32 = 46;
     pub(super) const ATTACH_TYPE_TCX_EGRESS: u32 = 47;
@@ -135,52 +133,24 @@ impl Link {
         unsafe { bpf(number::LINK_UPDATE, &mut update) }.map(drop)
     }
 
-    /// Opens a pinned link; `None` where nothing is pinned.
-    pub(super) fn open(path: &Path) -> io::Result<Option<Self>> {
-        let path = CString::new(path.as_os_str().as_bytes())?;
-        let mut get = Pin {
-            path: path.as_ptr() as u64,
-            fd: 0,
-            flags: 0,
-        };
-        // SAFETY: Pin is how bpf_attr starts for this command, and `path` lives until it returns.
-        match unsafe { bpf(number::OBJ_GET, &mut get) } {
-            // SAFETY: the kernel made this descriptor just now, and nobody else knows of it.
-            Ok(fd) => Ok(Some(Self(unsafe { OwnedFd::from_raw_fd(fd) }))),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
+    /// Takes the program off its hook, whoever else holds the link (Linux 5.9, kernel commit
+    /// 73b11c2ab072; older ones do so when the last descriptor and pin are gone).
+    pub(super) fn detach(&self) -> io::Result<()> {
+        let mut link = self.0.as_raw_fd();
+        // SAFETY: a descriptor is how bpf_attr starts for this command, and all of it.
+        unsafe { bpf(number::LINK_DETACH, &mut link) }.map(drop)
     }
 
-    /// Pins the link, so that it outlives this process.
-    pub(super) fn pin(&self, path: &Path) -> io::Result<()> {
-        let path = CString::new(path.as_os_str().as_bytes())?;
-        let mut pin = Pin {
-            path: path.as_ptr() as u64,
-            fd: self.0.as_raw_fd(),
-            flags: 0,
-        };
-        // SAFETY: Pin is how bpf_attr starts for this command, and `path` lives until it returns.
-        unsafe { bpf(number::OBJ_PIN, &mut pin) }.map(drop)
+    /// Opens a pinned link; `None` where nothing is pinned.
+    pub(super) fn open(path: &Path) -> io::Result<Option<Self>> {
+        Ok(objects::open(path)?.map(Self))
     }
 
     /// What the kernel tells of the link.
     pub(super) fn info(&self) -> io::Result<LinkInfo> {
-        #[repr(C)]
-        struct Question {
-            fd: RawFd,
-            length: u32,
-            info: u64,
-        }
         let mut info = LinkInfo::default();
-        let mut question = Question {
-            fd: self.0.as_raw_fd(),
-            length: size_of::<LinkInfo>() as u32,
-            info: (&raw mut info) as u64,
-        };
-        // SAFETY: Question is how bpf_attr starts for this command; `info` is as long as it says,
-        // valid for every bit pattern, and lives until the command returns.
-        unsafe { bpf(number::OBJ_GET_INFO_BY_FD, &mut question) }?;
+        // SAFETY: LinkInfo is how bpf_link_info starts for such links, and valid for every bit pattern.
+        unsafe { objects::info(self.0.as_fd(), &mut info) }?;
         if matches!(info.kind, number::LINK_TYPE_XDP | number::LINK_TYPE_TCX) {
             Ok(info)
         } else {
@@ -189,6 +159,12 @@ impl Link {
                 "it is neither an XDP nor a tcx link",
             ))
         }
+    }
+}
+
+impl AsFd for Link {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }
 
@@ -222,6 +198,11 @@ pub(super) fn programs_on(hook: Hook, interface: u32) -> io::Result<Vec<u32>> {
     }
 }
 
+/// Whether programs can be attached to the tc hooks of an interface as links.
+pub(super) fn has_tcx(interface: u32) -> bool {
+    programs_on(Hook::Egress, interface).is_ok()
+}
+
 /// The attributes of a query.
 #[derive(Default)]
 #[repr(C)]
@@ -243,29 +224,5 @@ const fn tcx(hook: Hook) -> u32 {
     match hook {
         Hook::Ingress => number::ATTACH_TYPE_TCX_INGRESS,
         Hook::Egress => number::ATTACH_TYPE_TCX_EGRESS,
-    }
-}
-
-#[repr(C)]
-struct Pin {
-    path: u64,
-    fd: RawFd,
-    flags: u32,
-}
-
-/// Calls bpf(2) and returns what it returned, a file descriptor for most commands.
-///
-/// # Safety
-///
-/// `attributes` is laid out as the start of the kernel's `bpf_attr` for `command`, and the
-/// addresses in it are valid for what the command reads and writes there.
-unsafe fn bpf<T>(command: i32, attributes: &mut T) -> io::Result<RawFd> {
-    // SAFETY: the kernel reads and writes size_of::<T> bytes there; the rest is the caller's word.
-    let result =
-        unsafe { libc::syscall(libc::SYS_bpf, command, &raw mut *attributes, size_of::<T>()) };
-    if result < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(result as RawFd)
     }
 }

@@ -7,8 +7,9 @@ use ntpguard_common::{packet::Link, rates::Rates};
 
 use super::{
     Error, How, Options, PinDir,
+    held::{Holds, Pinned},
     object::Loader,
-    pins::{self, Hook},
+    pins::Hook,
     programs::{Kind, Programs},
 };
 
@@ -93,28 +94,30 @@ impl Loaded {
             .ok_or_else(|| Error::Missing(format!("program for {wanted:?} links")))
     }
 
-    /// Pins, of each link type, the programs that the first interface uses, and removes the pins of
-    /// those that none uses.
-    pub(super) fn pin(
+    /// The programs to be pinned: of each link type, those that the first interface uses.
+    pub(super) fn used<'a>(
         &mut self,
         pins: &PinDir,
-        used: &[(Link, Option<Kind>)],
-        track: bool,
-    ) -> Result<(), Error> {
+        used: impl Iterator<Item = (Link, &'a Holds)>,
+    ) -> Result<Vec<Pinned>, Error> {
+        let used: Vec<_> = used.collect();
+        let mut to_pin = Vec::new();
         for link in [Link::Ethernet, Link::RawIp] {
-            let ingress = pins.program(Hook::Ingress, link);
-            let egress = pins.program(Hook::Egress, link);
-            let first = used.iter().find(|(other, _)| *other == link);
-            match first {
-                Some((_, Some(kind))) => self.of(link)?.pin(*kind, &ingress)?,
-                _ => pins::remove_pin(&ingress)?,
-            }
-            if track && first.is_some() {
-                self.of(link)?.pin(Kind::TcEgress, &egress)?;
-            } else {
-                pins::remove_pin(&egress)?;
+            let Some((_, holds)) = used.iter().find(|(other, _)| *other == link) else {
+                continue;
+            };
+            for hook in [Hook::Ingress, Hook::Egress] {
+                if let Some(held) = holds.on(hook) {
+                    let object = self.of(link)?.fd(held.kind)?.try_clone_to_owned();
+                    to_pin.push(Pinned {
+                        path: pins.program(hook, link),
+                        object: object.map_err(|source| {
+                            Error::system("hold a program by another descriptor", source)
+                        })?,
+                    });
+                }
             }
         }
-        Ok(())
+        Ok(to_pin)
     }
 }

@@ -8,10 +8,12 @@
 //! - [`chain`] makes the object for programs that others attach;
 //! - [`guard`] does all of it in an order that leaves a working guard wherever it is stopped;
 //! - [`verdicts`] reads what the programs tell of single packets;
-//! - [`events`] tells of interfaces that come and go, and [`mend`] follows them;
+//! - [`attachments`] compares what should be attached with what the kernel says, [`mend`] repairs it,
+//!   and [`events`] tells of interfaces that come and go;
 //! - [`mod@survey`] says what is there, and removes it.
 
 pub mod attach;
+pub mod attachments;
 mod bpffs;
 mod btf;
 pub mod chain;
@@ -20,6 +22,7 @@ pub mod error;
 pub mod events;
 mod filter;
 pub mod guard;
+mod held;
 pub mod interface;
 mod layout;
 mod link;
@@ -28,6 +31,7 @@ mod memory;
 pub mod mend;
 mod netlink;
 pub mod object;
+mod objects;
 mod others;
 pub mod pins;
 mod place;
@@ -47,11 +51,12 @@ pub mod trial;
 pub mod verdicts;
 
 pub use attach::{AttachMode, Attached, How};
+pub use attachments::{Difference, Finding, Look, Looked, Outlook, Reach};
 pub use error::Error;
 pub use events::InterfaceEvents;
 pub use guard::{Guard, Options};
 pub use interface::Interface;
-pub use mend::Missing;
+pub use mend::{Missing, Occasion};
 pub use object::{LONGEST_WINDOW, Mode, Settings, Tracking};
 pub use pins::{Hook, Lock, PinDir};
 pub use survey::{Guarded, Survey, Unloaded, survey, unload};

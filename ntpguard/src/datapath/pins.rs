@@ -18,13 +18,13 @@ use rustix::{
     io::Errno,
 };
 
-use super::{Error, bpffs, link::Link as BpfLink};
+use super::{Error, bpffs, held::Pinned, link::Link as BpfLink, objects};
 
 /// How often a lock that somebody holds is tried again.
 const LOCK_RETRY: Duration = Duration::from_millis(20);
 
 /// A hook of an interface on which a link can be pinned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Hook {
     /// XDP or tcx, where packets arrive.
     Ingress,
@@ -320,19 +320,52 @@ pub(super) fn remove_dir(dir: &Path) -> Result<usize, Error> {
     }
 }
 
-/// Pins a link in place of a dead one.
-pub(super) fn pin_link(link: &BpfLink, path: &Path) -> Result<(), Error> {
+/// Pins an object at `path`, in place of what is there unless that is the same.
+pub(super) fn pin_object(object: BorrowedFd<'_>, path: &Path) -> Result<(), Error> {
+    let failed = |source| Error::system(format!("pin {}", path.display()), source);
+    if names(path, object).map_err(failed)? {
+        return Ok(());
+    }
     remove_pin(path)?;
-    link.pin(path)
-        .map_err(|source| Error::system(format!("pin link {}", path.display()), source))
+    objects::pin(object, path).map_err(failed)
 }
 
-/// Ends a pinned link, and says whether there was one. While it is open, removing its pin does not
-/// detach it; closing it then does, at once, where the removal alone leaves that to a work queue of
-/// the kernel.
+/// Pins these programs and no others. Each comes beside the one that it replaces, and takes its place in
+/// one step.
+pub(super) fn pin_programs(pins: &PinDir, programs: &[Pinned]) -> Result<(), Error> {
+    for Pinned { path, object } in programs {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let beside = path.with_file_name(format!("{name}-next"));
+        pin_object(object.as_fd(), &beside)?;
+        fs::rename(&beside, path)
+            .map_err(|source| Error::system(format!("pin program {}", path.display()), source))?;
+    }
+    let is_wanted = |path: &PathBuf| programs.iter().any(|pinned| pinned.path == *path);
+    let pinned = entries(&pins.programs())?;
+    pinned
+        .iter()
+        .filter(|path| !is_wanted(path))
+        .try_for_each(|path| remove_pin(path))
+}
+
+/// Whether `path` is a pin of this object.
+pub(super) fn names(path: &Path, object: BorrowedFd<'_>) -> io::Result<bool> {
+    let Some(pinned) = objects::open(path)? else {
+        return Ok(false);
+    };
+    Ok(objects::identity(pinned.as_fd())? == objects::identity(object)?)
+}
+
+/// Ends a pinned link, and says whether there was one. Another process may hold it: it is detached in
+/// the kernel before its pin goes.
 pub(super) fn end_link(path: &Path) -> Result<bool, Error> {
     let link = BpfLink::open(path)
         .map_err(|source| Error::system(format!("open link {}", path.display()), source))?;
+    if let Some(link) = &link
+        && let Err(error) = link.detach()
+    {
+        tracing::debug!("{} ends with its last pin: {error}", path.display());
+    }
     remove_pin(path)?;
     Ok(link.is_some())
 }

@@ -9,10 +9,11 @@ use super::{
     AttachMode, Attached, Error, How, Interface, PinDir,
     attach::Xdp,
     filter,
+    held::Held,
     link::{self, Link},
     netlink::{self, Occupant},
     others,
-    pins::{self, Hook},
+    pins::Hook,
     programs::{Kind, Programs},
     tc,
 };
@@ -121,26 +122,26 @@ impl Place {
         self.holder.how().is_some()
     }
 
-    /// Puts the program on the interface, in place of the one that guards it if one does, and
-    /// pins the link. Says which program it was, if it is not somebody else's to attach one.
+    /// Puts the program on the interface, in place of the one that guards it if one does. A new link
+    /// is not pinned yet.
     pub(super) fn occupy(
         self,
         programs: &mut Programs,
         pins: &PinDir,
         mode: AttachMode,
-    ) -> Result<(Attached, Option<Kind>), Error> {
+    ) -> Result<(Attached, Option<Held>), Error> {
         if mode == AttachMode::External {
             return Ok((attached(self.interface, How::External, &[]), None));
         }
-        let (attached, kind) = match self.holder {
-            Holder::Xdp(link, hook) => adopt(programs, self.interface, &link, hook)?,
+        let (attached, held) = match self.holder {
+            Holder::Xdp(link, hook) => adopt(programs, self.interface, link, hook)?,
             Holder::Tc => {
-                tc::occupy(programs, Hook::Ingress, &self.interface, pins)?;
-                (adopted(self.interface, How::Tc), Kind::TcIngress)
+                let held = tc::occupy(programs, Hook::Ingress, &self.interface, pins)?;
+                (adopted(self.interface, How::Tc), held)
             }
             _ => attach(programs, self.interface, pins, mode, self.occupant)?,
         };
-        Ok((attached, Some(kind)))
+        Ok((attached, Some(held)))
     }
 }
 
@@ -153,16 +154,19 @@ fn ask(interface: &Interface) -> Result<LinkMessage, Error> {
 fn adopt(
     programs: &mut Programs,
     interface: Interface,
-    link: &Link,
+    link: Link,
     hook: Xdp,
-) -> Result<(Attached, Kind), Error> {
+) -> Result<(Attached, Held), Error> {
     let mut tried = Vec::new();
     for kind in Kind::XDP {
         if !programs.has(kind) {
             continue;
         }
         match link.swap(programs.fd(kind)?) {
-            Ok(()) => return Ok((adopted(interface, hook.how()), kind)),
+            Ok(()) => {
+                let held = Held::of(programs, kind, Some(link))?;
+                return Ok((adopted(interface, hook.how()), held));
+            }
             Err(error) => tried.push(attempt(hook, kind, &error)),
         }
     }
@@ -192,7 +196,7 @@ fn attach(
     pins: &PinDir,
     mode: AttachMode,
     occupant: Option<Occupant>,
-) -> Result<(Attached, Kind), Error> {
+) -> Result<(Attached, Held), Error> {
     let mut tried = Vec::new();
     let mut is_taken = occupant.is_some();
     tried.extend(occupant.map(|occupant| {
@@ -204,7 +208,7 @@ fn attach(
             How::Native => Xdp::Native,
             How::Generic => Xdp::Generic,
             How::Tc => match tc::occupy(programs, Hook::Ingress, &interface, pins) {
-                Ok(_) => return Ok((attached(interface, How::Tc, &tried), Kind::TcIngress)),
+                Ok(held) => return Ok((attached(interface, How::Tc, &tried), held)),
                 Err(error) if mode == AttachMode::Tc => return Err(error),
                 Err(error) => {
                     tried.push(format!("tc: {error}"));
@@ -216,8 +220,8 @@ fn attach(
         if is_taken {
             continue;
         }
-        match attach_xdp(programs, &interface, pins, hook, &mut tried) {
-            Ok(Some(kind)) => return Ok((attached(interface, *how, &tried), kind)),
+        match attach_xdp(programs, &interface, hook, &mut tried) {
+            Ok(Some(held)) => return Ok((attached(interface, *how, &tried), held)),
             Ok(None) => {}
             // Somebody came between the look and this.
             Err(error @ Error::AnotherProgram { .. }) if mode.takes(How::Tc) => {
@@ -233,24 +237,20 @@ fn attach(
     })
 }
 
-/// Attaches to one XDP hook and pins the link; `None` where the kernel or the driver takes neither
+/// Attaches to one XDP hook; `None` where the kernel or the driver takes neither
 /// program there, with the reasons in `tried`.
 fn attach_xdp(
     programs: &mut Programs,
     interface: &Interface,
-    pins: &PinDir,
     hook: Xdp,
     tried: &mut Vec<String>,
-) -> Result<Option<Kind>, Error> {
+) -> Result<Option<Held>, Error> {
     for kind in Kind::XDP {
         if !programs.has(kind) {
             continue;
         }
         let error = match Link::attach_xdp(programs.fd(kind)?, interface.index, hook) {
-            Ok(link) => {
-                pins::pin_link(&link, &pins.link(Hook::Ingress, interface.index))?;
-                return Ok(Some(kind));
-            }
+            Ok(link) => return Held::of(programs, kind, Some(link)).map(Some),
             Err(error) => error,
         };
         match error.raw_os_error() {

@@ -1,9 +1,6 @@
 //! The programs of one loaded object.
 
-use std::{
-    os::fd::{AsFd as _, BorrowedFd},
-    path::Path,
-};
+use std::os::fd::{AsFd as _, BorrowedFd};
 
 use aya::{
     Ebpf, Pod,
@@ -13,7 +10,7 @@ use aya::{
 
 use ntpguard_common::requests::Sent;
 
-use super::{Error, Hook, pins, tables};
+use super::{Error, Hook, tables};
 
 /// The programs of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,12 +136,6 @@ impl Programs {
         Ok(info.id())
     }
 
-    /// Pins a program at `path`, in place of what may be there.
-    pub(super) fn pin(&mut self, kind: Kind, path: &Path) -> Result<(), Error> {
-        let program = self.get(kind)?;
-        replace_pin(path, |beside| program.pin(beside))
-    }
-
     /// Removes every entry of a map of requests that nobody else has.
     pub(super) fn clear<K: Pod>(&mut self, name: &'static str) -> Result<(), Error> {
         let map = self
@@ -155,19 +146,4 @@ impl Programs {
             .map_err(|source| Error::map(name, "clear", source))?;
         tables::clear(&mut map, name)
     }
-}
-
-/// Pins beside `path`, and then puts the pin in the place of what is there in one step.
-fn replace_pin(
-    path: &Path,
-    pin: impl FnOnce(&Path) -> Result<(), aya::pin::PinError>,
-) -> Result<(), Error> {
-    let beside = path.with_file_name(format!(
-        "{}-next",
-        path.file_name().unwrap_or_default().to_string_lossy()
-    ));
-    pins::remove_pin(&beside)?;
-    pin(&beside).map_err(|source| Error::pin(&beside, source))?;
-    std::fs::rename(&beside, path)
-        .map_err(|source| Error::system(format!("pin program {}", path.display()), source))
 }

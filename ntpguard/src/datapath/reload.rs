@@ -1,13 +1,13 @@
 //! Programs for what is granted: those that look at other ports, only while anybody is asked there.
 
+use nix::libc::ENOLINK;
 use ntpguard_common::packet::Link;
 
 use super::{
-    Error, Guard,
+    Error, Guard, Hook, filter,
     loaded::{Fixed, Loaded},
     object::Loader,
-    place::Place,
-    takeover::take_over,
+    pins,
 };
 use crate::allowlist::projection::Projection;
 
@@ -23,20 +23,59 @@ impl Guard {
             other_ports,
             ..self.programs.fixed
         };
-        let (options, pins) = (&self.options, &self.pins);
         let mut loader = Loader::new(&fixed.rates);
-        let links = self.attached.iter().map(|attached| attached.interface.link);
-        let links: Vec<Link> = links.collect();
-        let mut programs = Loaded::over(&pins.maps(), &mut loader, fixed, options, &links)?;
-        let places = self.attached.iter();
-        let places = places
-            .map(|attached| Place::look(pins, &attached.interface, options.attach))
-            .collect::<Result<Vec<_>, _>>()?;
-        let attached = take_over(options, pins, &mut programs, places)?;
-        for (before, now) in self.attached.iter_mut().zip(attached) {
-            before.egress = now.egress;
+        let links: Vec<Link> = self.attached.iter().map(|one| one.interface.link).collect();
+        let maps = self.anchor.maps(&self.pins)?;
+        let mut programs = Loaded::over(&maps, &mut loader, fixed, &self.options, &links)?;
+        // First where packets leave: a reply is not to be dropped because nobody saw its request.
+        for hook in [Hook::Egress, Hook::Ingress] {
+            self.swap(hook, &mut programs)?;
         }
+        let used = self.attached.iter().filter_map(|attached| {
+            let holds = self.held.get(&attached.interface.index)?;
+            Some((attached.interface.link, holds))
+        });
+        let to_pin = programs.used(&self.pins, used)?;
+        // Where that fails, the pins are not those that are held, and are made again later.
+        if let Err(error) = pins::pin_programs(&self.pins, &to_pin) {
+            tracing::warn!("{error}");
+        }
+        self.anchor.set_programs(to_pin);
         self.programs = programs;
+        Ok(())
+    }
+
+    /// Puts other programs on one hook of each interface.
+    fn swap(&mut self, hook: Hook, programs: &mut Loaded) -> Result<(), Error> {
+        for attached in &self.attached {
+            let interface = &attached.interface;
+            let holds = self.held.get_mut(&interface.index);
+            let Some(held) = holds.and_then(|holds| holds.on_mut(hook)) else {
+                continue;
+            };
+            let programs = programs.of(interface.link)?;
+            let kind = held.kind;
+            match &held.link {
+                Some(link) => match link.swap(programs.fd(kind)?) {
+                    // It is detached, and attached again with the new program.
+                    Err(error) if error.raw_os_error() == Some(ENOLINK) => {}
+                    swapped => swapped.map_err(|source| {
+                        let name = &interface.name;
+                        Error::system(
+                            format!("swap the {} program of {name}", hook.name()),
+                            source,
+                        )
+                    })?,
+                },
+                None => {
+                    if let Some(old) = filter::find(hook, interface.index)? {
+                        let program = programs.fd(kind)?;
+                        filter::put(program, hook, interface.index, Some(&old))?;
+                    }
+                }
+            }
+            held.program = programs.id(kind)?;
+        }
         Ok(())
     }
 }

@@ -7,6 +7,7 @@ use super::{
     Error, Guard, Options, PinDir,
     guard::random_key,
     loaded::{Fixed, Loaded},
+    mend::Occasion,
     object::Loader,
 };
 use crate::{allowlist::projection::Projection, senders::Found};
@@ -36,7 +37,7 @@ impl Guard {
     /// The lock on the pin directory must be held, and the other process must have ended.
     pub fn resume(&mut self, senders: &Found, granted: &Projection) -> Result<(), Error> {
         // An interface that has gone meanwhile is not to keep the others from it.
-        self.mend()?;
+        self.mend(Occasion::Change);
         let options = Options {
             interfaces: self.interfaces(),
             senders: senders.clone(),

@@ -2,7 +2,8 @@
 //! they arrive.
 
 use super::{
-    Attached, Error, Interface, Options, PinDir, Tc,
+    Attached, Error, Interface, Options, PinDir,
+    held::{Held, Holds},
     loaded::Loaded,
     pins::Hook,
     place::Place,
@@ -10,45 +11,55 @@ use super::{
     tc,
 };
 
-/// Puts the programs on all these interfaces, and pins them. Where this fails or is stopped, each
+/// What came of it: an interface that is guarded, and what is held of it.
+pub(super) type Taken = (Attached, Holds);
+
+/// Puts the programs on all these interfaces, and pins their links. Where this fails or is stopped, each
 /// interface has its old program or the new one, and another call goes on.
 pub(super) fn take_over(
     options: &Options,
     pins: &PinDir,
     programs: &mut Loaded,
     places: Vec<Place>,
-) -> Result<Vec<Attached>, Error> {
+) -> Result<Vec<Taken>, Error> {
     let mut egress = Vec::new();
     for place in &places {
-        egress.push(note_requests(options, pins, programs, &place.interface)?);
+        let held = note_requests(options, pins, programs, &place.interface)?;
+        if let Some(held) = &held {
+            held.pin(pins, Hook::Egress, place.interface.index)?;
+        }
+        egress.push(held);
         stops::here(Stop::EgressAttached);
     }
-    let mut attached = Vec::new();
-    let mut used = Vec::new();
+    let mut taken = Vec::new();
     for (place, egress) in places.into_iter().zip(egress) {
+        let (index, asked_as) = (place.interface.index, place.interface.name.clone());
         let link = place.interface.link;
-        let (interface, kind) = place.occupy(programs.of(link)?, pins, options.attach)?;
-        attached.push(Attached {
+        let (mut attached, ingress) = place.occupy(programs.of(link)?, pins, options.attach)?;
+        if let Some(ingress) = &ingress {
+            ingress.pin(pins, Hook::Ingress, index)?;
+        }
+        attached.egress = egress.as_ref().map(Held::tc);
+        let holds = Holds {
+            asked_as,
+            ingress,
             egress,
-            ..interface
-        });
-        used.push((link, kind));
+        };
+        taken.push((attached, holds));
         stops::here(Stop::Attached);
     }
     stops::here(Stop::AllAttached);
-    programs.pin(pins, &used, options.tracking.track)?;
-    stops::here(Stop::ProgramsPinned);
-    Ok(attached)
+    Ok(taken)
 }
 
-/// Has the requests that leave by an interface noted, if they are to be. Before anything needs
+/// Has the requests that leave by an interface noted, if they are to be; a new link is not pinned yet. Before anything needs
 /// them: a reply is not to be dropped because nobody saw its request.
 pub(super) fn note_requests(
     options: &Options,
     pins: &PinDir,
     programs: &mut Loaded,
     interface: &Interface,
-) -> Result<Option<Tc>, Error> {
+) -> Result<Option<Held>, Error> {
     if !options.tracking.track {
         return Ok(None);
     }

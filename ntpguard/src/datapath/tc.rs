@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Error, Interface, PinDir, filter,
+    held::Held,
     link::{self, Link},
     others,
     pins::{self, Hook},
@@ -39,17 +40,18 @@ pub(super) fn look(pins: &PinDir, hook: Hook, interface: u32) -> Result<Option<T
     Ok(filter::find(hook, interface)?.map(|_| Tc::Clsact))
 }
 
-/// Puts the program on a hook, in one step where another one of ours was. Tells of programs that
-/// stand before it: what they take away or let pass for good it does not see.
+/// Puts the program on a hook, in one step where another one of ours was; a new link is not pinned yet.
+/// Tells of programs that stand before it: what they take away or let pass for good it does not see.
 pub(super) fn occupy(
     programs: &mut Programs,
     hook: Hook,
     interface: &Interface,
     pins: &PinDir,
-) -> Result<Tc, Error> {
-    let tc = attach(programs, hook, interface, pins)?;
-    let before = match tc {
-        Tc::Tcx => links_before(programs, hook, interface),
+) -> Result<Held, Error> {
+    let link = attach(programs, hook, interface, pins)?;
+    let held = Held::of(programs, Kind::on_tc(hook), link)?;
+    let before = match held.tc() {
+        Tc::Tcx => links_before(held.program, hook, interface),
         Tc::Clsact => filter::before_ours(hook, interface.index)?,
     };
     if !before.is_empty() {
@@ -64,15 +66,16 @@ pub(super) fn occupy(
             before.join(", ")
         );
     }
-    Ok(tc)
+    Ok(held)
 }
 
+/// Attaches, and says by which link, if it is not a filter.
 fn attach(
     programs: &mut Programs,
     hook: Hook,
     interface: &Interface,
     pins: &PinDir,
-) -> Result<Tc, Error> {
+) -> Result<Option<Link>, Error> {
     let program = programs.fd(Kind::on_tc(hook))?;
     let failed = |source| {
         let doing = format!("attach to the {} hook of {}", hook.name(), interface.name);
@@ -80,20 +83,17 @@ fn attach(
     };
     if let Some(link) = open(pins, hook, interface.index)? {
         link.swap(program).map_err(failed)?;
-        return Ok(Tc::Tcx);
+        return Ok(Some(link));
     }
     if let Some(old) = filter::find(hook, interface.index)? {
         filter::put(program, hook, interface.index, Some(&old))?;
-        return Ok(Tc::Clsact);
+        return Ok(None);
     }
     match Link::attach_tcx(program, interface.index, hook) {
-        Ok(link) => {
-            pins::pin_link(&link, &pins.link(hook, interface.index))?;
-            Ok(Tc::Tcx)
-        }
+        Ok(link) => Ok(Some(link)),
         Err(error) if error.raw_os_error() == Some(EINVAL) => {
             filter::put(program, hook, interface.index, None)?;
-            Ok(Tc::Clsact)
+            Ok(None)
         }
         Err(error) => Err(failed(error)),
     }
@@ -111,11 +111,8 @@ pub(super) fn vacate(pins: &PinDir, hook: Hook, interface: u32) -> Result<bool, 
 }
 
 /// The programs that run before ours, by name and number.
-fn links_before(programs: &mut Programs, hook: Hook, interface: &Interface) -> Vec<String> {
-    let (Ok(ours), Ok(there)) = (
-        programs.id(Kind::on_tc(hook)),
-        link::programs_on(hook, interface.index),
-    ) else {
+fn links_before(ours: u32, hook: Hook, interface: &Interface) -> Vec<String> {
+    let Ok(there) = link::programs_on(hook, interface.index) else {
         return Vec::new();
     };
     there

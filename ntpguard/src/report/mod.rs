@@ -1,5 +1,6 @@
 //! What the commands tell: the JSON they print, and what the daemon sends them.
 
+mod attachments;
 pub mod events;
 pub mod refusals;
 pub mod traffic;
@@ -18,12 +19,15 @@ use ntpguard_common::{
 };
 use serde::{Deserialize, Serialize};
 
-pub use self::traffic::Traffic;
+pub use self::{
+    attachments::{Finding, Interface},
+    traffic::Traffic,
+};
 use crate::{
     allowlist::{claim::Claim, projection::Projection},
     clock::BootSeconds,
     confine::Confinement,
-    datapath::{Attached, Error, Guarded, How, Missing, Mode, Survey, Tables},
+    datapath::{Error, Mode, Survey, Tables},
     resolve::NameStatus,
     sources::{self, Family, Problem},
 };
@@ -51,6 +55,9 @@ pub struct Status {
     pub unanswered: Option<String>,
     /// The guarded interfaces.
     pub interfaces: Vec<Interface>,
+    /// What differs from what should be attached and pinned, as the kernel says.
+    #[serde(default)]
+    pub findings: Vec<Finding>,
     /// How much is granted.
     pub grants: Grants,
     /// Packets admitted and dropped, by reason.
@@ -100,6 +107,7 @@ impl Status {
         }
         status.guarding = survey.is_guarding();
         status.interfaces = survey.interfaces.iter().map(Interface::of_pinned).collect();
+        status.findings = survey.findings.iter().map(Finding::of).collect();
         Ok(status)
     }
 }
@@ -113,72 +121,6 @@ pub struct Daemon {
     pub version: String,
     /// What holds it back; absent where the kernel does not show it.
     pub confinement: Option<Confinement>,
-}
-
-/// A guarded interface.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Interface {
-    /// Its index.
-    pub index: u32,
-    /// Its name; absent where it is gone.
-    pub name: Option<String>,
-    /// `native`, `generic`, `tc`, or `external` where somebody else attached the program.
-    pub attached: Option<String>,
-    /// Why it is not attached in a better way.
-    pub why_not_better: Option<String>,
-    /// What passes there unseen.
-    #[serde(default)]
-    pub blind_to: Option<String>,
-    /// Why it is not attached at all, where it is to be.
-    pub why_not_attached: Option<String>,
-    /// `tcx` or `clsact`: how the requests that leave are noted; absent where they are not.
-    pub egress: Option<String>,
-}
-
-impl Interface {
-    /// Tells of an interface that a living daemon guards, and whether a program judges there.
-    pub fn of(attached: &Attached, judges: bool) -> Self {
-        let waits = "nobody has attached the program of `ntpguard object` over these maps";
-        Self {
-            index: attached.interface.index,
-            name: Some(attached.interface.name.clone()),
-            attached: judges.then(|| attached.how.name().to_owned()),
-            why_not_better: attached.why_not_better.clone(),
-            blind_to: blind_to(attached.how),
-            why_not_attached: (!judges).then(|| waits.to_owned()),
-            egress: attached.egress.map(|egress| egress.name().to_owned()),
-        }
-    }
-
-    /// Tells of an interface that a living daemon is to guard and does not.
-    pub fn of_missing(missing: &Missing) -> Self {
-        let gone = || "it is gone, and is guarded again when it comes back".to_owned();
-        Self {
-            index: missing.interface.index,
-            name: Some(missing.interface.name.clone()),
-            attached: None,
-            why_not_better: None,
-            blind_to: None,
-            why_not_attached: Some(missing.trouble.clone().unwrap_or_else(gone)),
-            egress: None,
-        }
-    }
-
-    fn of_pinned(guarded: &Guarded) -> Self {
-        Self {
-            index: guarded.index,
-            name: guarded.name.clone(),
-            attached: guarded.how.map(|how| how.name().to_owned()),
-            why_not_better: None,
-            blind_to: guarded.how.and_then(blind_to),
-            why_not_attached: guarded.how.is_none().then(|| "it is gone".to_owned()),
-            egress: guarded.egress.map(|egress| egress.name().to_owned()),
-        }
-    }
-}
-
-fn blind_to(how: How) -> Option<String> {
-    how.blind_to().map(str::to_owned)
 }
 
 /// How much is granted.

@@ -14,11 +14,11 @@ use serde_json::Value;
 
 use super::{SOON, Target, Wire, config, ensure_attached, guard, ingress_link, interface_status};
 
-const GUARDED: &str = "guarded0";
-const ADDRESSES: [&str; 2] = ["10.0.0.1", "fd00::1"];
+pub(super) const GUARDED: &str = "guarded0";
+pub(super) const ADDRESSES: [&str; 2] = ["10.0.0.1", "fd00::1"];
 
 /// Lays a cable between two hosts whose end at the first has always the same name.
-fn lay(host: &Namespace, other: &Namespace) -> Result<Veth> {
+pub(super) fn lay(host: &Namespace, other: &Namespace) -> Result<Veth> {
     let near = ["link", "add", GUARDED, "netns", host.name(), "type", "veth"];
     let far = ["peer", "name", "peer0", "netns", other.name()];
     process::run_program("ip", &[&near[..], &far[..]].concat())?;
@@ -31,7 +31,7 @@ fn lay(host: &Namespace, other: &Namespace) -> Result<Veth> {
     Ok(Veth { left, right })
 }
 
-fn wait_attached(guard: &Guard, port: &Port, how: &str) -> Result<Value> {
+pub(super) fn wait_attached(guard: &Guard, port: &Port, how: &str) -> Result<Value> {
     eventually(SOON, "the interface's being guarded", || {
         ensure_attached(guard, port, how)
     })

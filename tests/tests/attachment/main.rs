@@ -23,11 +23,16 @@ use ntpguard_tests::{
 };
 use serde_json::Value;
 
+mod asking;
 mod changes;
+mod contested;
 mod external;
+mod identity;
 mod inspection;
 mod kinds;
+mod lasting;
 mod leftovers;
+mod losses;
 mod refusals;
 mod several;
 mod tc;

@@ -1,0 +1,222 @@
+//! The pins: what keeps a guard in the kernel when no process does.
+
+use std::{
+    fs::{self, File, Metadata},
+    io,
+    os::{
+        fd::{AsFd as _, AsRawFd as _, BorrowedFd},
+        unix::fs::MetadataExt as _,
+    },
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use nix::unistd::geteuid;
+use ntpguard_common::tables::names;
+
+use super::difference::{PinLoss, Reach};
+use crate::datapath::{
+    Error, Lock, PinDir, bpffs,
+    held::Pinned,
+    objects,
+    pins::{self, make_dir, pin_object},
+};
+
+/// The inode of the first pid namespace (`PROC_PID_INIT_INO` in the kernel's `proc_ns.h`).
+const FIRST_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
+
+/// The pin directory and the objects in it, by descriptor. While it is held, no unmounting ends a link.
+#[derive(Debug)]
+pub(in crate::datapath) struct Anchor {
+    dir: File,
+    identity: (u64, u64),
+    maps: Vec<Pinned>,
+    programs: Vec<Pinned>,
+}
+
+impl Anchor {
+    /// Takes hold of what is pinned; the lock on the directory must be held.
+    pub(in crate::datapath) fn hold(pins: &PinDir, programs: Vec<Pinned>) -> Result<Self, Error> {
+        let maps = names::ALL.iter().map(|name| {
+            let path = pins.maps().join(name);
+            let failed = |source| Error::system(format!("open {}", path.display()), source);
+            let object = objects::open(&path).map_err(failed)?;
+            let object = object.ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
+            Ok(Pinned { path, object })
+        });
+        let maps = maps.collect::<Result<_, Error>>()?;
+        let (dir, identity) = open(pins.path())?;
+        Ok(Self {
+            dir,
+            identity,
+            maps,
+            programs,
+        })
+    }
+
+    /// Takes hold of other programs.
+    pub(in crate::datapath) fn set_programs(&mut self, programs: Vec<Pinned>) {
+        self.programs = programs;
+    }
+
+    /// The directory in which the maps in use are pinned, wherever it is mounted.
+    pub(in crate::datapath) fn maps(&self, pins: &PinDir) -> Result<PathBuf, Error> {
+        let below_descriptor = format!("/proc/self/fd/{}/maps", self.dir.as_raw_fd());
+        let holds_all = |dir: &PathBuf| {
+            self.maps.iter().all(|map| {
+                let name = map.path.file_name().unwrap_or_default();
+                pins::names(&dir.join(name), map.object.as_fd()).unwrap_or(false)
+            })
+        };
+        [pins.maps(), below_descriptor.into()]
+            .into_iter()
+            .find(holds_all)
+            .ok_or_else(|| Error::PinsGone(pins.path().to_owned()))
+    }
+
+    /// What is wrong with the pins, those of `links` included.
+    pub(in crate::datapath) fn loss(
+        &self,
+        pins: &PinDir,
+        links: &[(PathBuf, BorrowedFd<'_>)],
+    ) -> Result<Option<PinLoss>, Error> {
+        let (existing, is_bpffs) = bpffs::deepest_existing(pins.path())?;
+        if !is_bpffs {
+            return Ok(Some(PinLoss::Unmounted { at: existing }));
+        }
+        let device = |path: &Path| fs::metadata(path).map(|found| found.dev());
+        if device(&existing).is_ok_and(|device| device != self.identity.0) {
+            return Ok(Some(PinLoss::MountedAnew {
+                pin_dir: pins.path().to_owned(),
+            }));
+        }
+        let all = self.objects(links);
+        let is_gone = |(path, object): &&(&Path, BorrowedFd<'_>)| {
+            !pins::names(path, *object).unwrap_or(false)
+        };
+        let gone = all.iter().filter(is_gone).count();
+        Ok((gone > 0).then(|| PinLoss::Gone {
+            pin_dir: pins.path().to_owned(),
+            gone,
+            of: all.len(),
+        }))
+    }
+
+    /// Pins again what is not pinned; gives the lock on the directory where that is a new one.
+    pub(in crate::datapath) fn restore(
+        &mut self,
+        pins: &PinDir,
+        links: &[(PathBuf, BorrowedFd<'_>)],
+    ) -> Result<Option<Lock>, Error> {
+        let there = fs::metadata(pins.path());
+        let is_ours = there.is_ok_and(|found| identity(&found) == self.identity);
+        let lock = if is_ours {
+            None
+        } else {
+            Some(pins.lock(Duration::ZERO)?)
+        };
+        let (dir, identity) = open(pins.path())?;
+        ensure_ours(&dir, pins.path())?;
+        for dir in [pins.maps(), pins.programs(), pins.links()] {
+            make_dir(&dir)?;
+        }
+        for (path, object) in self.objects(links) {
+            pin_object(object, path)?;
+        }
+        (self.dir, self.identity) = (dir, identity);
+        Ok(lock)
+    }
+
+    fn objects<'a>(
+        &'a self,
+        links: &'a [(PathBuf, BorrowedFd<'a>)],
+    ) -> Vec<(&'a Path, BorrowedFd<'a>)> {
+        let held = self.maps.iter().chain(&self.programs);
+        let held = held.map(|pinned| (pinned.path.as_path(), pinned.object.as_fd()));
+        held.chain(links.iter().map(|(path, link)| (path.as_path(), *link)))
+            .collect()
+    }
+}
+
+fn open(path: &Path) -> Result<(File, (u64, u64)), Error> {
+    let open = || {
+        let dir = File::open(path)?;
+        let identity = identity(&dir.metadata()?);
+        Ok((dir, identity))
+    };
+    open().map_err(|source| Error::system(format!("open {}", path.display()), source))
+}
+
+/// Refuses a directory that another user made where ours was: he could take the pins away.
+fn ensure_ours(dir: &File, path: &Path) -> Result<(), Error> {
+    let failed = |source| Error::system(format!("pin below {}", path.display()), source);
+    let owner = dir.metadata().map_err(failed)?.uid();
+    if owner == geteuid().as_raw() {
+        return Ok(());
+    }
+    Err(failed(io::Error::other(format!(
+        "it belongs to uid {owner}"
+    ))))
+}
+
+fn identity(found: &Metadata) -> (u64, u64) {
+    (found.dev(), found.ino())
+}
+
+/// How far the BPF file system of a directory reaches, if that is not as far as the system does.
+pub(in crate::datapath) fn reach(pin_dir: &Path) -> Option<Reach> {
+    let device = fs::metadata(pin_dir).ok()?.dev();
+    // Where it cannot be read, nothing is known.
+    let of_system = fs::read_to_string("/proc/1/mountinfo").ok()?;
+    if mount_of(device, &of_system).is_none() {
+        return Some(Reach::MountNamespace);
+    }
+    let namespace = fs::metadata("/proc/self/ns/pid").ok()?.ino();
+    let here = fs::read_to_string("/proc/self/mountinfo").ok()?;
+    let is_own = mount_of(device, &here).is_some_and(|mount| !mount.comes_from_outside);
+    (namespace != FIRST_PID_NAMESPACE && is_own).then_some(Reach::Container)
+}
+
+/// A mount, as far as it matters here.
+#[derive(Debug, PartialEq, Eq)]
+struct Mount {
+    /// Whether mounts of another mount namespace come to it.
+    comes_from_outside: bool,
+}
+
+/// Finds the mount of a device in a mountinfo (`proc_pid_mountinfo(5)`).
+fn mount_of(device: u64, mountinfo: &str) -> Option<Mount> {
+    let (major, minor) = (nix::sys::stat::major(device), nix::sys::stat::minor(device));
+    let wanted = format!("{major}:{minor}");
+    mountinfo.lines().find_map(|line| {
+        let mut words = line.split(' ');
+        if words.nth(2)? != wanted {
+            return None;
+        }
+        // After the root, the mount point and the options.
+        let mut optional = words.skip(3).take_while(|word| *word != "-");
+        Some(Mount {
+            comes_from_outside: optional.any(|word| word.starts_with("master:")),
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::sys::stat::makedev;
+
+    use super::*;
+
+    #[test]
+    fn a_mount_is_found_by_its_device() {
+        let mountinfo = "23 1 254:0 / / rw shared:1 - ext4 /dev/vda rw\n\
+                         42 23 0:39 / /sys/fs/bpf rw,relatime - bpf bpf rw\n\
+                         43 23 0:40 / /run/bpf rw,relatime master:7 - bpf bpf rw\n";
+        let found = |minor| mount_of(makedev(0, minor), mountinfo);
+        let comes = |comes_from_outside| Some(Mount { comes_from_outside });
+        assert_eq!(found(39), comes(false));
+        assert_eq!(found(40), comes(true));
+        assert_eq!(found(41), None);
+        assert_eq!(mount_of(makedev(0, 39), "nonsense\n\n"), None);
+    }
+}
