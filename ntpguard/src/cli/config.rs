@@ -77,7 +77,11 @@ pub(crate) fn options(guard: GuardArgs, args: &RunArgs) -> Result<Options> {
         bail!("table-size is 0: no address would fit");
     }
     let sources = sources(&args.sources, &file.sources)?;
-    let senders = senders(args, &file)?;
+    let tracking = tracking(args, &file);
+    let senders = Senders {
+        is_moot: !tracking.track || tracking.learn != Learn::Trusted,
+        ..senders(args, &file)?
+    };
     Ok(Options {
         pin_dir: guard.pin_dir,
         state_dir: guard.state_dir,
@@ -91,7 +95,7 @@ pub(crate) fn options(guard: GuardArgs, args: &RunArgs) -> Result<Options> {
         },
         mode: args.mode.or(file.mode).unwrap_or_default(),
         attach: args.attach.or(file.attach).unwrap_or_default(),
-        tracking: tracking(args, &file),
+        tracking,
         client_rate: rate(
             "client-rate",
             args.client_rate,
@@ -175,6 +179,7 @@ fn senders(args: &RunArgs, file: &File) -> Result<Senders> {
     Ok(Senders {
         named: either(&args.trust, &in_file),
         uids,
+        is_moot: false,
     })
 }
 

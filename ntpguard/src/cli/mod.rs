@@ -38,7 +38,7 @@ pub(crate) fn main() -> ExitCode {
     match done {
         Ok(code) => code,
         Err(error) => {
-            output::complain(&error);
+            output::complain(error.as_ref());
             ExitCode::FAILURE
         }
     }

@@ -11,6 +11,7 @@
 //! - [`events`] tells of interfaces that come and go, and [`mend`] follows them;
 //! - [`mod@survey`] says what is there, and removes it.
 
+mod advice;
 pub mod attach;
 mod bpffs;
 mod btf;
@@ -18,6 +19,7 @@ pub mod chain;
 mod change;
 pub mod error;
 pub mod events;
+mod extack;
 mod filter;
 pub mod guard;
 pub mod interface;
@@ -48,6 +50,7 @@ pub mod verdicts;
 pub use attach::{AttachMode, Attached, How};
 pub use error::Error;
 pub use events::InterfaceEvents;
+pub(crate) use extack::text as netlink_text;
 pub use guard::{Guard, Options};
 pub use interface::Interface;
 pub use mend::Missing;
