@@ -76,6 +76,8 @@ pub struct Keeper {
     pub origins: Origins,
     /// What takes too long, while it does, by the thread that waits for it.
     pub hangs: BTreeMap<&'static str, Problem>,
+    /// What keeps trusted senders from being seen.
+    pub unseen: Vec<Problem>,
     state: StateFile,
     sightings: Sightings,
     /// The findings of the daemons that were logged.
@@ -130,6 +132,7 @@ impl Keeper {
             book,
             origins,
             hangs: BTreeMap::new(),
+            unseen: Vec::new(),
             state,
             sightings: Sightings::default(),
             reported: BTreeSet::new(),
@@ -169,6 +172,12 @@ impl Keeper {
         true
     }
 
+    /// Takes what keeps trusted senders from being seen.
+    pub fn see_senders(&mut self, problems: Vec<Problem>) {
+        self.report_findings(&problems);
+        self.unseen = problems;
+    }
+
     /// Logs what keeps daemons from being believed, each once: a service that comes and goes must not
     /// fill the log.
     fn report_findings(&mut self, findings: &[Problem]) {
@@ -181,7 +190,12 @@ impl Keeper {
 
     /// What is wrong with the sources.
     pub fn problems(&self) -> impl Iterator<Item = Problem> {
-        self.book.problems().chain(self.hangs.values().cloned())
+        // Looking for configurations may have met the same.
+        let is_new = |problem: &&Problem| !self.book.findings.contains(problem);
+        self.book
+            .problems()
+            .chain(self.unseen.iter().filter(is_new).cloned())
+            .chain(self.hangs.values().cloned())
     }
 
     /// Takes what came of a question to DNS. What is wrong is logged when it begins, and not each time:

@@ -15,6 +15,7 @@
 //! - [`daemon`] ties these together while the guard runs.
 
 pub mod allowlist;
+pub mod causes;
 pub mod clock;
 pub mod confine;
 pub mod daemon;
@@ -23,6 +24,7 @@ pub mod escape;
 pub mod inventory;
 pub mod keeper;
 pub mod live;
+pub mod lookup;
 pub mod offload;
 pub mod processes;
 pub mod reader;

@@ -16,7 +16,9 @@ use ntpguard::{
     senders::{Senders, Trust},
     sources::Source,
 };
-use ntpguard_common::{rates::Rates, requests::REPLY_WINDOW, tables::DEFAULT_TABLE_SIZE};
+use ntpguard_common::{
+    judge::Learn, rates::Rates, requests::REPLY_WINDOW, tables::DEFAULT_TABLE_SIZE,
+};
 use serde::Deserialize;
 
 use super::{
@@ -81,7 +83,11 @@ pub(crate) fn options(guard: GuardArgs, args: &RunArgs) -> Result<Options> {
         bail!("table-size is 0: no address would fit");
     }
     let sources = sources(&args.sources, &file.sources)?;
-    let senders = senders(args, &file)?;
+    let tracking = tracking(args, &file)?;
+    let senders = Senders {
+        is_moot: !tracking.track || tracking.learn != Learn::Trusted,
+        ..senders(args, &file)?
+    };
     Ok(Options {
         pin_dir: guard.pin_dir,
         state_dir: guard.state_dir,
@@ -95,7 +101,7 @@ pub(crate) fn options(guard: GuardArgs, args: &RunArgs) -> Result<Options> {
         },
         mode: args.mode.or(file.mode).unwrap_or_default(),
         attach: args.attach.or(file.attach).unwrap_or_default(),
-        tracking: tracking(args, &file)?,
+        tracking,
         client_rate: rate(
             "client-rate",
             args.client_rate,
@@ -166,6 +172,7 @@ fn senders(args: &RunArgs, file: &File) -> Result<Senders> {
     Ok(Senders {
         named: either(&args.trust, &in_file),
         uids,
+        is_moot: false,
     })
 }
 

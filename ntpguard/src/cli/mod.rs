@@ -39,7 +39,7 @@ pub(crate) fn main() -> ExitCode {
     match done {
         Ok(code) => code,
         Err(error) => {
-            output::complain(&error);
+            output::complain(error.as_ref());
             ExitCode::FAILURE
         }
     }

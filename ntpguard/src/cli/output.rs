@@ -2,13 +2,13 @@
 //! and nothing in it steers a terminal; text from outside is escaped before, so that it stays in its line.
 
 use std::{
-    fmt::Display,
+    error::Error,
     io::{self, Write as _},
 };
 
 use anyhow::{Context as _, Result};
 use comfy_table::{ContentArrangement, Table, presets};
-use ntpguard::{escape, report::Source};
+use ntpguard::{causes, escape, report::Source};
 use serde::Serialize;
 use serde_json::ser::{CompactFormatter, Formatter};
 
@@ -49,8 +49,8 @@ impl Formatter for Escaping {
 }
 
 /// Says on standard error what a command could not do.
-pub(crate) fn complain(error: &impl Display) {
-    eprintln!("ntpguard: {}", escape::lines(&format!("{error:#}")));
+pub(crate) fn complain(error: &(dyn Error + 'static)) {
+    eprintln!("ntpguard: {}", escape::lines(&causes::joined(error)));
 }
 
 /// Prints text; that nobody reads on is no error.

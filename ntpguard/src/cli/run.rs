@@ -23,7 +23,7 @@ pub(crate) async fn run(guard: GuardArgs, args: &RunArgs) -> Result<ExitCode> {
     let options = match config::options(guard, args) {
         Ok(options) => options,
         Err(error) => {
-            output::complain(&error);
+            output::complain(error.as_ref());
             return Ok(ExitCode::from(WRONG_USAGE));
         }
     };

@@ -1,11 +1,12 @@
 //! `ntpguard unload`: take the guard away.
 
-use std::{process::ExitCode, time::Duration};
+use std::{fs, process::ExitCode, time::Duration};
 
 use anyhow::{Result, bail};
 use ntpguard::{
     daemon::control,
     datapath::{self, Error, Lock, PinDir},
+    lookup::Lookup,
 };
 
 use super::{
@@ -14,7 +15,7 @@ use super::{
 };
 
 pub(crate) async fn run(guard: &GuardArgs) -> Result<ExitCode> {
-    if !guard.pin_dir.exists() {
+    if let Lookup::Absent = Lookup::of(fs::metadata(&guard.pin_dir)) {
         output::print("nothing is loaded\n")?;
         return Ok(ExitCode::SUCCESS);
     }

@@ -6,7 +6,8 @@ use crate::{
     keeper::Keeper,
     offload::{DEADLINE, Offload, Outcome},
     reader::hanging,
-    senders::{Found, Senders, Untrusted},
+    senders::{Blind, Found, Senders, Untrusted},
+    sources::{Place, Problem, Severity},
 };
 
 /// The name of the thread that looks, and of the finding where it hangs.
@@ -67,8 +68,29 @@ impl Finding {
     }
 }
 
+/// What keeps senders from being seen, for `status`.
+pub(super) fn problems(found: &Found) -> Vec<Problem> {
+    let problem = |blind: &Blind| Problem {
+        place: Place {
+            file: blind.place().into(),
+            line: 0,
+            column: 0,
+        },
+        message: blind.to_string(),
+        severity: if blind.blinds() {
+            Severity::Error
+        } else {
+            Severity::Note
+        },
+    };
+    found.blind.iter().map(problem).collect()
+}
+
 /// Tells of senders that are trusted from now on, and of those that are not any more.
 pub(super) fn report_senders(found: &Found, before: &Found) {
+    for blind in before.blind.iter().filter(|it| !found.blind.contains(it)) {
+        tracing::info!("no longer so: {blind}");
+    }
     for (number, teacher) in &found.teachers {
         if !before.teachers.contains_key(number) {
             tracing::info!("trusted: {} ({})", teacher.cgroup.display(), teacher.why);

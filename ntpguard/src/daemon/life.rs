@@ -15,7 +15,7 @@ use tokio::{
 use super::{
     control::Call,
     ending::End,
-    finding::{Finding, report_senders},
+    finding::{self, Finding, report_senders},
     handover::Handed,
     protocol::{Reply, Request},
     reading::{Reading, report_problems},
@@ -247,6 +247,7 @@ impl<'a> Daemon<'a> {
             return;
         }
         report_senders(&found, &self.found);
+        self.keeper.see_senders(finding::problems(&found));
         self.found = found;
     }
 

@@ -180,6 +180,7 @@ async fn guard_on(
     announce(&guard, &keeper, options.mode);
     warn_of_forwarding(options.tracking);
     report_senders(&found, &Found::default());
+    keeper.see_senders(finding::problems(&found));
     // The buffer has one reader, which was the predecessor until now.
     serving.tell();
     let senders = options.senders.clone();
@@ -202,15 +203,27 @@ fn give_up_privileges(attach: AttachMode) {
 
 /// Says what is cut where the requests of others are sent on.
 fn warn_of_forwarding(tracking: Tracking) {
-    let families = forwarding::families();
-    if !tracking.track || tracking.learn == Learn::Any || families.is_empty() {
+    if !tracking.track || tracking.learn == Learn::Any {
         return;
     }
-    tracing::warn!(
-        "this host forwards {}: those behind it hear only the servers that are granted here; on a \
-         gateway or hypervisor, --learn any lets everybody's requests be answered",
-        families.join(" and ")
-    );
+    let mut on = Vec::new();
+    for (family, is_on) in forwarding::families() {
+        match is_on {
+            Ok(true) => on.push(family),
+            Ok(false) => {}
+            Err(error) => tracing::warn!(
+                "cannot see whether this host forwards {family} ({error}): if it does, those behind it \
+                 hear only the servers that are granted here; --learn any lets all requests be answered"
+            ),
+        }
+    }
+    if !on.is_empty() {
+        tracing::warn!(
+            "this host forwards {}: those behind it hear only the servers that are granted here; on a \
+             gateway or hypervisor, --learn any lets everybody's requests be answered",
+            on.join(" and ")
+        );
+    }
 }
 
 fn announce(guard: &Guard, keeper: &Keeper, mode: Mode) {

@@ -7,10 +7,14 @@ use std::{
 };
 
 use aya::{EbpfError, maps::MapError, pin::PinError, programs::ProgramError};
-use nix::libc::{EACCES, EPERM};
 use ntpguard_common::tables::MAX_INTERFACES;
 
-use super::{How, Incomplete};
+use super::{
+    How, Incomplete,
+    advice::{self, Attempt, Facts},
+    extack,
+};
+use crate::causes::joined;
 
 /// How many of the verifier's last lines an error keeps: the last ones tell the reason.
 const VERIFIER_LINES: usize = 12;
@@ -19,10 +23,22 @@ const VERIFIER_LINES: usize = 12;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The process may not do this.
-    #[error("cannot {doing}: it needs root, or CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON")]
+    #[error("cannot {doing}: {why}")]
     Privilege {
         /// What was tried.
         doing: String,
+        /// What it lacks, and how to have it.
+        why: String,
+    },
+    /// The kernel refused, and the cause is known.
+    #[error("cannot {doing}: {why} ({source})")]
+    Known {
+        /// What was tried.
+        doing: String,
+        /// What is wrong, and what to do about it.
+        why: String,
+        /// What the kernel said.
+        source: io::Error,
     },
     /// A system call on a file or a link failed.
     #[error("cannot {doing}: {source}")]
@@ -33,7 +49,7 @@ pub enum Error {
         source: io::Error,
     },
     /// The embedded object could not be loaded.
-    #[error("the kernel does not take the guard's object: {}", chain(.0))]
+    #[error("the kernel does not take the guard's object: {}", joined(&**.0))]
     Object(#[source] Box<EbpfError>),
     /// The embedded object lacks a part: it and this program are of different builds.
     #[error("the embedded object has no {0}: build ntpguard again")]
@@ -49,7 +65,7 @@ pub enum Error {
         source: io::Error,
     },
     /// A program could not be loaded, pinned or run.
-    #[error("cannot {doing}: {}", chain(.source))]
+    #[error("cannot {doing}: {}", joined(&**.source))]
     Program {
         /// What was tried.
         doing: String,
@@ -57,7 +73,7 @@ pub enum Error {
         source: Box<ProgramError>,
     },
     /// A program or map could not be pinned.
-    #[error("cannot pin {}: {}", .path.display(), chain(.source))]
+    #[error("cannot pin {}: {}", .path.display(), joined(.source))]
     Pin {
         /// Where.
         path: PathBuf,
@@ -65,7 +81,7 @@ pub enum Error {
         source: PinError,
     },
     /// A map could not be opened, read or written.
-    #[error("cannot {doing} map {map}: {}", chain(.source))]
+    #[error("cannot {doing} map {map}: {}", joined(.source))]
     Map {
         /// The map.
         map: String,
@@ -119,7 +135,7 @@ pub enum Error {
     #[error("the pins below {} are gone, and are not made again yet", .0.display())]
     PinsGone(PathBuf),
     /// The kernel did not answer a question about interfaces or routes.
-    #[error("cannot {doing}: {source}")]
+    #[error("cannot {doing}: {}", extack::text(.source))]
     Netlink {
         /// What was tried.
         doing: String,
@@ -173,6 +189,18 @@ pub enum Error {
         /// The program's name and id.
         program: String,
     },
+    /// A device that stands on the interface, or on which it stands, has an XDP program, or there is one
+    /// in another mode.
+    #[error(
+        "{interface} takes no XDP program: {words}; guard the device that has one, detach that, or give \
+         --attach tc"
+    )]
+    AnotherNearby {
+        /// The interface.
+        interface: String,
+        /// What the kernel said.
+        words: String,
+    },
     /// No way of attaching worked.
     #[error("cannot attach to {interface}: {}", .tried.join("; "))]
     CannotAttach {
@@ -203,87 +231,101 @@ pub enum Error {
 impl Error {
     /// What `tried` to be done and met `source`.
     pub(super) fn system(doing: impl Into<String>, source: io::Error) -> Self {
-        let doing = doing.into();
-        if forbids(&source) {
-            Self::Privilege { doing }
-        } else {
-            Self::System { doing, source }
+        Self::met(Attempt::Other, doing.into(), source)
+    }
+
+    /// The same of something that concerns interfaces.
+    pub(super) fn attach(doing: impl Into<String>, source: io::Error) -> Self {
+        Self::met(Attempt::Attach, doing.into(), source)
+    }
+
+    fn met(attempt: Attempt, doing: String, source: io::Error) -> Self {
+        match Self::known(attempt, &doing, &source) {
+            Some(known) => known,
+            None => Self::System { doing, source },
         }
     }
 
-    /// Like [`Self::system`], of an object in the pin directory.
+    /// The error that this is, if the cause is known.
+    fn known(attempt: Attempt, doing: &str, source: &io::Error) -> Option<Self> {
+        let advice = advice::of(attempt, source, &Facts::now())?;
+        let (doing, why) = (doing.to_owned(), advice.text);
+        Some(if advice.is_privilege {
+            Self::Privilege { doing, why }
+        } else {
+            Self::Known {
+                doing,
+                why,
+                source: again(source),
+            }
+        })
+    }
+
+    /// What came of something done with a map.
     pub(super) fn map(map: impl Into<String>, doing: &'static str, source: MapError) -> Self {
         let map = map.into();
-        if source_io(&source).is_some_and(forbids) {
-            return Self::Privilege {
-                doing: format!("{doing} map {map}"),
-            };
-        }
-        Self::Map { map, doing, source }
+        let known = source_io(&source)
+            .and_then(|source| Self::known(Attempt::Map, &format!("{doing} map {map}"), source));
+        known.unwrap_or(Self::Map { map, doing, source })
     }
 
     /// What came of pinning a program or map at `path`.
     pub(super) fn pin(path: &Path, source: PinError) -> Self {
-        if source_io(&source).is_some_and(forbids) {
-            return Self::Privilege {
-                doing: format!("pin {}", path.display()),
-            };
-        }
-        Self::Pin {
+        let doing = format!("pin {}", path.display());
+        let known = source_io(&source).and_then(|source| Self::known(Attempt::Pin, &doing, source));
+        known.unwrap_or_else(|| Self::Pin {
             path: path.to_owned(),
             source,
-        }
+        })
     }
 
     /// What came of loading the object, before its programs.
     pub(super) fn object(source: EbpfError) -> Self {
-        if source_io(&source).is_some_and(forbids) {
-            return Self::Privilege {
-                doing: "load the guard into the kernel".to_owned(),
-            };
-        }
-        Self::Object(Box::new(source))
+        let known = source_io(&source)
+            .and_then(|source| Self::known(Attempt::Map, "make the guard's tables", source));
+        known.unwrap_or_else(|| Self::Object(Box::new(source)))
     }
 
-    /// What came of loading `program`.
+    /// What came of loading `program`. What the verifier said counts where this process lacks nothing.
     pub(super) fn load(program: &'static str, source: ProgramError) -> Self {
+        let doing = format!("load program {program}");
         match source {
-            // EACCES is the verifier's, for a program that reaches where it may not.
-            ProgramError::LoadError {
-                io_error,
-                verifier_log,
-            } if io_error.raw_os_error() == Some(EPERM) && verifier_log.to_string().is_empty() => {
-                Self::Privilege {
-                    doing: format!("load program {program}"),
-                }
-            }
             ProgramError::LoadError {
                 io_error,
                 verifier_log,
             } => {
-                let log = last_lines(&verifier_log.to_string(), VERIFIER_LINES);
-                Self::Refused {
-                    program,
-                    log,
-                    source: io_error,
+                let log = verifier_log.to_string();
+                match Self::known(Attempt::Program, &doing, &io_error) {
+                    Some(known @ Self::Privilege { .. }) => known,
+                    Some(known) if log.is_empty() => known,
+                    _ => Self::Refused {
+                        program,
+                        log: last_lines(&log, VERIFIER_LINES),
+                        source: io_error,
+                    },
                 }
             }
-            source => Self::program(format!("load program {program}"), source),
+            source => Self::program(doing, source),
         }
     }
 
     /// What came of anything else done with a program.
     pub(super) fn program(doing: impl Into<String>, source: ProgramError) -> Self {
-        Self::Program {
-            doing: doing.into(),
+        let doing = doing.into();
+        let known =
+            source_io(&source).and_then(|source| Self::known(Attempt::Program, &doing, source));
+        known.unwrap_or_else(|| Self::Program {
+            doing,
             source: Box::new(source),
-        }
+        })
     }
 }
 
-/// Whether the kernel says that this process lacks the right.
-fn forbids(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(EPERM | EACCES))
+/// The same error once more.
+fn again(error: &io::Error) -> io::Error {
+    error
+        .raw_os_error()
+        .map_or_else(|| error.kind().into(), io::Error::from_raw_os_error)
 }
 
 /// The kernel's own answer behind an error, where there is one.
@@ -296,21 +338,6 @@ pub(super) fn source_io<'a>(error: &'a (dyn std::error::Error + 'static)) -> Opt
         next = error.source();
     }
     None
-}
-
-/// An error and what is behind it on one line: aya tells the errno only in its sources.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(error) = next {
-        let more = error.to_string();
-        if !text.ends_with(&more) {
-            text.push_str(": ");
-            text.push_str(&more);
-        }
-        next = error.source();
-    }
-    text
 }
 
 fn last_lines(text: &str, count: usize) -> String {
@@ -327,40 +354,4 @@ fn last_lines(text: &str, count: usize) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_missing_privilege_is_told_as_such() {
-        let error = Error::system("pin map INFO", io::Error::from_raw_os_error(EPERM));
-        assert_eq!(
-            error.to_string(),
-            "cannot pin map INFO: it needs root, or CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON"
-        );
-    }
-
-    #[test]
-    fn the_errno_behind_a_map_error_is_told() {
-        let source = MapError::SyscallError(aya::sys::SyscallError {
-            call: "bpf_map_update_elem",
-            io_error: io::Error::from_raw_os_error(nix::libc::EINVAL),
-        });
-        let text = Error::map("INFO", "write", source).to_string();
-        assert!(
-            text.contains("INFO") && text.contains("Invalid argument"),
-            "{text}"
-        );
-    }
-
-    #[test]
-    fn a_refused_program_keeps_the_last_lines_of_the_log() {
-        let lines: Vec<String> = (1..=40).map(|line| format!("line {line}\n")).collect();
-        let log = lines.join("\n");
-        let kept = last_lines(&log, VERIFIER_LINES);
-        assert_eq!(kept.lines().count(), VERIFIER_LINES);
-        assert!(
-            kept.starts_with("line 29") && kept.ends_with("line 40"),
-            "{kept}"
-        );
-    }
-}
+mod tests;

@@ -12,6 +12,7 @@
 //!   and [`events`] tells of interfaces that come and go;
 //! - [`mod@survey`] says what is there, and removes it.
 
+mod advice;
 pub mod attach;
 pub mod attachments;
 mod bpffs;
@@ -20,6 +21,7 @@ pub mod chain;
 mod change;
 pub mod error;
 pub mod events;
+mod extack;
 mod filter;
 pub mod guard;
 mod held;
@@ -54,6 +56,7 @@ pub use attach::{AttachMode, Attached, How};
 pub use attachments::{Difference, Finding, Look, Looked, Outlook, Reach};
 pub use error::Error;
 pub use events::InterfaceEvents;
+pub(crate) use extack::text as netlink_text;
 pub use guard::{Guard, Options};
 pub use interface::Interface;
 pub use mend::{Missing, Occasion};

@@ -10,7 +10,7 @@ use rtnetlink::{
 };
 use tokio::{runtime, task::JoinHandle};
 
-use super::{Error, attach::Xdp};
+use super::{Error, attach::Xdp, extack};
 
 /// A connection, served by a task that ends with it.
 pub(super) struct Connection {
@@ -22,8 +22,9 @@ pub(super) struct Connection {
 impl Connection {
     /// Opens a connection on the current tokio runtime.
     pub(super) fn open() -> Result<Self, Error> {
-        let (connection, handle, _) = rtnetlink::new_connection()
+        let (mut connection, handle, _) = rtnetlink::new_connection()
             .map_err(|source| Error::system("open an rtnetlink socket", source))?;
+        extack::ask_for_words(&mut connection);
         Ok(Self {
             handle,
             task: tokio::spawn(connection),

@@ -2,13 +2,13 @@
 
 use std::{io, path::PathBuf};
 
-use nix::libc::{EBUSY, EEXIST, EINVAL, ENODEV, ENOMEM, ENOSPC, EOPNOTSUPP, EPERM, ERANGE};
+use nix::libc::{EBUSY, EEXIST, ENODEV, EPERM};
 use rtnetlink::packet_route::link::LinkMessage;
 
 use super::{
-    AttachMode, Attached, Error, How, Interface, PinDir,
+    AttachMode, Attached, Error, How, Interface, PinDir, advice,
     attach::Xdp,
-    filter,
+    extack, filter,
     held::Held,
     link::{self, Link},
     netlink::{self, Occupant},
@@ -167,7 +167,7 @@ fn adopt(
                 let held = Held::of(programs, kind, Some(link))?;
                 return Ok((adopted(interface, hook.how()), held));
             }
-            Err(error) => tried.push(attempt(hook, kind, &error)),
+            Err(error) => note(&mut tried, hook, kind, &advice::of_xdp(hook, &error, None)),
         }
     }
     Err(Error::CannotAttach {
@@ -224,7 +224,9 @@ fn attach(
             Ok(Some(held)) => return Ok((attached(interface, *how, &tried), held)),
             Ok(None) => {}
             // Somebody came between the look and this.
-            Err(error @ Error::AnotherProgram { .. }) if mode.takes(How::Tc) => {
+            Err(error @ (Error::AnotherProgram { .. } | Error::AnotherNearby { .. }))
+                if mode.takes(How::Tc) =>
+            {
                 is_taken = true;
                 tried.push(error.to_string());
             }
@@ -256,15 +258,21 @@ fn attach_xdp(
         match error.raw_os_error() {
             Some(EPERM) => {
                 let doing = format!("attach to {}", interface.name);
-                return Err(Error::system(doing, error));
-            }
-            Some(EBUSY | EEXIST) => {
-                let occupant = netlink::occupant(&ask(interface)?);
-                return Err(taken(interface, occupant));
+                return Err(Error::attach(doing, error));
             }
             Some(ENODEV) => return Err(Error::NoInterface(interface.name.clone())),
-            _ => tried.push(attempt(hook, kind, &error)),
+            _ => {}
         }
+        let words = extack::of_xdp(programs.fd(kind)?, interface.index, hook);
+        if matches!(error.raw_os_error(), Some(EBUSY | EEXIST)) {
+            return Err(in_the_way(interface, &error, words)?);
+        }
+        note(
+            tried,
+            hook,
+            kind,
+            &advice::of_xdp(hook, &error, words.as_deref()),
+        );
     }
     Ok(None)
 }
@@ -286,6 +294,23 @@ fn attached(interface: Interface, how: How, tried: &[String]) -> Attached {
     }
 }
 
+/// What keeps the place of a program that is to be attached: another one there, or one on a device near
+/// it, of which the kernel speaks.
+fn in_the_way(
+    interface: &Interface,
+    error: &io::Error,
+    words: Option<String>,
+) -> Result<Error, Error> {
+    let occupant = netlink::occupant(&ask(interface)?);
+    Ok(match words {
+        Some(words) if occupant.is_none() => Error::AnotherNearby {
+            interface: interface.name.clone(),
+            words: format!("{words} ({error})"),
+        },
+        _ => taken(interface, occupant),
+    })
+}
+
 fn taken(interface: &Interface, occupant: Option<Occupant>) -> Error {
     Error::AnotherProgram {
         interface: interface.name.clone(),
@@ -302,28 +327,16 @@ fn described(occupant: Option<Occupant>) -> String {
     others::described(id)
 }
 
-/// One way that did not work, and why.
-fn attempt(hook: Xdp, kind: Kind, error: &io::Error) -> String {
+/// Takes down a way that did not work, unless another program did not for the same reason.
+fn note(tried: &mut Vec<String>, hook: Xdp, kind: Kind, why: &str) {
+    let name = hook.how().name();
+    let is_noted = |noted: &String| noted.starts_with(name) && noted.ends_with(why);
+    if tried.iter().any(is_noted) {
+        return;
+    }
     let build = match kind {
         Kind::Linear => ", one buffer a frame",
         _ => "",
     };
-    let name = hook.how().name();
-    format!("{name}{build}: {}", explain(hook, error))
-}
-
-/// What drivers mean by their error numbers.
-fn explain(hook: Xdp, error: &io::Error) -> String {
-    let meaning = match (error.raw_os_error(), hook) {
-        (Some(EOPNOTSUPP), Xdp::Native) => {
-            "the driver has no native XDP, or not with the offloads that are on"
-        }
-        (Some(EOPNOTSUPP), Xdp::Generic) => "the kernel has no generic XDP for this interface",
-        (Some(ERANGE | EINVAL), _) => "the driver refuses it, most often for the MTU: lower it",
-        (Some(ENOMEM | ENOSPC), _) => {
-            "the device has no queues to spare for XDP: `ethtool -L` gives it more, or uses fewer"
-        }
-        _ => return error.to_string(),
-    };
-    format!("{meaning} ({error})")
+    tried.push(format!("{name}{build}: {why}"));
 }

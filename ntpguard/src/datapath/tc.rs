@@ -79,7 +79,7 @@ fn attach(
     let program = programs.fd(Kind::on_tc(hook))?;
     let failed = |source| {
         let doing = format!("attach to the {} hook of {}", hook.name(), interface.name);
-        Error::system(doing, source)
+        Error::attach(doing, source)
     };
     if let Some(link) = open(pins, hook, interface.index)? {
         link.swap(program).map_err(failed)?;

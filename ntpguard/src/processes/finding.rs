@@ -10,6 +10,8 @@ use super::accounts;
 pub enum Finding {
     /// Other users' processes are not shown to this one.
     Hidden,
+    /// Which programs other accounts run may not be known.
+    Closed,
     /// What proves a daemon may not be read.
     NotPermitted {
         /// The file name of its program.
@@ -41,7 +43,10 @@ pub enum Finding {
 impl Finding {
     /// Whether it may be that no daemon is found at all.
     pub const fn blinds(&self) -> bool {
-        matches!(self, Self::Hidden | Self::NotPermitted { .. })
+        matches!(
+            self,
+            Self::Hidden | Self::Closed | Self::NotPermitted { .. }
+        )
     }
 }
 
@@ -52,10 +57,16 @@ impl fmt::Display for Finding {
                 "cannot see the processes of other users, so running time daemons may be missed: \
                  /proc is mounted with hidepid; run as root, or add ntpguard's group with gid=",
             ),
+            Self::Closed => f.write_str(
+                "cannot see which programs other accounts run, so running time daemons are missed: \
+                 permission denied; run as root or with CAP_SYS_PTRACE, or name the daemon's \
+                 configuration with --source and its unit with --trust",
+            ),
             Self::NotPermitted { file } => write!(
                 f,
                 "cannot check the running {file}, so its command line and requests do not count: \
-                 permission denied; run as root or with CAP_SYS_PTRACE"
+                 permission denied; run as root or with CAP_SYS_PTRACE, or name its configuration with \
+                 --source and its unit with --trust"
             ),
             Self::UnknownAccount { file, account, uid } => {
                 let name = account.clone().unwrap_or_else(|| uid.to_string());

@@ -19,6 +19,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use caps::{CapSet, Capability};
+
 pub use self::{
     accounts::{Accounts, add_accounts},
     finding::Finding,
@@ -128,6 +130,10 @@ pub fn time_daemons(proc: &Path, shared: &[Namespace]) -> Processes {
             Ok(_) | Err(_) => {}
         }
     }
+    let is_said = found.findings.iter().any(Finding::blinds);
+    if !is_said && table.is_closed() {
+        found.findings.insert(Finding::Closed);
+    }
     found.daemons.sort_by_key(|daemon| daemon.pid);
     found
 }
@@ -173,6 +179,15 @@ impl<'a> Table<'a> {
             )
         };
         self.proc.join("self/status").exists() && first.is_err_and(is_kept)
+    }
+
+    /// Whether this process may not know which programs other accounts run.
+    fn is_closed(&self) -> bool {
+        let first = fs::read_link(self.proc.join("1/exe"));
+        let is_denied = first.is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied);
+        // A security module may keep the first process alone from those that have the capability.
+        let may = caps::has_cap(None, CapSet::Effective, Capability::CAP_SYS_PTRACE);
+        is_denied && !may.unwrap_or(false)
     }
 
     /// The processes that may be time daemons, after a look at each that needs no memory of its.

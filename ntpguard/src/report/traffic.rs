@@ -218,7 +218,8 @@ fn cgroup_names(strays: &[(Stray, Strayed)]) -> BTreeMap<u64, PathBuf> {
     if strays.is_empty() {
         return BTreeMap::new();
     }
-    Hierarchy::mounted().map_or_else(BTreeMap::new, |hierarchy| cgroup::names(&hierarchy))
+    let hierarchy = Hierarchy::mounted().found();
+    hierarchy.map_or_else(BTreeMap::new, |hierarchy| cgroup::names(&hierarchy))
 }
 
 /// The word for a number of [`Learn`].

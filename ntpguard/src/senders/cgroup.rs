@@ -8,6 +8,7 @@ use std::{
 };
 
 use super::service;
+use crate::lookup::Lookup;
 
 /// Where the mounts of this process are told.
 const MOUNTS: &str = "/proc/self/mountinfo";
@@ -29,15 +30,24 @@ pub struct Hierarchy {
 }
 
 impl Hierarchy {
-    /// The hierarchy of this system, if it has one.
-    pub fn mounted() -> Option<Self> {
-        fs::read_to_string(MOUNTS)
-            .ok()
-            .and_then(|mounts| mount_point(&mounts))
-            .map(|mount| Self {
-                is_whole: id(&mount) == Some(ROOT),
+    /// The hierarchy of this system, if it has one that this process sees.
+    pub fn mounted() -> Lookup<Self> {
+        let mount = match Lookup::of(fs::read_to_string(MOUNTS)) {
+            Lookup::Found(mounts) => mount_point(&mounts),
+            Lookup::Absent => None,
+            Lookup::Refused(error) => return Lookup::Refused(error),
+        };
+        let Some(mount) = mount else {
+            return Lookup::Absent;
+        };
+        match id(&mount) {
+            Lookup::Found(id) => Lookup::Found(Self {
+                is_whole: id == ROOT,
                 mount,
-            })
+            }),
+            Lookup::Absent => Lookup::Absent,
+            Lookup::Refused(error) => Lookup::Refused(error),
+        }
     }
 
     /// A hierarchy that is mounted at `mount`, all of it.
@@ -87,9 +97,12 @@ pub(super) fn is_outside(name: &Path) -> bool {
 
 /// The number of the cgroup at `path`, which is what programs in the kernel see of a sender: the
 /// inode of its directory.
-pub fn id(path: &Path) -> Option<u64> {
-    let metadata = fs::metadata(path).ok()?;
-    metadata.is_dir().then(|| metadata.ino())
+pub fn id(path: &Path) -> Lookup<u64> {
+    match Lookup::of(fs::metadata(path)) {
+        Lookup::Found(found) if found.is_dir() => Lookup::Found(found.ino()),
+        Lookup::Found(_) | Lookup::Absent => Lookup::Absent,
+        Lookup::Refused(error) => Lookup::Refused(error),
+    }
 }
 
 /// What the kernel calls each cgroup of the hierarchy, by its number: 4,096 of them at most, those
@@ -101,7 +114,7 @@ pub fn names(hierarchy: &Hierarchy) -> BTreeMap<u64, PathBuf> {
         if names.len() >= MOST_NAMES {
             break;
         }
-        names.extend(id(&directory).zip(hierarchy.name(&directory)));
+        names.extend(id(&directory).found().zip(hierarchy.name(&directory)));
         let Ok(entries) = fs::read_dir(&directory) else {
             continue;
         };
@@ -184,7 +197,7 @@ mod tests {
         fs::create_dir_all(&service).unwrap();
         let names = names(&Hierarchy::at(directory.path()));
         assert!(names.len() <= MOST_NAMES, "{}", names.len());
-        let name = id(&service).and_then(|id| names.get(&id));
+        let name = id(&service).found().and_then(|id| names.get(&id));
         assert!(name.is_none_or(|name| name == Path::new("/system.slice/chrony.service")));
         assert!(
             names

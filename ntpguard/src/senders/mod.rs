@@ -7,6 +7,7 @@
 //! processes (`ownership`), and there for root and the daemon's account, since jobs
 //! of users may share it. [`own`] makes a cgroup where the service manager makes none.
 
+mod blind;
 pub mod cgroup;
 pub mod forwarding;
 pub mod known;
@@ -26,11 +27,15 @@ use ntpguard_common::teachers::{self, DEEPEST, UNKNOWN_DEPTH};
 
 use self::cgroup::Hierarchy;
 pub use self::{
+    blind::Blind,
     ownership::Changeable,
     refusal::{Refusal, Untrusted},
     trust::{Trust, TrustError},
 };
-use crate::processes::{self, Namespace, TimeDaemon, Users};
+use crate::{
+    lookup::Lookup,
+    processes::{self, Namespace, TimeDaemon, Users},
+};
 
 /// Below which the files of this host are.
 const ROOT_DIRECTORY: &str = "/";
@@ -55,6 +60,8 @@ pub struct Senders {
     pub named: Vec<Trust>,
     /// Whoever made the socket; never root.
     pub uids: BTreeSet<u32>,
+    /// Whether it does not matter who is trusted: all requests admit their replies, or none do.
+    pub is_moot: bool,
 }
 
 /// Who is trusted at a moment.
@@ -64,6 +71,8 @@ pub struct Found {
     pub teachers: BTreeMap<u64, Teacher>,
     /// Time daemons in a cgroup that cannot be trusted.
     pub untrusted: Vec<Untrusted>,
+    /// What keeps others from being seen.
+    pub blind: Vec<Blind>,
     /// Whether any time daemon runs, trusted or not.
     pub daemon_runs: bool,
 }
@@ -84,25 +93,50 @@ pub struct Teacher {
 impl Senders {
     /// Looks for the trusted senders there are now.
     pub fn find(&self) -> Found {
-        let daemons = processes::time_daemons(Path::new(PROC), &OURS).daemons;
+        let running = processes::time_daemons(Path::new(PROC), &OURS);
+        let daemons = running.daemons;
         let mut found = Found {
             daemon_runs: !daemons.is_empty(),
             ..Found::default()
         };
-        match (Hierarchy::mounted(), self.named.is_empty()) {
-            (Some(hierarchy), true) => found.find_daemons(&hierarchy, &daemons),
-            (Some(hierarchy), false) => found.find_named(&hierarchy, &self.named),
-            (None, true) => daemons
-                .iter()
-                .for_each(|daemon| found.refuse(daemon, Refusal::NoHierarchy)),
-            (None, false) => {}
+        match Hierarchy::mounted() {
+            Lookup::Found(hierarchy) if self.named.is_empty() => {
+                found.find_daemons(&hierarchy, &daemons);
+            }
+            Lookup::Found(hierarchy) => found.find_named(&hierarchy, &self.named, &daemons),
+            missing => found.without_hierarchy(missing, &daemons),
         }
+        // Where senders are named, none has to be found.
+        if self.named.is_empty() {
+            let findings = running.findings.into_iter();
+            found.blind.extend(findings.map(Blind::Processes));
+        }
+        self.leave_out_what_is_cured(&mut found, &daemons);
         found
+    }
+
+    /// Leaves out what is no finding where requests are trusted by their uids, or whoever sends them.
+    fn leave_out_what_is_cured(&self, found: &mut Found, daemons: &[TimeDaemon]) {
+        let is_trusted = |untrusted: &Untrusted| {
+            let mut its = daemons
+                .iter()
+                .filter(|daemon| name(daemon) == untrusted.daemon);
+            its.any(|daemon| daemon.uids.iter().any(|uid| self.uids.contains(uid)))
+        };
+        found.untrusted.retain(|untrusted| !is_trusted(untrusted));
+        if self.is_moot {
+            found.untrusted.clear();
+            found.blind.clear();
+        } else if !self.uids.is_empty() {
+            let is_of_cgroups =
+                |blind: &Blind| matches!(blind, Blind::NoHierarchy | Blind::HierarchyRefused(_));
+            found.blind.retain(|blind| !is_of_cgroups(blind));
+        }
     }
 
     /// The cgroups whose coming and going changes what [`Self::find`] finds at once.
     pub fn watched(&self) -> Vec<PathBuf> {
-        let Some(hierarchy) = Hierarchy::mounted() else {
+        let Some(hierarchy) = Hierarchy::mounted().found() else {
             return Vec::new();
         };
         if self.named.is_empty() {
@@ -123,12 +157,42 @@ impl Found {
             .collect()
     }
 
-    /// Trusts what was named, if it exists.
-    fn find_named(&mut self, hierarchy: &Hierarchy, named: &[Trust]) {
+    /// Trusts what was named, if it exists. A time daemon that runs elsewhere is not.
+    fn find_named(&mut self, hierarchy: &Hierarchy, named: &[Trust], daemons: &[TimeDaemon]) {
+        let mut cgroups = Vec::new();
         for trust in named {
-            if let Some(cgroup) = hierarchy.name(&trust.path(hierarchy)) {
-                self.trust(hierarchy, cgroup, format!("--trust {trust}"), None);
+            let path = trust.path(hierarchy);
+            let trust = trust.clone();
+            match (hierarchy.name(&path), cgroup::id(&path)) {
+                (Some(cgroup), Lookup::Found(_)) => {
+                    self.trust(hierarchy, cgroup.clone(), format!("--trust {trust}"), None);
+                    cgroups.push(cgroup);
+                }
+                (_, Lookup::Refused(error)) => self.blind.push(Blind::CgroupRefused {
+                    trust,
+                    path,
+                    why: error.to_string(),
+                }),
+                (None, _) | (_, Lookup::Absent) => self.blind.push(Blind::NoCgroup { trust, path }),
             }
+        }
+        for daemon in daemons {
+            let cgroup = cgroup::of_process(&daemon.cgroups().unwrap_or_default());
+            let is_named = |cgroup: &PathBuf| cgroups.iter().any(|named| cgroup.starts_with(named));
+            if !cgroup.as_ref().is_some_and(is_named) {
+                self.refuse(daemon, not_named(hierarchy, cgroup.as_deref()));
+            }
+        }
+    }
+
+    /// Says that there is nothing to tell senders by.
+    fn without_hierarchy(&mut self, missing: Lookup<Hierarchy>, daemons: &[TimeDaemon]) {
+        self.blind.push(match missing {
+            Lookup::Refused(error) => Blind::HierarchyRefused(error.to_string()),
+            _ => Blind::NoHierarchy,
+        });
+        for daemon in daemons {
+            self.refuse(daemon, Refusal::NoHierarchy);
         }
     }
 
@@ -170,7 +234,7 @@ impl Found {
         why: String,
         uids: Option<BTreeSet<u32>>,
     ) {
-        let Some(id) = cgroup::id(&hierarchy.path(&cgroup)) else {
+        let Some(id) = cgroup::id(&hierarchy.path(&cgroup)).found() else {
             return;
         };
         let depth = hierarchy.depth(&cgroup);
@@ -201,6 +265,19 @@ impl Teacher {
             depth: self.depth.unwrap_or(UNKNOWN_DEPTH),
             any_uid: u32::from(self.uids.is_none()),
             uids: std::array::from_fn(|place| uids.get(place).copied().unwrap_or(last)),
+        }
+    }
+}
+
+/// Why a daemon that runs in `cgroup` is not trusted where others were named.
+fn not_named(hierarchy: &Hierarchy, cgroup: Option<&Path>) -> Refusal {
+    match cgroup {
+        None => Refusal::Elsewhere,
+        Some(cgroup) if cgroup == Path::new("/") => Refusal::Root,
+        Some(cgroup) if cgroup::is_outside(cgroup) => Refusal::Elsewhere,
+        Some(cgroup) => {
+            let service = service::of(cgroup);
+            Refusal::NotNamed(hierarchy.path(service.as_deref().unwrap_or(cgroup)))
         }
     }
 }

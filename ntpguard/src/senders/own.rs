@@ -65,7 +65,7 @@ impl OwnError {
 /// Puts this process into the cgroup `/ntpguard.NAME`, made where it does not exist, and returns its
 /// directory. What the process executes stays in it.
 pub fn enter(name: &str) -> Result<PathBuf, OwnError> {
-    let hierarchy = Hierarchy::mounted().ok_or(OwnError::NoHierarchy)?;
+    let hierarchy = Hierarchy::mounted().found().ok_or(OwnError::NoHierarchy)?;
     let cgroup = cgroup(name)?;
     let directory = hierarchy.path(&cgroup);
     match DirBuilder::new().mode(MODE).create(&directory) {

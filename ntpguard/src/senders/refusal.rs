@@ -24,6 +24,8 @@ pub enum Refusal {
     Elsewhere,
     /// It is no service's.
     NoService(PathBuf),
+    /// Others were named to be trusted, and not this one.
+    NotNamed(PathBuf),
     /// Others can put processes into it.
     Changeable {
         /// Its directory.
@@ -51,6 +53,13 @@ impl fmt::Display for Refusal {
             Self::NoService(cgroup) => {
                 write!(f, "its cgroup is not a service's: {}", cgroup.display())
             }
+            Self::NotNamed(cgroup) => {
+                write!(
+                    f,
+                    "--trust names others, and it runs in {}",
+                    cgroup.display()
+                )
+            }
             Self::Changeable { changeable, .. } => changeable.fmt(f),
             Self::TooDeep(cgroup) => {
                 write!(f, "its cgroup is nested too deeply: {}", cgroup.display())
@@ -71,6 +80,7 @@ impl Refusal {
                 format!("mount it (`mount -t cgroup2 none /sys/fs/cgroup`), and {EXEC}")
             }
             Self::Root | Self::Elsewhere | Self::TooDeep(_) => EXEC.to_owned(),
+            Self::NotNamed(cgroup) => format!("add `--trust {}`", cgroup.display()),
             Self::NoService(cgroup)
             | Self::Changeable { cgroup, .. }
             | Self::Unreadable { cgroup, .. } => {

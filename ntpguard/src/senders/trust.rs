@@ -70,7 +70,9 @@ impl FromStr for Trust {
 
     fn from_str(text: &str) -> Result<Self, TrustError> {
         if text.starts_with('/') {
-            let hierarchy = Hierarchy::mounted().ok_or(TrustError::NoHierarchy)?;
+            let hierarchy = Hierarchy::mounted()
+                .found()
+                .ok_or(TrustError::NoHierarchy)?;
             return cgroup(Path::new(text), &hierarchy);
         }
         let is_unit = !text.is_empty()

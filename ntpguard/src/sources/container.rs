@@ -9,7 +9,8 @@ use crate::{
 
 /// Whether one of `trusted` is the daemon's cgroup, or one above it.
 pub(super) fn is_trusted(daemon: &TimeDaemon, trusted: &[Trust]) -> bool {
-    let Some(hierarchy) = Hierarchy::mounted().filter(|_| !trusted.is_empty()) else {
+    let hierarchy = Hierarchy::mounted().found();
+    let Some(hierarchy) = hierarchy.filter(|_| !trusted.is_empty()) else {
         return false;
     };
     let cgroups = daemon.cgroups().unwrap_or_default();
@@ -29,7 +30,7 @@ pub(super) fn is_trusted(daemon: &TimeDaemon, trusted: &[Trust]) -> bool {
 pub(super) fn unread(daemon: &TimeDaemon) -> String {
     let cgroups = daemon.cgroups().unwrap_or_default();
     let cgroup = cgroup(&cgroups).filter(|cgroup| *cgroup != Path::new("/"));
-    let cure = match (Hierarchy::mounted(), cgroup) {
+    let cure = match (Hierarchy::mounted().found(), cgroup) {
         (Some(hierarchy), Some(cgroup)) => {
             format!(
                 "trust its cgroup by name: --trust {}",

@@ -6,3 +6,4 @@ mod others;
 mod pool;
 mod scene;
 mod services;
+mod unseen;

@@ -20,7 +20,7 @@ use super::pool::Pool;
 pub(crate) const USER: u32 = 1_500;
 
 /// How long a guard has to find a daemon: it looks every five seconds.
-const FOUND: Duration = Duration::from_secs(15);
+pub(crate) const FOUND: Duration = Duration::from_secs(15);
 
 /// A guard that was given no sender and no server, and a daemon in a cgroup.
 pub(crate) struct Scene {
@@ -65,6 +65,11 @@ impl Scene {
     ) -> Result<Chronyd> {
         let setup = Setup::new("", None)?.started_by(words.map(OsStr::to_owned));
         Chronyd::start_in(&self.pool.client.namespace, setup)
+    }
+
+    /// The guard.
+    pub(crate) fn guard(&self) -> &Guard {
+        &self.guard
     }
 
     /// What `status` prints.

@@ -100,9 +100,11 @@ fn a_driver_that_refuses_native_gives_tc_with_the_reason() {
         assert_eq!(guard.attached[0].how, How::Tc);
         let why = guard.attached[0].why_not_better.clone().unwrap();
         assert!(
-            why.contains("native") && why.contains("no native XDP"),
+            why.contains("Underlying driver does not support XDP in native mode"),
             "{why}"
         );
+        // It is so for both programs, and said once.
+        assert_eq!(why.matches("Underlying").count(), 1, "{why}");
         guard.detach().unwrap();
 
         let options = Options {

@@ -5,6 +5,7 @@ mod filtering;
 mod handing_over;
 mod harness;
 mod locking;
+mod refusing;
 mod restarting;
 mod stopping;
 mod trusting;
