@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use ntpguard_common::{ntp, reason::Reason};
 use ntpguard_tests::{
     config::ConfigFile,
@@ -138,12 +138,21 @@ fn a_guard_that_does_not_learn_from_all_cuts_off_those_behind_it() -> Result<()>
             "{sources:?}"
         );
     }
-    // It says at the start what it will cut.
+    // It says at the start what it will cut, and in its status what it has cut.
     let said = guard.stderr();
+    for family in ["IPv4", "IPv6"] {
+        let line = format!("this host forwards {family}");
+        ensure!(said.matches(&line).count() == 1, "{said}");
+    }
+    let status = guard.json(&["status", "--json"])?;
+    let rows = status["ungranted"].as_array().context("no list")?;
     ensure!(
-        said.contains("--learn any") || said.contains("learn"),
-        "{said}"
+        !rows.is_empty() && rows.iter().all(|row| row["forwarded"] == true),
+        "{status}"
     );
+    let text = guard.cli(&["status"])?.stdout;
+    let text = String::from_utf8_lossy(&text);
+    ensure!(text.contains("(forwarded)"), "{text}");
     Ok(())
 }
 

@@ -15,6 +15,14 @@ use super::output::{self, seconds};
 /// Most rows of a table; `--json` has all.
 const ROWS: usize = 10;
 
+/// What stands for the process that sent what was forwarded.
+const NO_PROCESS: &str = "(forwarded)";
+
+/// What can be done for it.
+const FORWARDED: &str = "(forwarded): no process of this host sent it, but a host, container or guest that \
+                         this host forwards for; run its time daemon in this host's network, grant the \
+                         server, or let all requests be answered (--learn any)";
+
 /// Says whether and how requests are tracked.
 pub(super) fn lines(traffic: &Traffic) -> Vec<String> {
     let (Some(track), Some(learn)) = (&traffic.track, &traffic.learn) else {
@@ -96,6 +104,10 @@ pub(super) fn tables(traffic: &Traffic) -> String {
             traffic.ungranted.iter().take(ROWS).map(ungranted),
         ));
         text.push_str(&output::rest(traffic.ungranted.len(), ROWS));
+        if traffic.ungranted.iter().any(|row| row.forwarded) {
+            text.push_str(&output::wrap(FORWARDED));
+            text.push('\n');
+        }
     }
     text
 }
@@ -167,7 +179,11 @@ fn ungranted(row: &Ungranted) -> Vec<String> {
         row.address.to_string(),
         row.requests.to_string(),
         seconds(row.seconds_ago.into()),
-        or_dash(&row.process),
+        if row.forwarded {
+            NO_PROCESS.to_owned()
+        } else {
+            or_dash(&row.process)
+        },
         or_dash(&row.cgroup),
     ]
 }
@@ -238,6 +254,7 @@ mod tests {
                 seconds_ago: 5,
                 process: Some("ntpdig".to_owned()),
                 cgroup: None,
+                forwarded: false,
             }],
             ..Traffic::default()
         }
@@ -254,6 +271,17 @@ mod tests {
         );
         assert!(text.contains("and 2 more with --json"), "{text}");
         assert!(text.contains("ntpdig"), "{text}");
+    }
+
+    #[test]
+    fn what_was_forwarded_is_said_to_be_with_what_to_do() {
+        let mut traffic = traffic(1);
+        assert!(!tables(&traffic).contains("(forwarded)"));
+        traffic.ungranted[0].forwarded = true;
+        let text = tables(&traffic);
+        assert_eq!(text.matches("(forwarded)").count(), 2, "{text}");
+        assert!(text.contains("--learn any"), "{text}");
+        assert!(text.lines().all(|line| line.len() <= 80), "{text}");
     }
 
     #[test]

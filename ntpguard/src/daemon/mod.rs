@@ -27,7 +27,6 @@ use std::{
     pin::{Pin, pin},
 };
 
-use ntpguard_common::judge::Learn;
 use thiserror::Error;
 
 use self::{control::ControlError, finding::report_senders, life::Daemon, start::Start};
@@ -38,7 +37,7 @@ use crate::{
     keeper::{Keeper, KeeperError, Origins},
     processes::{self, Accounts},
     report::Grants,
-    senders::{Found, Senders, forwarding},
+    senders::{Found, Senders},
 };
 
 /// What to guard, and how.
@@ -178,7 +177,6 @@ async fn guard_on(
         lock.keep();
     }
     announce(&guard, &keeper, options.mode);
-    warn_of_forwarding(options.tracking);
     report_senders(&found, &Found::default());
     keeper.see_senders(finding::problems(&found));
     // The buffer has one reader, which was the predecessor until now.
@@ -198,31 +196,6 @@ fn give_up_privileges(attach: AttachMode) {
     };
     for failure in confine::confine(needs) {
         tracing::warn!("{failure}: this process has more privileges than it needs");
-    }
-}
-
-/// Says what is cut where the requests of others are sent on.
-fn warn_of_forwarding(tracking: Tracking) {
-    if !tracking.track || tracking.learn == Learn::Any {
-        return;
-    }
-    let mut on = Vec::new();
-    for (family, is_on) in forwarding::families() {
-        match is_on {
-            Ok(true) => on.push(family),
-            Ok(false) => {}
-            Err(error) => tracing::warn!(
-                "cannot see whether this host forwards {family} ({error}): if it does, those behind it \
-                 hear only the servers that are granted here; --learn any lets all requests be answered"
-            ),
-        }
-    }
-    if !on.is_empty() {
-        tracing::warn!(
-            "this host forwards {}: those behind it hear only the servers that are granted here; on a \
-             gateway or hypervisor, --learn any lets everybody's requests be answered",
-            on.join(" and ")
-        );
     }
 }
 

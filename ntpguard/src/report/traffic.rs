@@ -121,6 +121,9 @@ pub struct Ungranted {
     pub process: Option<String>,
     /// The cgroup of the sender; absent for what was forwarded, and for one that is gone.
     pub cgroup: Option<String>,
+    /// Whether no process of this host sent it: it was forwarded for another host, a container or a guest.
+    #[serde(default)]
+    pub forwarded: bool,
 }
 
 impl Traffic {
@@ -280,6 +283,7 @@ impl Ungranted {
             cgroup: cgroups
                 .get(&stray.cgroup)
                 .map(|name| name.display().to_string()),
+            forwarded: stray.cgroup == 0,
         }
     }
 }

@@ -37,6 +37,29 @@ pub enum Blind {
         /// Why.
         why: String,
     },
+    /// What was named asks through other interfaces than this host's.
+    OtherNetwork {
+        /// As it was named.
+        trust: Trust,
+        /// Where it is.
+        path: PathBuf,
+    },
+    /// This host forwards packets of a family.
+    Forwards {
+        /// `IPv4` or `IPv6`.
+        family: &'static str,
+        /// What says so.
+        switch: &'static Path,
+    },
+    /// Whether it does cannot be looked at, for this reason.
+    ForwardingRefused {
+        /// `IPv4` or `IPv6`.
+        family: &'static str,
+        /// What would say so.
+        switch: &'static Path,
+        /// Why.
+        why: String,
+    },
     /// Processes cannot be looked at, or are not believed.
     Processes(processes::Finding),
 }
@@ -46,7 +69,10 @@ impl Blind {
     pub fn place(&self) -> &Path {
         match self {
             Self::NoHierarchy | Self::HierarchyRefused(_) => Path::new(USUAL),
-            Self::NoCgroup { path, .. } | Self::CgroupRefused { path, .. } => path,
+            Self::NoCgroup { path, .. }
+            | Self::CgroupRefused { path, .. }
+            | Self::OtherNetwork { path, .. } => path,
+            Self::Forwards { switch, .. } | Self::ForwardingRefused { switch, .. } => switch,
             Self::Processes(_) => Path::new(PROC),
         }
     }
@@ -55,6 +81,8 @@ impl Blind {
     pub const fn blinds(&self) -> bool {
         match self {
             Self::Processes(finding) => finding.blinds(),
+            // A gateway may have no one behind it that asks for the time.
+            Self::Forwards { .. } => false,
             _ => true,
         }
     }
@@ -92,6 +120,22 @@ impl fmt::Display for Blind {
             Self::CgroupRefused { trust, why, .. } => write!(
                 f,
                 "--trust {trust} trusts nothing now: cannot look at it ({why}); run as root"
+            ),
+            Self::OtherNetwork { trust, .. } => write!(
+                f,
+                "--trust {trust} trusts nothing that this host forwards: its processes are in a network \
+                 namespace of their own, and a packet that was forwarded has no sender any more; run it in \
+                 the host's network (`--network host`), or let all requests be answered (--learn any)"
+            ),
+            Self::Forwards { family, .. } => write!(
+                f,
+                "this host forwards {family}: what is behind it (containers, guests, a network) hears only \
+                 the servers that are granted here; --learn any lets all requests be answered"
+            ),
+            Self::ForwardingRefused { family, why, .. } => write!(
+                f,
+                "cannot see whether this host forwards {family} ({why}): if it does, what is behind it \
+                 hears only the servers that are granted here; --learn any lets all requests be answered"
             ),
             Self::Processes(finding) => finding.fmt(f),
         }

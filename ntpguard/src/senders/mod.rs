@@ -9,7 +9,8 @@
 
 mod blind;
 pub mod cgroup;
-pub mod forwarding;
+mod forwarding;
+mod guests;
 pub mod known;
 pub mod own;
 mod ownership;
@@ -111,6 +112,7 @@ impl Senders {
             let findings = running.findings.into_iter();
             found.blind.extend(findings.map(Blind::Processes));
         }
+        found.blind.extend(forwarding::findings());
         self.leave_out_what_is_cured(&mut found, &daemons);
         found
     }
@@ -166,6 +168,9 @@ impl Found {
             match (hierarchy.name(&path), cgroup::id(&path)) {
                 (Some(cgroup), Lookup::Found(_)) => {
                     self.trust(hierarchy, cgroup.clone(), format!("--trust {trust}"), None);
+                    if forwarding::is_on() && guests::are_elsewhere(&path, Path::new(PROC)) {
+                        self.blind.push(Blind::OtherNetwork { trust, path });
+                    }
                     cgroups.push(cgroup);
                 }
                 (_, Lookup::Refused(error)) => self.blind.push(Blind::CgroupRefused {

@@ -1,6 +1,6 @@
 //! A guard that finds its trusted senders by itself.
 
-use std::{ffi::OsStr, process::Command, time::Duration};
+use std::{ffi::OsStr, net::IpAddr, process::Command, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use ntpguard_common::reason::Reason;
@@ -10,6 +10,7 @@ use ntpguard_tests::{
     daemons::{Setup, chrony::Chronyd, ntpdig},
     guard::Guard,
     process,
+    switch::Host,
     wait::eventually,
 };
 use serde_json::Value;
@@ -65,6 +66,16 @@ impl Scene {
     ) -> Result<Chronyd> {
         let setup = Setup::new("", None)?.started_by(words.map(OsStr::to_owned));
         Chronyd::start_in(&self.pool.client.namespace, setup)
+    }
+
+    /// The guarded host.
+    pub(crate) fn host(&self) -> &Host {
+        &self.pool.client
+    }
+
+    /// A server's address.
+    pub(crate) fn server(&self) -> IpAddr {
+        self.pool.server.v4.into()
     }
 
     /// The guard.

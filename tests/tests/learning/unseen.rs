@@ -29,7 +29,7 @@ fn problems(guard: &Guard) -> Result<Vec<String>> {
 }
 
 /// Waits until this is, or is no longer, among the problems.
-fn wait_problem(guard: &Guard, text: &str, is_there: bool) -> Result<()> {
+pub(crate) fn wait_problem(guard: &Guard, text: &str, is_there: bool) -> Result<()> {
     eventually(FOUND, "the finding", || {
         let problems = problems(guard)?;
         let found = problems.iter().filter(|problem| problem.contains(text));
@@ -38,7 +38,7 @@ fn wait_problem(guard: &Guard, text: &str, is_there: bool) -> Result<()> {
     })
 }
 
-fn unit(cgroup: &Cgroup) -> Result<String> {
+pub(crate) fn unit(cgroup: &Cgroup) -> Result<String> {
     let name = cgroup.path().file_name().context("a name")?;
     Ok(name.to_string_lossy().into_owned())
 }
