@@ -24,6 +24,7 @@ use crate::{
     daemon::protocol::{Addition, Removal},
     datapath::{self, Incomplete, Tables},
     reader::{ROOT, Read, Reader},
+    readers::Readers,
     report::{self, Edited, Granted, Listing, SCHEMA, Status, Updated},
     resolve::{Answer, Failure, Question, Resolver},
     senders::Trust,
@@ -51,10 +52,10 @@ pub struct Origins {
 
 impl Origins {
     /// Who is asked for names.
-    pub fn resolver(&self) -> Resolver {
+    pub fn resolver(&self, readers: Readers) -> Resolver {
         match self.resolvers.as_slice() {
-            [] => Resolver::from_system(),
-            servers => Resolver::with_servers(servers),
+            [] => Resolver::from_system(readers),
+            servers => Resolver::with_servers(readers, servers),
         }
     }
 }
@@ -163,8 +164,13 @@ impl Keeper {
 
     /// The work of finding the sources, and of reading them: all of them, or only where there are others
     /// than before.
-    pub fn reader(&self, all: bool) -> Reader {
-        Reader::new(self.origins.clone(), self.sightings.clone(), all)
+    pub fn reader(&self, readers: &Readers, all: bool) -> Reader {
+        Reader::new(
+            readers.clone(),
+            self.origins.clone(),
+            self.sightings.clone(),
+            all,
+        )
     }
 
     /// Takes what came of that; says whether the sources were read.

@@ -16,6 +16,7 @@ use ntpguard::{
     escape,
     keeper::{Keeper, KeeperError},
     processes,
+    readers::Readers,
     report::{Edited, Granted, ListRow, Listing, Updated},
     sources::Severity,
 };
@@ -27,7 +28,11 @@ use super::{
     config, output,
 };
 
-pub(crate) async fn run(guard: &GuardArgs, command: AllowlistCommand) -> Result<ExitCode> {
+pub(crate) async fn run(
+    guard: &GuardArgs,
+    command: AllowlistCommand,
+    readers: &Readers,
+) -> Result<ExitCode> {
     match command {
         AllowlistCommand::List { json } => list(guard, json).await,
         AllowlistCommand::Add {
@@ -54,7 +59,7 @@ pub(crate) async fn run(guard: &GuardArgs, command: AllowlistCommand) -> Result<
             roles,
             json,
         } => edit(guard, Request::Remove(Removal { prefix, roles }), json).await,
-        AllowlistCommand::Update { json } => update(guard, json).await,
+        AllowlistCommand::Update { json } => update(guard, json, readers).await,
     }
 }
 
@@ -200,11 +205,11 @@ const fn unless_in_kernel(in_kernel: bool) -> &'static str {
     }
 }
 
-async fn update(guard: &GuardArgs, json: bool) -> Result<ExitCode> {
+async fn update(guard: &GuardArgs, json: bool, readers: &Readers) -> Result<ExitCode> {
     let updated = match ask(guard, &Request::Update).await? {
         Doer::Daemon(Reply::Updated(updated)) => updated,
         Doer::Daemon(other) => return unexpected(&other),
-        Doer::Myself(_lock) => update_myself(guard).await?,
+        Doer::Myself(_lock) => update_myself(guard, readers).await?,
     };
     if json {
         output::json(&updated)?;
@@ -220,20 +225,20 @@ async fn update(guard: &GuardArgs, json: bool) -> Result<ExitCode> {
 }
 
 /// Reads the sources that the last daemon read, or those that are found, and resolves every name.
-async fn update_myself(guard: &GuardArgs) -> Result<Updated> {
+async fn update_myself(guard: &GuardArgs, readers: &Readers) -> Result<Updated> {
     processes::add_accounts(config::accounts()?);
     let now = BootSeconds::now();
     let mut origins = Keeper::reopen(state(guard), now)?.origins;
     origins.discover |= origins.sources.is_empty();
     let mut keeper = Keeper::open(state(guard), origins, now)?;
-    let read = keeper.reader(true).read(now);
+    let read = keeper.reader(readers, true).read(now);
     keeper.take(read, now);
     let mut tables = open(guard, &mut keeper)?;
     if tables.is_none() {
         keeper.adopt(Keeper::reopen(state(guard), now)?.book.projection(now));
     }
     let before = keeper.projected().clone();
-    let resolver = keeper.origins.resolver();
+    let resolver = keeper.origins.resolver(readers.clone());
     let asked = keeper
         .book
         .names

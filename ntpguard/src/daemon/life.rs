@@ -98,6 +98,7 @@ impl<'a> Daemon<'a> {
         finding: Finding,
         found: Found,
     ) -> Self {
+        let rounds = Rounds::new(reading.readers().clone());
         Self {
             keeper,
             guard,
@@ -106,7 +107,7 @@ impl<'a> Daemon<'a> {
             finding,
             found,
             asked: FuturesUnordered::new(),
-            rounds: Rounds::new(),
+            rounds,
             updates: Vec::new(),
             trouble: None,
         }
@@ -311,7 +312,7 @@ impl<'a> Daemon<'a> {
     }
 
     fn status(&self, now: BootSeconds) -> Reply {
-        match status::of(&self.keeper, &self.guard, now) {
+        match status::of(&self.keeper, &self.guard, self.reading.readers(), now) {
             Ok(mut status) => {
                 status.traffic.add_senders(&self.found);
                 status.trouble.clone_from(&self.trouble);

@@ -42,6 +42,7 @@ use crate::{
     datapath::{self, AttachMode, Guard, Interface, Lock, Mode, PinDir, Tracking},
     keeper::{Keeper, KeeperError, Origins},
     processes::{self, Accounts},
+    readers::Readers,
     report::Grants,
     resolve::Resolver,
     senders::{Found, Senders, forwarding},
@@ -111,15 +112,22 @@ pub enum DaemonError {
 }
 
 /// Guards until `shutdown`, or until a successor takes over.
-pub async fn run(options: Options, shutdown: impl Future<Output = ()>) -> Result<(), DaemonError> {
+pub async fn run(
+    options: Options,
+    readers: Readers,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), DaemonError> {
     processes::add_accounts(options.accounts.clone());
     let lock = take(&options).await?;
     give_up_privileges(options.attach);
+    for missing in readers.missing() {
+        tracing::warn!("the processes that parse can do more than they need: {missing}");
+    }
     let interfaces = interfaces(&options.interfaces).await?;
     let now = BootSeconds::now();
     let state = StateFile::below(&options.state_dir);
     let mut keeper = Keeper::open(state, options.origins.clone(), now)?;
-    let mut reading = Reading::new();
+    let mut reading = Reading::new(readers.clone());
     reading.first(&mut keeper).await;
     if keeper.origins.sources.is_empty() {
         tracing::warn!(
@@ -129,8 +137,8 @@ pub async fn run(options: Options, shutdown: impl Future<Output = ()>) -> Result
     }
     report_problems(&keeper, &BTreeSet::new());
 
-    let resolver = keeper.origins.resolver();
-    rounds::first(&mut keeper).await;
+    let resolver = keeper.origins.resolver(readers.clone());
+    rounds::first(&mut keeper, &readers).await;
     learn(&mut keeper, &resolver).await;
 
     let (calls, called) = mpsc::channel(16);
