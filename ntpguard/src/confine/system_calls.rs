@@ -138,6 +138,9 @@ const WAITING: &[libc::c_long] = &[
     libc::SYS_getpeername,
     libc::SYS_getsockopt,
     libc::SYS_shutdown,
+    // tokio has a pair of sockets for signals, of which none are waited for.
+    libc::SYS_socketpair,
+    libc::SYS_uname,
     #[cfg(target_arch = "x86_64")]
     libc::SYS_epoll_wait,
 ];

@@ -151,7 +151,7 @@ mod tests {
             stream: &ours,
             until: Instant::now() + Duration::from_millis(100),
         };
-        let drip = io::Read::read_exact(&mut patient, &mut [0; 1 << 20]);
+        let drip = io::Read::read_exact(&mut patient, &mut vec![0; 1 << 20]);
         assert_eq!(drip.unwrap_err().kind(), io::ErrorKind::TimedOut);
         drop(ours);
         dripping.join().unwrap();

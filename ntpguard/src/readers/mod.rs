@@ -120,7 +120,7 @@ impl Readers {
         let guard = Pid::this();
         // SAFETY: there is one thread, so the child has every lock and every invariant of this process.
         match unsafe { fork() }? {
-            ForkResult::Child => starter::run(its, guard),
+            ForkResult::Child => starter::run(&its, guard),
             ForkResult::Parent { child } => {
                 drop(its);
                 let apart = Apart {

@@ -134,7 +134,7 @@ pub(super) fn has_ended(starter: Pid) -> bool {
 }
 
 /// What the child of the fork does until the guard ends.
-pub(super) fn run(orders: OwnedFd, guard: Pid) -> ! {
+pub(super) fn run(orders: &OwnedFd, guard: Pid) -> ! {
     // Nothing of the parent's may run on here, whatever goes wrong.
     let done = catch_unwind(AssertUnwindSafe(|| start_readers(orders, guard)));
     leave(done.unwrap_or(ExitCode::FAILURE))
@@ -147,9 +147,9 @@ fn leave(code: ExitCode) -> ! {
     unsafe { libc::_exit(code) }
 }
 
-fn start_readers(orders: OwnedFd, guard: Pid) -> ExitCode {
+fn start_readers(orders: &OwnedFd, guard: Pid) -> ExitCode {
     let _unnamed = prctl::set_name(c"ntpguard-start");
-    if !lives_with(guard) || apart::keep_only(&orders).is_err() || wake_for_children().is_err() {
+    if !lives_with(guard) || apart::keep_only(orders).is_err() || wake_for_children().is_err() {
         return ExitCode::FAILURE;
     }
     let confined = apart::starter();
@@ -157,16 +157,16 @@ fn start_readers(orders: OwnedFd, guard: Pid) -> ExitCode {
         landlock: confined.landlock,
         missing: confined.missing,
     };
-    if hello.send(&orders).is_err() {
+    if hello.send(orders).is_err() {
         return ExitCode::FAILURE;
     }
     let mut readers = Children::default();
     loop {
         readers.bury();
-        match Order::receive(&orders) {
+        match Order::receive(orders) {
             Ok(Some((Order::Begin { id, work }, descriptors))) => {
                 if readers.0.len() < MAX_READERS {
-                    readers.begin(id, work, descriptors, &orders);
+                    readers.begin(id, work, descriptors, orders);
                 }
             }
             Ok(Some((Order::End { id }, _))) => readers.end(id),
@@ -226,12 +226,12 @@ impl Children {
     fn bury(&mut self) {
         loop {
             match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-                Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return,
+                Err(Errno::EINTR) => {}
+                Ok(WaitStatus::StillAlive) | Err(_) => return,
                 Ok(status) => {
                     let ended = status.pid();
                     self.0.retain(|_, pid| Some(*pid) != ended);
                 }
-                Err(_) => return,
             }
         }
     }

@@ -61,7 +61,9 @@ pub(super) fn on_thread(
     stream: UnixStream,
     descriptors: &[std::os::fd::BorrowedFd<'_>],
 ) -> std::io::Result<()> {
-    let descriptors = descriptors.iter().map(|one| one.try_clone_to_owned());
+    let descriptors = descriptors
+        .iter()
+        .map(std::os::fd::BorrowedFd::try_clone_to_owned);
     let desk = Desk::new(stream, descriptors.collect::<std::io::Result<_>>()?);
     let thread = std::thread::Builder::new().name("reader".to_owned());
     thread.spawn(move || what(work, desk)).map(drop)

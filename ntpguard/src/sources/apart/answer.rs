@@ -134,9 +134,10 @@ pub(super) fn reading(answer: Answer, known: &BTreeSet<PathBuf>) -> Result<Readi
     }
     let known = |name: &Name| {
         let path = name.path();
-        match known.contains(&path) {
-            true => Ok(path),
-            false => Err("a path that was not asked for".to_owned()),
+        if known.contains(&path) {
+            Ok(path)
+        } else {
+            Err("a path that was not asked for".to_owned())
         }
     };
     let files: Vec<Arc<Path>> = answer

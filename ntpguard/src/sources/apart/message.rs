@@ -73,16 +73,19 @@ pub(super) enum Wish {
 pub(super) enum Given {
     Text(Result<Text, Fault>),
     Names(Result<Vec<Name>, Fault>),
-    Found(Result<(Vec<Name>, Vec<(Name, Fault)>), String>),
+    Found(Result<Found, String>),
     Is(bool),
     Real(Option<Name>),
 }
+
+/// What a pattern finds, and the directories that could not be looked into.
+pub(super) type Found = (Vec<Name>, Vec<(Name, Fault)>);
 
 /// A file's text.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Text {
     identity: (u64, u64),
-    text: String,
+    holds: String,
     speaker: Speaker,
 }
 
@@ -90,7 +93,7 @@ impl From<Opened> for Text {
     fn from(opened: Opened) -> Self {
         Self {
             identity: (opened.identity.0, opened.identity.1),
-            text: opened.text,
+            holds: opened.text,
             speaker: opened.speaker,
         }
     }
@@ -100,7 +103,7 @@ impl From<Text> for Opened {
     fn from(text: Text) -> Self {
         Self {
             identity: Identity(text.identity.0, text.identity.1),
-            text: text.text,
+            text: text.holds,
             speaker: text.speaker,
             // The guard makes a finding of that.
             writer: None,

@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     super::{
-        Library, Speaker,
+        Library, Reading, Speaker,
         arguments::said,
         command_line::read_arguments,
         files::{FileError, Matches, Opened},
@@ -20,18 +20,17 @@ use crate::readers::{Desk, FrameError};
 
 /// Does the one task of a reader of texts.
 pub(crate) fn work(mut desk: Desk) -> Result<(), FrameError> {
-    let (texts, read): (Texts, Box<dyn FnOnce(&Remote) -> super::Reading>) = match desk.hear()? {
+    match desk.hear()? {
         Task::Configuration {
             kind,
             serve,
             texts,
             main,
         } => {
-            let read = move |remote: &Remote| {
-                let dialect = kind.dialect(serve);
-                dialect.read_from(remote, &main.path())
-            };
-            (texts, Box::new(read))
+            let remote = Remote::new(texts, desk);
+            let dialect = kind.dialect(serve);
+            let reading = dialect.read_from(&remote, &main.path());
+            remote.done(&reading)
         }
         Task::Arguments {
             texts,
@@ -40,17 +39,13 @@ pub(crate) fn work(mut desk: Desk) -> Result<(), FrameError> {
             arguments,
             sees_same_files,
         } => {
-            let read = move |remote: &Remote| {
-                read_arguments(remote, &main.path(), program, &arguments, sees_same_files)
-            };
-            (texts, Box::new(read))
+            let remote = Remote::new(texts, desk);
+            let main = main.path();
+            let reading = read_arguments(&remote, &main, program, &arguments, sees_same_files);
+            remote.done(&reading)
         }
-        Task::Said { program, arguments } => return desk.say(&said(program, &arguments)),
-    };
-    let remote = Remote::new(texts, desk);
-    let reading = read(&remote);
-    let mut desk = remote.desk.into_inner();
-    desk.say(&Wish::Done(Box::new(answer::of(&reading))))
+        Task::Said { program, arguments } => desk.say(&said(program, &arguments)),
+    }
 }
 
 /// Files that the guard opens.
@@ -69,6 +64,11 @@ impl Remote {
         }
     }
 
+    fn done(self, reading: &Reading) -> Result<(), FrameError> {
+        let mut desk = self.desk.into_inner();
+        desk.say(&Wish::Done(Box::new(answer::of(reading))))
+    }
+
     fn ask(&self, wish: &Wish) -> Result<Given, FileError> {
         let mut desk = self.desk.borrow_mut();
         let given = desk.say(wish).and_then(|()| desk.hear());
@@ -85,7 +85,7 @@ fn nonsense() -> FileError {
     FileError::Io(io::Error::other("the guard gives no such answer"))
 }
 
-fn paths(names: Vec<Name>) -> Vec<PathBuf> {
+fn paths(names: &[Name]) -> Vec<PathBuf> {
     names.iter().map(Name::path).collect()
 }
 
@@ -113,7 +113,7 @@ impl Library for Remote {
     ) -> Result<Vec<PathBuf>, FileError> {
         let wish = Wish::Entries(directory.into(), suffix.to_owned(), most as u32);
         match self.ask(&wish)? {
-            Given::Names(names) => Ok(paths(names?)),
+            Given::Names(names) => Ok(paths(&names?)),
             _ => Err(nonsense()),
         }
     }
@@ -126,7 +126,7 @@ impl Library for Remote {
         let (found, unreadable) = found?;
         let unreadable = unreadable.into_iter();
         Ok(Matches {
-            found: paths(found),
+            found: paths(&found),
             unreadable: unreadable
                 .map(|(name, fault)| (name.path(), fault.into()))
                 .collect(),

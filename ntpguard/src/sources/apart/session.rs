@@ -13,7 +13,7 @@ use super::{
         files::{FileError, Opened},
     },
     answer,
-    message::{Answer, Fault, Given, Name, Task, Wish},
+    message::{Answer, Fault, Found, Given, Name, Task, Wish},
 };
 use crate::readers::{Line, ReaderError};
 
@@ -163,11 +163,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn glob(
-        &mut self,
-        pattern: &Path,
-        most: usize,
-    ) -> Result<(Vec<Name>, Vec<(Name, Fault)>), String> {
+    fn glob(&mut self, pattern: &Path, most: usize) -> Result<Found, String> {
         let matches = self.files.glob(pattern, most)?;
         let mut unreadable = Vec::new();
         for (path, error) in matches.unreadable.into_iter().take(most) {

@@ -247,7 +247,10 @@ fn a_containers_reader_speaks_for_the_container_whatever_it_says() {
     assert!(reading.channels.is_empty());
 }
 
-/// What a reader says that has gone wrong, and what it comes to.
+/// What a reader does that has gone wrong, and what is said of it.
+type Case = (fn(Work, Desk), &'static str);
+
+/// What it comes to.
 #[test]
 fn a_reader_that_goes_wrong_takes_nothing_away_and_is_read_again() {
     fn ends(_: Work, _: Desk) {}
@@ -273,7 +276,7 @@ fn a_reader_that_goes_wrong_takes_nothing_away_and_is_read_again() {
     }
     let tree = Tree::new(&[("ntp.conf", "server 192.0.2.1\n")]);
     let path = tree.path("ntp.conf");
-    let cases: [(fn(Work, Desk), &str); 5] = [
+    let cases: [Case; 5] = [
         (ends, "ended before"),
         (names_what_it_never_asked_for, "not asked for"),
         (never_has_enough, "wishes"),
