@@ -2,7 +2,7 @@
 //!
 //! It keeps the capabilities that guarding takes and drops the others, can gain none again, and asks
 //! the kernel to refuse the system calls that it never makes. What parses words from outside gives up
-//! more, in processes of its own ([`apart`], [`crate::readers`]).
+//! more, in processes of its own ([`crate::readers`]).
 
 pub(crate) mod apart;
 mod capabilities;

@@ -3,7 +3,7 @@
 //! Each daemon is a file behind `Asked`. A daemon is asked only while a proven process of it runs in our
 //! network namespace, and only where no ordinary user can answer in its place: at a loopback port that
 //! only root can take, or at a stream socket whose listener is that very process. Nothing is created to
-//! ask, and no program is executed. What is answered a process apart reads ([`apart`]).
+//! ask, and no program is executed. What is answered a process apart reads ([`crate::readers`]).
 
 pub(crate) mod apart;
 mod chrony;

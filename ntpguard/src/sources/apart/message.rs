@@ -105,7 +105,8 @@ impl From<Text> for Opened {
             identity: Identity(text.identity.0, text.identity.1),
             text: text.holds,
             speaker: text.speaker,
-            // The guard makes a finding of that.
+            // These the guard has made something of.
+            is_open: false,
             writer: None,
         }
     }

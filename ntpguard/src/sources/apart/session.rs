@@ -190,6 +190,10 @@ impl<'a> Session<'a> {
             Hands::OfRoot if opened.speaker != Speaker::Root => {
                 return Ok(Err(self.withhold(path)));
             }
+            // What others name and may not read is not for their reader.
+            Hands::Rest(known) if is_secret(&opened) && !known.contains_key(path) => {
+                return Ok(Err(self.fault(&FileError::Denied)));
+            }
             _ => {}
         }
         self.bytes += opened.text.len() as u64;
@@ -256,6 +260,11 @@ impl<'a> Session<'a> {
         let main = (self.main.as_path().into(), least);
         std::iter::once(main).chain(handed).collect()
     }
+}
+
+/// Whether only root and its group may read a text.
+fn is_secret(opened: &Opened) -> bool {
+    opened.speaker == Speaker::Root && !opened.is_open
 }
 
 /// How many entries a reader may ask for.

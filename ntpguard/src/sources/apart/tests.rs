@@ -148,6 +148,29 @@ fn what_others_can_write_is_read_apart_from_roots_words_and_counts_as_theirs() {
     );
 }
 
+/// Their reader, should they have taken it over, could say it on.
+#[test]
+fn a_file_that_others_name_and_may_not_read_is_not_given_to_their_reader() {
+    for (mode, count) in [(0o600, 1), (0o644, 2)] {
+        let tree = Tree::new(&[
+            ("chrony.conf", "include {}/open.conf\n"),
+            ("open.conf", "server 192.0.2.1\ninclude {}/secret\n"),
+            ("secret", "server 192.0.2.2\n"),
+        ]);
+        let set = |name: &str, mode| {
+            fs::set_permissions(tree.path(name), Permissions::from_mode(mode)).expect("set");
+        };
+        set("open.conf", 0o666);
+        set("secret", mode);
+        let reading = apart(
+            &Readers::on_threads(),
+            Kind::Chrony,
+            &tree.path("chrony.conf"),
+        );
+        assert_eq!(reading.wants.len(), count, "{:?}", reading.wants);
+    }
+}
+
 #[test]
 fn a_main_file_of_others_is_others_word() {
     let tree = Tree::new(&[(

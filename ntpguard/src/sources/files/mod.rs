@@ -47,6 +47,9 @@ impl Identity {
     }
 }
 
+/// The right of others than the owner and the group to read.
+const OTHERS_READ: u32 = 0o004;
+
 /// Most entries of a directory that are looked at.
 const MAX_ENTRIES: usize = 1 << 16;
 
@@ -90,6 +93,8 @@ pub struct Opened {
     pub text: String,
     /// Whose word it is by itself.
     pub speaker: Speaker,
+    /// Whether any user of its host may read it.
+    pub is_open: bool,
     /// Who can write it besides root, but for networkd in its own directory.
     pub writer: Option<String>,
 }
@@ -225,6 +230,7 @@ impl Library for Files {
             identity: Identity::of(&status),
             text,
             speaker,
+            is_open: status.st_mode & OTHERS_READ != 0,
             writer: writer
                 .filter(|writer| !writer.is_networkd())
                 .map(|writer| writer.to_string()),
