@@ -14,12 +14,17 @@ use super::{FROM_GUARD, FROM_READER, FrameError, ReaderError, Readers, frame};
 /// How long a reader may be silent. It parses a file in milliseconds.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(4);
 
+/// How long a reader may let the guard wait in all, however often it says something.
+const PATIENCE_IN_ALL: Duration = Duration::from_secs(20);
+
 /// The socket to a reader, which is ended with it.
 #[derive(Debug)]
 pub(crate) struct Line {
     stream: UnixStream,
     id: u64,
     readers: Readers,
+    /// How long it was waited for the reader so far.
+    waited: Duration,
 }
 
 impl Line {
@@ -28,6 +33,7 @@ impl Line {
             stream,
             id,
             readers,
+            waited: Duration::ZERO,
         };
         let patience = Some(PATIENCE);
         let bounded = line.stream.set_read_timeout(patience);
@@ -44,11 +50,14 @@ impl Line {
 
     /// Hears what the reader says next.
     pub(crate) fn hear<T: DeserializeOwned>(&mut self) -> Result<T, ReaderError> {
+        let began = Instant::now();
+        let left = PATIENCE_IN_ALL.saturating_sub(self.waited);
         let mut patient = Patient {
             stream: &self.stream,
-            until: Instant::now() + PATIENCE,
+            until: began + left.min(PATIENCE),
         };
         let heard = frame::read(&mut patient, FROM_READER);
+        self.waited += began.elapsed();
         heard.map_err(|error| self.failure(error))
     }
 
@@ -135,6 +144,14 @@ mod tests {
         let (mut line, mut reader) = self::line();
         reader.write_all(&[1, 0, 0, 0, 7]).unwrap();
         assert_eq!(line.hear::<u8>().unwrap(), 7);
+    }
+
+    #[test]
+    fn a_reader_that_talks_on_and_on_has_no_more_than_so_long() {
+        let (mut line, mut reader) = line();
+        line.waited = PATIENCE_IN_ALL;
+        reader.write_all(&[1, 0, 0, 0, 7]).unwrap();
+        assert!(matches!(line.hear::<u8>(), Err(ReaderError::Slow)));
     }
 
     #[test]

@@ -149,7 +149,7 @@ fn leave(code: ExitCode) -> ! {
 
 fn start_readers(orders: &OwnedFd, guard: Pid) -> ExitCode {
     let _unnamed = prctl::set_name(c"ntpguard-start");
-    if !lives_with(guard) || apart::keep_only(orders).is_err() || wake_for_children().is_err() {
+    if !lives_with(guard) || apart::keep_only(orders).is_err() || handle_signals().is_err() {
         return ExitCode::FAILURE;
     }
     let confined = apart::starter();
@@ -182,8 +182,9 @@ fn lives_with(parent: Pid) -> bool {
     prctl::set_pdeathsig(Signal::SIGKILL).is_ok() && Pid::parent() == parent
 }
 
-/// Has a child that ends interrupt the wait for orders.
-fn wake_for_children() -> nix::Result<()> {
+/// Has a child that ends interrupt the wait for orders, and leaves it to the guard what comes of a signal to
+/// all processes of a service or a terminal: it may have more to read before it ends.
+fn handle_signals() -> nix::Result<()> {
     extern "C" fn nothing(_signal: libc::c_int) {}
     let action = SigAction::new(
         SigHandler::Handler(nothing),
@@ -192,6 +193,10 @@ fn wake_for_children() -> nix::Result<()> {
     );
     // SAFETY: the handler does nothing.
     unsafe { signal::sigaction(Signal::SIGCHLD, &action) }?;
+    for to_all in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+        // SAFETY: no handler is set.
+        unsafe { signal::signal(to_all, SigHandler::SigIgn) }?;
+    }
     Ok(())
 }
 

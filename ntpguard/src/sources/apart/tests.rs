@@ -386,13 +386,13 @@ fn wanted() -> impl Strategy<Value = Wanted> {
     let at = (0..3_u32, any::<u32>(), any::<u32>());
     let host = prop_oneof![
         any::<std::net::IpAddr>().prop_map(super::super::Host::Address),
-        "[a-z. ]{0,12}".prop_map(super::super::Host::Name),
+        "[a-z]{1,9}|[a-z. ]{0,12}".prop_map(super::super::Host::Name),
     ];
     prop_oneof![
         (
             host,
             any::<u16>(),
-            prop::collection::vec(0..6_u8, 0..7),
+            prop::collection::vec(0..5_u8, 0..4),
             at.clone()
         )
             .prop_map(|(host, port, roles, at)| {
@@ -456,8 +456,14 @@ proptest! {
                 prop_assert!(sees_others || opened.speaker == Speaker::Root);
             }
         }
+        // What it has not asked for is refused as a whole, so it asks.
+        let mut places = vec![Name::from(&main)];
+        for file in files.into_iter().map(at) {
+            drop(session.give(Wish::Exists(file.clone())));
+            places.push(file);
+        }
         let answer = Answer {
-            files: files.into_iter().map(at).collect(),
+            files: places,
             wants,
             ..Answer::default()
         };
