@@ -26,6 +26,7 @@ use crate::{
     daemon::protocol::{Addition, Removal},
     datapath::{self, Incomplete, Tables},
     reader::{ROOT, Read, Reader},
+    readers::Readers,
     report::{self, Edited, Granted, Listing, SCHEMA, Status, Updated},
     resolve::{Answer, Failure, Question},
     sources::{self, Problem, Sightings},
@@ -144,8 +145,13 @@ impl Keeper {
 
     /// The work of finding the sources, and of reading them: all of them, or only where there are others
     /// than before.
-    pub fn reader(&self, all: bool) -> Reader {
-        Reader::new(self.origins.clone(), self.sightings.clone(), all)
+    pub fn reader(&self, readers: &Readers, all: bool) -> Reader {
+        Reader::new(
+            readers.clone(),
+            self.origins.clone(),
+            self.sightings.clone(),
+            all,
+        )
     }
 
     /// Takes what came of that; says whether the sources were read.

@@ -10,6 +10,7 @@
 //! - [`datapath`] loads the kernel programs, attaches them, and writes the tables;
 //! - [`telemetry`] reads what they tell of single packets;
 //! - [`confine`] gives up what guarding does not take;
+//! - [`readers`] has words from outside parsed in processes that have nothing else;
 //! - [`offload`] has what may block done on threads of its own;
 //! - [`escape`] shows text from outside so that it does no harm;
 //! - [`daemon`] ties these together while the guard runs.
@@ -28,6 +29,7 @@ pub mod lookup;
 pub mod offload;
 pub mod processes;
 pub mod reader;
+pub mod readers;
 pub mod report;
 pub mod resolve;
 pub mod senders;

@@ -9,7 +9,8 @@ use std::{
 use crate::{
     clock::BootSeconds,
     keeper::Origins,
-    sources::{self, Place, Problem, Reading, Severity, Sightings, Source},
+    readers::Readers,
+    sources::{self, Discovered, Place, Problem, Reading, Severity, Sightings, Source},
 };
 
 /// Where the distributions' files are looked for.
@@ -18,6 +19,7 @@ pub(crate) const ROOT: &str = "/";
 /// The work of one reading.
 #[derive(Debug)]
 pub struct Reader {
+    readers: Readers,
     origins: Origins,
     sightings: Sightings,
     /// Whether files are read although the sources are the same as before.
@@ -35,6 +37,8 @@ pub struct Read {
     pub(crate) sightings: Sightings,
     /// What each of them asks for; absent where none was read.
     pub(crate) readings: Option<Vec<(Source, Reading)>>,
+    /// Whether something was not read that may be in a moment.
+    pub(crate) is_unfinished: bool,
 }
 
 /// Which source is being read.
@@ -43,8 +47,9 @@ pub struct Progress(Arc<Mutex<Option<Source>>>);
 
 impl Reader {
     /// Reads the sources of `origins`, of which those seen in `sightings` may have gone.
-    pub(crate) fn new(origins: Origins, sightings: Sightings, all: bool) -> Self {
+    pub(crate) fn new(readers: Readers, origins: Origins, sightings: Sightings, all: bool) -> Self {
         Self {
+            readers,
             origins,
             sightings,
             all,
@@ -61,30 +66,64 @@ impl Reader {
     /// whose changes are not reported, or all are to be read. It may take as long as file systems please.
     pub fn read(mut self, now: BootSeconds) -> Read {
         let before = std::mem::take(&mut self.origins.sources);
-        let (sources, findings) = if self.origins.discover {
-            let found = sources::discover(Path::new(ROOT), &self.origins.trust);
-            let sources = self.sightings.update(&before, found.sources, now);
-            (sources, found.problems)
-        } else {
-            (before.clone(), Vec::new())
-        };
+        let found = self.find(&before, now);
+        let sources = found.sources;
         let must_be_polled = sources.iter().any(Source::must_be_polled);
         let readings = (self.all || must_be_polled || sources != before).then(|| {
             let read = sources.iter().filter_map(|source| self.read_one(source));
             read.collect()
         });
+        let has_gaps = |readings: &Vec<(Source, Reading)>| {
+            let mut readings = readings.iter();
+            readings.any(|(_, reading)| reading.is_unfinished)
+        };
+        let is_unfinished = found.is_unfinished || readings.as_ref().is_some_and(has_gaps);
         Read {
             sources,
-            findings,
+            findings: found.problems,
             sightings: self.sightings,
             readings,
+            is_unfinished,
         }
+    }
+
+    /// The sources that count now.
+    fn find(&mut self, before: &[Source], now: BootSeconds) -> Discovered {
+        if !self.origins.discover {
+            return Discovered {
+                sources: before.to_vec(),
+                ..Discovered::default()
+            };
+        }
+        let mut found = sources::discover(&self.readers, Path::new(ROOT), &self.origins.trust);
+        let known = found.sources.clone();
+        found.sources = self.sightings.update(before, found.sources, now);
+        if found.is_unfinished {
+            // What a command line named before that could not be read now.
+            let missing = before.iter().filter(|source| {
+                let id = source.to_string();
+                known.iter().all(|known| known.to_string() != id)
+            });
+            let missing: Vec<Source> = missing.cloned().collect();
+            for source in missing {
+                found
+                    .sources
+                    .retain(|found| found.to_string() != source.to_string());
+                found.sources.push(source);
+            }
+        }
+        found
     }
 
     /// Reads a source; what a daemon that has gone meanwhile was started with counts as it was.
     fn read_one(&self, source: &Source) -> Option<(Source, Reading)> {
         self.progress.is_at(source);
-        (!source.has_gone()).then(|| (source.clone(), source.read(self.origins.serve)))
+        (!source.has_gone()).then(|| {
+            (
+                source.clone(),
+                source.read(&self.readers, self.origins.serve),
+            )
+        })
     }
 }
 
@@ -137,7 +176,12 @@ mod tests {
             ..Origins::default()
         };
         let read = |all| {
-            let reader = Reader::new(origins.clone(), Sightings::default(), all);
+            let reader = Reader::new(
+                Readers::on_threads(),
+                origins.clone(),
+                Sightings::default(),
+                all,
+            );
             reader.read(BootSeconds(1)).readings
         };
         assert!(read(false).is_none());

@@ -53,6 +53,7 @@ pub mod dnsmasq;
 pub mod fixtures;
 pub mod gateway;
 pub mod guard;
+pub mod hanging;
 pub mod lab;
 pub mod link;
 mod loopback;

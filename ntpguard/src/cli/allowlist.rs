@@ -13,6 +13,7 @@ use ntpguard::{
     escape,
     keeper::{Keeper, KeeperError},
     processes,
+    readers::Readers,
     report::{Edited, Granted, ListRow, Listing, Updated},
     sources::Severity,
 };
@@ -24,7 +25,11 @@ use super::{
     config, output,
 };
 
-pub(crate) async fn run(guard: &GuardArgs, command: AllowlistCommand) -> Result<ExitCode> {
+pub(crate) async fn run(
+    guard: &GuardArgs,
+    command: AllowlistCommand,
+    readers: &Readers,
+) -> Result<ExitCode> {
     match command {
         AllowlistCommand::List { json } => list(guard, json).await,
         AllowlistCommand::Add {
@@ -57,7 +62,7 @@ pub(crate) async fn run(guard: &GuardArgs, command: AllowlistCommand) -> Result<
             roles,
             json,
         } => edit(guard, Request::Remove(Removal { prefix, roles }), json).await,
-        AllowlistCommand::Update { json } => update(guard, json).await,
+        AllowlistCommand::Update { json } => update(guard, json, readers).await,
     }
 }
 
@@ -210,11 +215,11 @@ const fn unless_in_kernel(in_kernel: bool) -> &'static str {
     }
 }
 
-async fn update(guard: &GuardArgs, json: bool) -> Result<ExitCode> {
+async fn update(guard: &GuardArgs, json: bool, readers: &Readers) -> Result<ExitCode> {
     let updated = match ask(guard, &Request::Update).await? {
         Doer::Daemon(Reply::Updated(updated)) => updated,
         Doer::Daemon(other) => return unexpected(&other),
-        Doer::Myself(_lock) => update_myself(guard).await?,
+        Doer::Myself(_lock) => update_myself(guard, readers).await?,
     };
     if json {
         output::json(&updated)?;
@@ -230,19 +235,19 @@ async fn update(guard: &GuardArgs, json: bool) -> Result<ExitCode> {
 }
 
 /// Reads the sources that the last daemon read, or those that are found, and resolves every name.
-async fn update_myself(guard: &GuardArgs) -> Result<Updated> {
+async fn update_myself(guard: &GuardArgs, readers: &Readers) -> Result<Updated> {
     processes::add_accounts(config::accounts()?);
     let now = BootSeconds::now();
     let (mut keeper, granted) = Keeper::restart(state(guard), now)?;
     keeper.origins.discover |= keeper.origins.sources.is_empty();
-    let read = keeper.reader(true).read(now);
+    let read = keeper.reader(readers, true).read(now);
     keeper.take(read, now);
     let mut tables = open(guard, &mut keeper)?;
     if tables.is_none() {
         keeper.adopt(granted);
     }
     let before = keeper.projected().clone();
-    let resolver = keeper.origins.resolver();
+    let resolver = keeper.origins.resolver(readers.clone());
     let asked = keeper
         .book
         .names

@@ -19,10 +19,11 @@ mod unload;
 
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::Parser as _;
+use ntpguard::readers::Readers;
 
-use self::args::{Cli, Command, GuardArgs};
+use self::args::{Cli, Command};
 
 /// What a command exits with where the command line or a configuration is wrong.
 const WRONG_USAGE: u8 = 2;
@@ -34,7 +35,20 @@ pub(crate) fn main() -> ExitCode {
     let done = match cli.command {
         // Before there is a runtime: what it executes is to find nothing of ours.
         Command::Exec(args) => exec::run(&args),
-        command => run(cli.guard, command),
+        Command::Run(args) => {
+            readers().and_then(|readers| wait_for(run::run(cli.guard, &args, readers)))
+        }
+        Command::Sources(args) => {
+            readers().and_then(|readers| wait_for(sources::run(&cli.guard, &args, &readers)))
+        }
+        Command::Allowlist(command) => {
+            readers().and_then(|readers| wait_for(allowlist::run(&cli.guard, command, &readers)))
+        }
+        Command::Status(args) => wait_for(status::run(&cli.guard, &args)),
+        Command::Events(args) => wait_for(events::run(&cli.guard, &args)),
+        Command::Top(args) => wait_for(top::run(&cli.guard, &args)),
+        Command::Object(args) => object::run(&args),
+        Command::Unload => wait_for(unload::run(&cli.guard)),
     };
     match done {
         Ok(code) => code,
@@ -45,18 +59,13 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
+/// The processes that parse, forked while there is one thread and nothing was read.
+fn readers() -> Result<Readers> {
+    Readers::start().context("cannot start the processes that parse")
+}
+
 /// One thread does everything: there is little to do, and it is done in order.
 #[tokio::main(flavor = "current_thread")]
-async fn run(guard: GuardArgs, command: Command) -> Result<ExitCode> {
-    match command {
-        Command::Run(args) => run::run(guard, &args).await,
-        Command::Status(args) => status::run(&guard, &args).await,
-        Command::Sources(args) => sources::run(&guard, &args).await,
-        Command::Events(args) => events::run(&guard, &args).await,
-        Command::Top(args) => top::run(&guard, &args).await,
-        Command::Allowlist(command) => allowlist::run(&guard, command).await,
-        Command::Exec(args) => exec::run(&args),
-        Command::Object(args) => object::run(&args),
-        Command::Unload => unload::run(&guard).await,
-    }
+async fn wait_for(done: impl Future<Output = Result<ExitCode>>) -> Result<ExitCode> {
+    done.await
 }

@@ -8,6 +8,7 @@ use ntpguard::{
     clock::BootSeconds,
     daemon::{self, Options},
     escape, processes,
+    readers::Readers,
     report::Listing,
     sources::{self, Discovered, Host, Severity, Want},
 };
@@ -19,7 +20,7 @@ use super::{
     config, output,
 };
 
-pub(crate) async fn run(guard: GuardArgs, args: &RunArgs) -> Result<ExitCode> {
+pub(crate) async fn run(guard: GuardArgs, args: &RunArgs, readers: Readers) -> Result<ExitCode> {
     let options = match config::options(guard, args) {
         Ok(options) => options,
         Err(error) => {
@@ -28,9 +29,9 @@ pub(crate) async fn run(guard: GuardArgs, args: &RunArgs) -> Result<ExitCode> {
         }
     };
     if args.check {
-        return check(&options);
+        return check(&options, &readers);
     }
-    daemon::run(options, stopped()?).await?;
+    daemon::run(options, readers, stopped()?).await?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -47,12 +48,12 @@ fn stopped() -> Result<impl Future<Output = ()>> {
 }
 
 /// Reads the sources and tells what they come to, without touching the kernel.
-fn check(options: &Options) -> Result<ExitCode> {
+fn check(options: &Options, readers: &Readers) -> Result<ExitCode> {
     processes::add_accounts(options.accounts.clone());
     let now = BootSeconds::now();
     let mut book = Book::default();
     let found = if options.origins.discover {
-        sources::discover(Path::new("/"), &options.origins.trust)
+        sources::discover(readers, Path::new("/"), &options.origins.trust)
     } else {
         Discovered {
             sources: options.origins.sources.clone(),
@@ -66,7 +67,7 @@ fn check(options: &Options) -> Result<ExitCode> {
         book.read(
             &source.to_string(),
             &source.path,
-            source.read(options.origins.serve),
+            source.read(readers, options.origins.serve),
             now,
         );
     }

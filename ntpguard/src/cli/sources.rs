@@ -10,7 +10,9 @@ use ntpguard::{
     escape,
     inventory::{Inventory, Named, Used},
     keeper::Keeper,
-    live, processes, sources,
+    live, processes,
+    readers::Readers,
+    sources,
 };
 use ntpguard_common::ntp;
 
@@ -24,8 +26,12 @@ use super::{
 /// How many addresses of a name are shown.
 const SHOWN: usize = 4;
 
-pub(crate) async fn run(guard: &GuardArgs, args: &SourcesArgs) -> Result<ExitCode> {
-    let inventory = look(guard).await?;
+pub(crate) async fn run(
+    guard: &GuardArgs,
+    args: &SourcesArgs,
+    readers: &Readers,
+) -> Result<ExitCode> {
+    let inventory = look(guard, readers).await?;
     if args.json {
         output::json(&inventory)?;
     } else {
@@ -35,7 +41,7 @@ pub(crate) async fn run(guard: &GuardArgs, args: &SourcesArgs) -> Result<ExitCod
 }
 
 /// Asks the daemon; where there is none, reads what a daemon would find, and resolves nothing.
-async fn look(guard: &GuardArgs) -> Result<Inventory> {
+async fn look(guard: &GuardArgs, readers: &Readers) -> Result<Inventory> {
     match question(guard, &Request::Sources).await? {
         Some(Reply::Sources(inventory)) => return Ok(*inventory),
         Some(other) => return unexpected(&other),
@@ -46,14 +52,19 @@ async fn look(guard: &GuardArgs) -> Result<Inventory> {
     // Which containers are trusted the last daemon knew.
     let known = Keeper::reopen(StateFile::below(&guard.state_dir), now);
     let trusted = known.map_or_else(|_| Vec::new(), |known| known.origins.trust);
-    let found = sources::discover(Path::new("/"), &trusted);
+    let found = sources::discover(readers, Path::new("/"), &trusted);
     let mut book = Book::default();
     book.findings = found.problems;
     for source in &found.sources {
-        book.read(&source.to_string(), &source.path, source.read(false), now);
+        book.read(
+            &source.to_string(),
+            &source.path,
+            source.read(readers, false),
+            now,
+        );
     }
     let mut silent = Vec::new();
-    for (daemon, answer) in live::ask(book.channels(), live::running()).await {
+    for (daemon, answer) in live::ask(readers.clone(), book.channels(), live::running()).await {
         match answer {
             Ok(answer) => book.heard(daemon, answer, now),
             Err(error) => silent.push((daemon, error.to_string())),

@@ -9,7 +9,6 @@ use std::{
 use anyhow::Result;
 use ntpguard::{
     clock::BootSeconds,
-    confine::Confinement,
     daemon::{
         control::{self, ControlError, SILENCE},
         protocol::{Reply, Request},
@@ -115,7 +114,10 @@ fn text(status: &Status) -> String {
     lines.push(daemon_line(status));
     let daemon = status.daemon.as_ref();
     let confinement = daemon.and_then(|daemon| daemon.confinement.as_ref());
-    lines.extend(confinement.map(confinement_line));
+    lines.extend(confinement.map(|holds| format!("confined  {holds}")));
+    let readers = daemon.and_then(|daemon| daemon.readers.as_ref());
+    lines
+        .extend(readers.map(|readers| format!("readers   {}", escape::line(&readers.to_string()))));
     if status.mode.is_some() {
         lines.push(format!(
             "allowed   {}, {}",
@@ -211,25 +213,6 @@ fn daemon_line(status: &Status) -> String {
         }
         None => "daemon    none".to_owned(),
     }
-}
-
-/// What the daemon may still do.
-fn confinement_line(confinement: &Confinement) -> String {
-    let mut parts = vec![match confinement.capabilities.as_slice() {
-        [] => "no capabilities".to_owned(),
-        held => format!("capabilities {}", held.join(", ")),
-    }];
-    parts.push(if confinement.no_new_privileges {
-        "no new privileges".to_owned()
-    } else {
-        "new privileges NOT refused".to_owned()
-    });
-    parts.push(if confinement.system_calls_filtered {
-        "system calls filtered".to_owned()
-    } else {
-        "system calls NOT filtered".to_owned()
-    });
-    format!("confined  {}", parts.join("; "))
 }
 
 /// Admitted and dropped packets, of the mode in force.

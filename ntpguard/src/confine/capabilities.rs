@@ -24,11 +24,19 @@ const KEPT: [Capability; 5] = [
 /// Drops all others from every set, and says what could not be dropped.
 pub(super) fn drop_others(needs: Needs) -> Vec<ConfineError> {
     let supported = runtime::thread_all_supported();
-    let kept = kept(needs, &supported);
+    keep(&kept(needs, &supported), &supported)
+}
+
+/// Drops all from every set, and says what could not be dropped.
+pub(super) fn drop_all() -> Vec<ConfineError> {
+    keep(&CapsHashSet::new(), &runtime::thread_all_supported())
+}
+
+fn keep(kept: &CapsHashSet, supported: &CapsHashSet) -> Vec<ConfineError> {
     let mut failed = Vec::new();
     // First, as it takes a capability that goes with the others.
     let mut bounding = Ok(());
-    for capability in &supported - &kept {
+    for capability in supported - kept {
         bounding = bounding.and(caps::drop(None, CapSet::Bounding, capability));
     }
     let mut note = |what, result: Result<(), caps::errors::CapsError>| {
@@ -47,7 +55,7 @@ pub(super) fn drop_others(needs: Needs) -> Vec<ConfineError> {
         ("effective capabilities", CapSet::Effective),
         ("permitted capabilities", CapSet::Permitted),
     ] {
-        let reduced = caps::read(None, set).and_then(|held| caps::set(None, set, &(&held & &kept)));
+        let reduced = caps::read(None, set).and_then(|held| caps::set(None, set, &(&held & kept)));
         note(what, reduced);
     }
     note(

@@ -1,18 +1,19 @@
 //! What `ntpguard run` gives up for good before it reads a word from outside.
 //!
 //! It keeps the capabilities that guarding takes and drops the others, can gain none again, and asks
-//! the kernel to refuse the system calls that it never makes. What it is taken over by, should a parser
-//! have a flaw, has no more than that.
+//! the kernel to refuse the system calls that it never makes. What parses words from outside gives up
+//! more, in processes of its own ([`crate::readers`]).
 
+pub(crate) mod apart;
 mod capabilities;
 mod system_calls;
 
-use std::{fs, io};
+use std::{fmt, fs, io};
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-pub use self::capabilities::Needs;
+pub use self::{apart::Work, capabilities::Needs};
 
 /// What holds a process back, as the kernel shows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,13 +41,9 @@ pub enum ConfineError {
     #[error("the kernel does not filter system calls: {0}")]
     SystemCalls(#[from] seccompiler::Error),
     /// What the kernel shows of this process.
-    #[error("cannot read {STATUS}: {0}")]
+    #[error("cannot read what /proc says of a process: {0}")]
     Status(#[from] io::Error),
 }
-
-/// Where the kernel shows what holds this process back. Every thread has its own, and all are as the
-/// first: it is confined before there are others.
-const STATUS: &str = "/proc/self/status";
 
 /// What it shows of system calls where a filter is in force (`SECCOMP_MODE_FILTER`).
 const FILTERED: &str = "2";
@@ -65,7 +62,17 @@ impl Confinement {
     /// # Errors
     /// /proc cannot be read.
     pub fn of_this_process() -> Result<Self, ConfineError> {
-        Ok(Self::from_status(&fs::read_to_string(STATUS)?))
+        Self::of(std::process::id())
+    }
+
+    /// What holds a process back now. Every thread has its own, and all are as the first: it is confined
+    /// before there are others.
+    ///
+    /// # Errors
+    /// /proc cannot be read.
+    pub fn of(pid: u32) -> Result<Self, ConfineError> {
+        let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+        Ok(Self::from_status(&status))
     }
 
     fn from_status(status: &str) -> Self {
@@ -80,6 +87,25 @@ impl Confinement {
             no_new_privileges: field("NoNewPrivs") == "1",
             system_calls_filtered: field("Seccomp") == FILTERED,
         }
+    }
+}
+
+impl fmt::Display for Confinement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.capabilities.as_slice() {
+            [] => f.write_str("no capabilities")?,
+            held => write!(f, "capabilities {}", held.join(", "))?,
+        }
+        f.write_str(if self.no_new_privileges {
+            "; no new privileges"
+        } else {
+            "; new privileges NOT refused"
+        })?;
+        f.write_str(if self.system_calls_filtered {
+            "; system calls filtered"
+        } else {
+            "; system calls NOT filtered"
+        })
     }
 }
 

@@ -27,8 +27,8 @@ impl Complaints {
             Ok(answer) => answer.as_ref(),
             Err(error) => return self.note(daemon, error.to_string(), error.is_by_choice()),
         };
-        match answer.and_then(|answer| answer.flaw.clone()) {
-            Some(flaw) => self.note(daemon, flaw, false),
+        match answer.and_then(|answer| answer.flaw) {
+            Some(flaw) => self.note(daemon, flaw.to_string(), false),
             None => drop(self.current.remove(daemon)),
         }
     }
@@ -67,6 +67,7 @@ impl Complaints {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::live::Flaw;
 
     #[test]
     fn a_complaint_is_logged_once_an_hour_and_so_many_at_most() {
@@ -87,7 +88,7 @@ mod tests {
     fn what_is_wrong_is_so_until_the_daemon_answers() {
         let mut complaints = Complaints::default();
         let flawed = Answer {
-            flaw: Some("half an address".to_owned()),
+            flaw: Some(Flaw::Shifted("::2001:db8:0:0:0:0".parse().unwrap())),
             ..Answer::default()
         };
         complaints.hear("ntpd", &Err(AskError::Silence));

@@ -108,6 +108,7 @@ impl<'a> Daemon<'a> {
         found: Found,
         serving: Serving,
     ) -> Self {
+        let rounds = Rounds::new(reading.readers().clone());
         Self {
             keeper,
             guard,
@@ -118,7 +119,7 @@ impl<'a> Daemon<'a> {
             serving,
             is_to_take_back: false,
             asked: FuturesUnordered::new(),
-            rounds: Rounds::new(),
+            rounds,
             updates: Vec::new(),
             trouble: None,
         }
@@ -330,7 +331,7 @@ impl<'a> Daemon<'a> {
     }
 
     fn status(&self, now: BootSeconds) -> Reply {
-        match status::of(&self.keeper, &self.guard, now) {
+        match status::of(&self.keeper, &self.guard, self.reading.readers(), now) {
             Ok(mut status) => {
                 status.traffic.add_senders(&self.found);
                 status.trouble.clone_from(&self.trouble);

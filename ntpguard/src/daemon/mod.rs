@@ -36,6 +36,7 @@ use crate::{
     datapath::{self, AttachMode, Guard, Mode, PinDir, Tracking},
     keeper::{Keeper, KeeperError, Origins},
     processes::{self, Accounts},
+    readers::Readers,
     report::Grants,
     senders::{Found, Senders},
 };
@@ -100,19 +101,26 @@ pub enum DaemonError {
 }
 
 /// Guards until `shutdown`, or until a successor takes over.
-pub async fn run(options: Options, shutdown: impl Future<Output = ()>) -> Result<(), DaemonError> {
+pub async fn run(
+    options: Options,
+    readers: Readers,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), DaemonError> {
     let mut shutdown = pin!(shutdown);
     processes::add_accounts(options.accounts.clone());
     // To mount it takes privileges.
     PinDir::new(&options.pin_dir).require()?;
     give_up_privileges(options.attach);
+    for missing in readers.missing() {
+        tracing::warn!("the processes that parse can do more than they need: {missing}");
+    }
     let start = tokio::select! {
         biased;
         () = &mut shutdown => {
             tracing::info!("ended before anything was guarded");
             return Ok(());
         }
-        start = Box::pin(Start::prepare(&options)) => start?,
+        start = Box::pin(Start::prepare(&options, &readers)) => start?,
     };
     let (guard, is_stopped) = attach(&start, shutdown.as_mut()).await?;
     if is_stopped {

@@ -8,6 +8,7 @@ use crate::{
     keeper::Keeper,
     offload::{Offload, Outcome},
     reader::{Progress, Read},
+    readers::Readers,
     sources::Severity,
 };
 
@@ -30,20 +31,36 @@ pub(super) struct Reading {
     work: Offload<Read>,
     progress: Progress,
     wanted: Wanted,
+    readers: Readers,
+    /// Whether the last reading left something out that the next round is to have.
+    is_unfinished: bool,
 }
 
 impl Reading {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(readers: Readers) -> Self {
         Self {
+            readers,
+            is_unfinished: false,
             work: Offload::new(THREAD),
             progress: Progress::default(),
             wanted: Wanted::Nothing,
         }
     }
 
-    /// Has the sources looked for, and read where there are others than before.
+    /// The processes that parse.
+    pub(super) const fn readers(&self) -> &Readers {
+        &self.readers
+    }
+
+    /// Has the sources looked for, and read where there are others than before, or where not all could be
+    /// read.
     pub(super) fn look(&mut self) {
-        self.wanted = self.wanted.max(Wanted::Look);
+        let wanted = if self.is_unfinished {
+            Wanted::All
+        } else {
+            Wanted::Look
+        };
+        self.wanted = self.wanted.max(wanted);
     }
 
     /// Has all sources read.
@@ -65,7 +82,7 @@ impl Reading {
         if self.wanted == Wanted::Nothing || self.work.is_busy() {
             return;
         }
-        let reader = keeper.reader(self.wanted == Wanted::All);
+        let reader = keeper.reader(&self.readers, self.wanted == Wanted::All);
         self.progress = reader.progress();
         if self.work.start(move || reader.read(BootSeconds::now())) {
             self.wanted = Wanted::Nothing;
@@ -82,6 +99,7 @@ impl Reading {
         match outcome {
             Outcome::Done(read) => {
                 keeper.hangs.remove(THREAD);
+                self.is_unfinished = read.is_unfinished;
                 keeper.take(read, BootSeconds::now())
             }
             Outcome::Overdue => {

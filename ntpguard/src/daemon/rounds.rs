@@ -13,6 +13,7 @@ use crate::{
     offload::{Offload, Outcome},
     processes::TimeDaemon,
     reader::hanging,
+    readers::Readers,
 };
 
 /// The name of the thread that looks for daemons, and of the finding where it hangs.
@@ -32,6 +33,7 @@ pub(super) struct Rounds {
     asking: Option<BoxFuture<'static, Vec<Heard>>>,
     next: Instant,
     complaints: Complaints,
+    readers: Readers,
 }
 
 /// A step of a round.
@@ -44,12 +46,13 @@ pub(super) enum Step {
 
 impl Rounds {
     /// Rounds of which the first is due.
-    pub(super) fn new() -> Self {
+    pub(super) fn new(readers: Readers) -> Self {
         Self {
             looking: Offload::new(THREAD),
             asking: None,
             next: Instant::now(),
             complaints: Complaints::default(),
+            readers,
         }
     }
 
@@ -94,7 +97,7 @@ impl Rounds {
             Step::Looked(Outcome::Done(running)) => {
                 keeper.hangs.remove(THREAD);
                 let channels = keeper.book.channels();
-                self.asking = Some(Box::pin(live::ask(channels, running)));
+                self.asking = Some(Box::pin(live::ask(self.readers.clone(), channels, running)));
             }
             Step::Looked(Outcome::Overdue) => {
                 let problem = hanging(Path::new("/proc"), "looking for time daemons");
@@ -111,13 +114,14 @@ impl Rounds {
 }
 
 /// Asks once, before anything is guarded, and takes no complaint: the next round follows.
-pub(super) async fn first(keeper: &mut Keeper) {
+pub(super) async fn first(keeper: &mut Keeper, readers: &Readers) {
     let mut looking = Offload::new(THREAD);
     looking.start(live::running);
     let Some(running) = looking.within(FIRST).await else {
         return;
     };
-    if let Ok(heard) = timeout(FIRST, live::ask(keeper.book.channels(), running)).await {
+    let asking = live::ask(readers.clone(), keeper.book.channels(), running);
+    if let Ok(heard) = timeout(FIRST, asking).await {
         let answers = heard.into_iter().filter(|(_, answer)| answer.is_ok());
         take(keeper, answers.collect(), &mut Complaints::default());
     }

@@ -24,6 +24,7 @@ use crate::{
     datapath::{self, Interface, Lock, PinDir},
     keeper::Keeper,
     offload::{Offload, Outcome},
+    readers::Readers,
     resolve::Resolver,
     senders::Found,
 };
@@ -56,14 +57,14 @@ pub(super) struct Start {
 
 impl Start {
     /// Checks, takes the lock, and reads all there is to be read.
-    pub(super) async fn prepare(options: &Options) -> Result<Self, DaemonError> {
+    pub(super) async fn prepare(options: &Options, readers: &Readers) -> Result<Self, DaemonError> {
         let mut guard = guard(options).await?;
         guard.check()?;
         let (lock, predecessor) = take(options, &guard).await?;
 
         let state = StateFile::below(&options.state_dir);
         let mut keeper = Keeper::open(state, options.origins.clone(), BootSeconds::now())?;
-        let mut reading = Reading::new();
+        let mut reading = Reading::new(readers.clone());
         reading.first(&mut keeper).await;
         if keeper.origins.sources.is_empty() {
             tracing::warn!(
@@ -72,8 +73,8 @@ impl Start {
             );
         }
         report_problems(&keeper, &BTreeSet::new());
-        let resolver = keeper.origins.resolver();
-        rounds::first(&mut keeper).await;
+        let resolver = keeper.origins.resolver(readers.clone());
+        rounds::first(&mut keeper, readers).await;
         learn(&mut keeper, &resolver).await;
 
         let (serving, called) = Serving::begin(options)?;

@@ -5,6 +5,7 @@ use crate::{
     confine::Confinement,
     datapath::{self, Guard},
     keeper::Keeper,
+    readers::Readers,
     report::{Daemon, Finding, Grants, Interface, Status},
 };
 
@@ -12,6 +13,7 @@ use crate::{
 pub(super) fn of(
     keeper: &Keeper,
     guard: &Guard,
+    readers: &Readers,
     now: BootSeconds,
 ) -> Result<Status, datapath::Error> {
     let mut status = Status::of_tables(&guard.tables, now)?;
@@ -19,6 +21,7 @@ pub(super) fn of(
         pid: std::process::id(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         confinement: Confinement::of_this_process().ok(),
+        readers: Some(readers.status()),
     });
     status.settled = keeper.book.names.all_settled();
     let look = guard.look()?;

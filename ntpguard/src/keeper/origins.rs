@@ -2,7 +2,9 @@
 
 use std::net::SocketAddr;
 
-use crate::{allowlist::state::State, resolve::Resolver, senders::Trust, sources::Source};
+use crate::{
+    allowlist::state::State, readers::Readers, resolve::Resolver, senders::Trust, sources::Source,
+};
 
 /// What the allowlist is made from, besides the state file.
 #[derive(Clone, Debug, Default)]
@@ -45,10 +47,10 @@ impl Origins {
     }
 
     /// Who is asked for names.
-    pub fn resolver(&self) -> Resolver {
+    pub fn resolver(&self, readers: Readers) -> Resolver {
         match self.resolvers.as_slice() {
-            [] => Resolver::from_system(),
-            servers => Resolver::with_servers(servers),
+            [] => Resolver::from_system(readers),
+            servers => Resolver::with_servers(readers, servers),
         }
     }
 }

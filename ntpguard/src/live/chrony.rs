@@ -5,12 +5,16 @@ pub(super) mod wire;
 
 use std::collections::BTreeSet;
 
-use futures_util::future::BoxFuture;
 use ntpguard_common::tables::Role;
 use tokio::net::UdpSocket;
 
 use self::wire::{Mode, Reply, Request};
-use super::{Answer, AskError, Asked, Channel, InUse, is_absent, loopback};
+use super::{
+    Answer, AskError, Asked, Asking, Channel, InUse,
+    apart::{self, Talk},
+    is_absent, loopback,
+};
+use crate::readers::Readers;
 
 /// Where chronyd listens unless told otherwise.
 const PORT: u16 = 323;
@@ -44,17 +48,17 @@ impl Asked for Chronyd {
         "chronyd"
     }
 
-    fn ask(&self) -> BoxFuture<'_, Result<Option<Answer>, AskError>> {
+    fn ask<'a>(&'a self, readers: &'a Readers) -> Asking<'a> {
         Box::pin(async {
             // There may be several; what one of them says is worth more than another's silence.
             let mut all: Option<Answer> = None;
             let mut trouble = None;
             for port in &self.ports {
-                match ask_at(*port).await {
+                match ask_at(readers, *port).await {
                     Ok(None) => {}
-                    Ok(Some(sources)) => {
+                    Ok(Some(answer)) => {
                         let known = &mut all.get_or_insert_default().sources;
-                        known.extend(sources);
+                        known.extend(answer.sources);
                         known.sort_unstable();
                         known.dedup();
                     }
@@ -69,12 +73,17 @@ impl Asked for Chronyd {
     }
 }
 
-async fn ask_at(port: u16) -> Result<Option<Vec<InUse>>, AskError> {
+async fn ask_at(readers: &Readers, port: u16) -> Result<Option<Answer>, AskError> {
     if port == 0 {
         return Err(AskError::Closed("its configuration has `cmdport 0`"));
     }
-    let socket = Socket(loopback::connect(port).await?);
-    match sources(&socket).await {
+    let socket = loopback::connect(port).await?;
+    apart::hear(readers, &Talk::Chronyd, &socket).await
+}
+
+/// Asks chronyd over a socket for its sources; `None` where it is not there.
+pub(super) async fn converse(socket: UdpSocket) -> Result<Option<Vec<InUse>>, AskError> {
+    match sources(&Socket(socket)).await {
         Err(AskError::Io(error)) if is_absent(&error) => Ok(None),
         other => other.map(Some),
     }
@@ -146,7 +155,7 @@ mod tests {
 
     #[tokio::test]
     async fn without_a_port_chronyd_is_not_asked() {
-        let error = ask_at(0).await.unwrap_err();
+        let error = ask_at(&Readers::on_threads(), 0).await.unwrap_err();
         assert!(error.to_string().contains("cmdport 0"), "{error}");
     }
 }

@@ -3,8 +3,9 @@
 //! Each daemon is a file behind `Asked`. A daemon is asked only while a proven process of it runs in our
 //! network namespace, and only where no ordinary user can answer in its place: at a loopback port that
 //! only root can take, or at a stream socket whose listener is that very process. Nothing is created to
-//! ask, and no program is executed.
+//! ask, and no program is executed. What is answered a process apart reads ([`crate::readers`]).
 
+pub(crate) mod apart;
 mod chrony;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
@@ -14,15 +15,23 @@ mod ntpd_rs;
 mod peer;
 mod timesyncd;
 
-use std::{collections::BTreeSet, io, net::IpAddr, path::Path, time::Duration};
+use std::{
+    collections::BTreeSet,
+    io,
+    net::{IpAddr, Ipv6Addr},
+    path::Path,
+    time::Duration,
+};
 
 use futures_util::future::{BoxFuture, join_all, ready};
 use ntpguard_common::tables::Role;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::time::timeout;
 
 use crate::{
     processes::{Namespace, Program, TimeDaemon, time_daemons},
+    readers::{ReaderError, Readers},
     sources::Channel,
 };
 
@@ -35,8 +44,11 @@ trait Asked: Send + Sync {
     fn name(&self) -> &'static str;
 
     /// Asks it; `None` where it is not there.
-    fn ask(&self) -> BoxFuture<'_, Result<Option<Answer>, AskError>>;
+    fn ask<'a>(&'a self, readers: &'a Readers) -> Asking<'a>;
 }
+
+/// An answer on its way.
+type Asking<'a> = BoxFuture<'a, Result<Option<Answer>, AskError>>;
 
 /// What a daemon says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,7 +58,17 @@ pub struct Answer {
     /// Names that it has and would resolve itself, wherever it has them from.
     pub names: BTreeSet<String>,
     /// What is wrong with the rest of its answer.
-    pub flaw: Option<String>,
+    pub flaw: Option<Flaw>,
+}
+
+/// What is wrong with a part of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error, Serialize, Deserialize)]
+pub enum Flaw {
+    /// An address that lacks its end.
+    #[error(
+        "it reports its server's IPv6 address as {0}, shifted by 32 bits, as systemd before 241 does"
+    )]
+    Shifted(Ipv6Addr),
 }
 
 /// A time source that a daemon uses.
@@ -100,6 +122,9 @@ pub enum AskError {
     /// It cannot be asked.
     #[error("it cannot be asked: {0}")]
     Io(#[from] io::Error),
+    /// No process reads its answer.
+    #[error(transparent)]
+    Reader(#[from] ReaderError),
     /// There is no way that is open to ntpguard.
     #[error("{0}")]
     Closed(&'static str),
@@ -145,10 +170,14 @@ pub fn running() -> Vec<TimeDaemon> {
 
 /// Asks the daemons among `running`, at the usual places and at `channels`. It takes two seconds at
 /// most.
-pub async fn ask(channels: BTreeSet<Channel>, running: Vec<TimeDaemon>) -> Vec<Heard> {
+pub async fn ask(
+    readers: Readers,
+    channels: BTreeSet<Channel>,
+    running: Vec<TimeDaemon>,
+) -> Vec<Heard> {
     let daemons = daemons(&channels, &running);
     join_all(daemons.iter().map(|daemon| async {
-        let answer = timeout(PATIENCE, daemon.ask()).await;
+        let answer = timeout(PATIENCE, daemon.ask(&readers)).await;
         (daemon.name(), answer.unwrap_or(Err(AskError::Silence)))
     }))
     .await
@@ -191,7 +220,7 @@ impl Asked for Absent {
         self.0
     }
 
-    fn ask(&self) -> BoxFuture<'_, Result<Option<Answer>, AskError>> {
+    fn ask<'a>(&'a self, _: &'a Readers) -> Asking<'a> {
         Box::pin(ready(Ok(None)))
     }
 }
@@ -205,7 +234,7 @@ impl Asked for OpenNtpd {
         "OpenNTPD"
     }
 
-    fn ask(&self) -> BoxFuture<'_, Result<Option<Answer>, AskError>> {
+    fn ask<'a>(&'a self, _: &'a Readers) -> Asking<'a> {
         let why = "only its own ntpctl can, and ntpguard executes no other program";
         Box::pin(ready(Err(AskError::Closed(why))))
     }

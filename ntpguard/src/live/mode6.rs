@@ -5,13 +5,16 @@ pub(super) mod wire;
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use futures_util::future::BoxFuture;
 use ntpguard_common::{ntp, tables::Role};
 use tokio::net::UdpSocket;
 
 use self::wire::{Message, Opcode, Variables};
-use super::{Answer, AskError, Asked, InUse, is_absent, loopback};
-use crate::sources::unicast;
+use super::{
+    AskError, Asked, Asking, InUse,
+    apart::{self, Talk},
+    is_absent, loopback,
+};
+use crate::{readers::Readers, sources::unicast};
 
 /// Most bytes of one answer, in all its fragments.
 const MAX_ANSWER: usize = 64 << 10;
@@ -30,25 +33,25 @@ impl Asked for Ntpd {
         "ntpd"
     }
 
-    fn ask(&self) -> BoxFuture<'_, Result<Option<Answer>, AskError>> {
+    fn ask<'a>(&'a self, readers: &'a Readers) -> Asking<'a> {
         Box::pin(async {
-            match sources().await {
-                Err(AskError::Io(error)) if is_absent(&error) => Ok(None),
-                Err(AskError::Io(error)) => Err(error.into()),
-                other => other.map(|sources| {
-                    Some(Answer {
-                        sources,
-                        ..Answer::default()
-                    })
-                }),
-            }
+            let socket = loopback::connect(ntp::PORT).await?;
+            apart::hear(readers, &Talk::Ntpd, &socket).await
         })
     }
 }
 
-async fn sources() -> Result<Vec<InUse>, AskError> {
+/// Asks ntpd over a socket for its sources; `None` where it is not there.
+pub(super) async fn converse(socket: UdpSocket) -> Result<Option<Vec<InUse>>, AskError> {
+    match sources(socket).await {
+        Err(AskError::Io(error)) if is_absent(&error) => Ok(None),
+        other => other.map(Some),
+    }
+}
+
+async fn sources(socket: UdpSocket) -> Result<Vec<InUse>, AskError> {
     let mut conversation = Conversation {
-        socket: loopback::connect(ntp::PORT).await?,
+        socket,
         sequence: fastrand::u16(..),
     };
     let list = conversation.ask(Opcode::ReadStatus, 0).await?;

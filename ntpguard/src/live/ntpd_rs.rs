@@ -5,12 +5,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use futures_util::future::BoxFuture;
 use serde::Deserialize;
 use tokio::{io::AsyncReadExt as _, net::UnixStream};
 
-use super::{Answer, AskError, Asked, InUse, is_absent, peer};
-use crate::{escape, sources::unicast};
+use super::{
+    Answer, AskError, Asked, Asking, InUse,
+    apart::{self, Talk},
+    is_absent, peer,
+};
+use crate::{escape, readers::Readers, sources::unicast};
 
 /// The most bytes that ntpd-rs sends.
 const MAX_MESSAGE: u64 = 1 << 20;
@@ -28,12 +31,12 @@ impl Asked for NtpdRs {
         "ntpd-rs"
     }
 
-    fn ask(&self) -> BoxFuture<'_, Result<Option<Answer>, AskError>> {
+    fn ask<'a>(&'a self, readers: &'a Readers) -> Asking<'a> {
         Box::pin(async {
             let mut all: Option<Answer> = None;
             let mut trouble = None;
             for path in &self.paths {
-                match self.ask_at(path).await {
+                match self.ask_at(readers, path).await {
                     Ok(None) => {}
                     Ok(Some(answer)) => {
                         all.get_or_insert_default().sources.extend(answer.sources);
@@ -50,8 +53,8 @@ impl Asked for NtpdRs {
 }
 
 impl NtpdRs {
-    async fn ask_at(&self, path: &Path) -> Result<Option<Answer>, AskError> {
-        let mut stream = match UnixStream::connect(path).await {
+    async fn ask_at(&self, readers: &Readers, path: &Path) -> Result<Option<Answer>, AskError> {
+        let stream = match UnixStream::connect(path).await {
             Err(error) if is_absent(&error) => return Ok(None),
             other => other?,
         };
@@ -61,14 +64,19 @@ impl NtpdRs {
                 place: escape::path(path),
             });
         }
-        let length = stream.read_u64().await?;
-        if length > MAX_MESSAGE {
-            return Err(AskError::Nonsense(format!("{length} bytes")));
-        }
-        let mut json = Vec::new();
-        stream.take(length).read_to_end(&mut json).await?;
-        decode(&json).map(Some)
+        apart::hear(readers, &Talk::NtpdRs, &stream).await
     }
+}
+
+/// Hears what ntpd-rs says over a socket: it is not asked.
+pub(super) async fn converse(mut stream: UnixStream) -> Result<Answer, AskError> {
+    let length = stream.read_u64().await?;
+    if length > MAX_MESSAGE {
+        return Err(AskError::Nonsense(format!("{length} bytes")));
+    }
+    let mut json = Vec::new();
+    stream.take(length).read_to_end(&mut json).await?;
+    decode(&json)
 }
 
 /// What matters here of what ntpd-rs tells.

@@ -4,18 +4,28 @@ use std::{
     collections::BTreeSet,
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    os::{
+        linux::net::SocketAddrExt as _,
+        unix::{ffi::OsStrExt as _, net::SocketAddr},
+    },
 };
 
-use futures_util::future::BoxFuture;
 use nix::unistd::User;
+use tokio::net::UnixStream;
 use zbus::{
-    Connection, fdo,
+    Address, Connection,
+    address::{Transport, transport::UnixSocket},
+    connection, fdo,
     names::UniqueName,
     proxy::{self, CacheProperties},
 };
 
-use super::{Answer, AskError, Asked, InUse};
-use crate::sources::unicast;
+use super::{
+    Answer, AskError, Asked, Asking, Flaw, InUse,
+    apart::{self, Talk},
+    is_absent,
+};
+use crate::{readers::Readers, sources::unicast};
 
 const SERVICE: &str = "org.freedesktop.timesync1";
 const PATH: &str = "/org/freedesktop/timesync1";
@@ -38,70 +48,105 @@ impl Asked for Timesyncd {
         "systemd-timesyncd"
     }
 
-    fn ask(&self) -> BoxFuture<'_, Result<Option<Answer>, AskError>> {
+    fn ask<'a>(&'a self, readers: &'a Readers) -> Asking<'a> {
         Box::pin(async {
-            let connection = match Connection::system().await {
-                Err(
-                    zbus::Error::Connection(..)
-                    | zbus::Error::InputOutput(_)
-                    | zbus::Error::Address(_),
-                ) => return Ok(None),
-                other => other.map_err(failure)?,
+            let Some(bus) = connect().await? else {
+                return Ok(None);
             };
-            ensure_system_bus(&connection).await?;
-            match self.owner(&connection).await? {
-                Some(owner) => properties(&connection, owner)
-                    .await
-                    .map(Some)
-                    .map_err(failure),
-                None => Ok(None),
-            }
+            ensure_system_bus(&bus)?;
+            let talk = Talk::Timesyncd {
+                pids: self.pids.clone(),
+            };
+            apart::hear(readers, &talk, &bus).await
         })
     }
 }
 
-impl Timesyncd {
-    /// Who owns timesyncd's name on the bus, if that is a process of timesyncd. To speak with the owner
-    /// and not with the name starts no service, and reaches no other that takes the name over.
-    async fn owner(
-        &self,
-        connection: &Connection,
-    ) -> Result<Option<UniqueName<'static>>, AskError> {
-        let bus = fdo::DBusProxy::new(connection).await.map_err(failure)?;
-        let name = SERVICE
-            .try_into()
-            .map_err(|error| failure(zbus::Error::Names(error)))?;
-        let owner = match bus.get_name_owner(name).await {
-            Err(fdo::Error::NameHasNoOwner(_)) => return Ok(None),
-            other => other.map_err(|error| failure(error.into()))?,
-        };
-        let owner = owner.into_inner();
-        let process = bus.get_connection_unix_process_id(owner.clone().into());
-        let pid = process.await.map_err(|error| failure(error.into()))?;
-        if self.pids.contains(&pid) {
-            Ok(Some(owner))
-        } else {
-            Err(AskError::Impostor {
-                daemon: "systemd-timesyncd",
-                place: format!("{SERVICE} on D-Bus"),
-            })
-        }
+/// A socket to the system's bus; `None` where there is none.
+async fn connect() -> Result<Option<UnixStream>, AskError> {
+    let Ok(address) = Address::system() else {
+        return Ok(None);
+    };
+    let Transport::Unix(socket) = address.transport() else {
+        return Err(AskError::Closed("the system's bus is no Unix socket"));
+    };
+    let connected = match socket.path() {
+        UnixSocket::File(path) => UnixStream::connect(path).await,
+        UnixSocket::Abstract(name) => abstractly(name.as_bytes()),
+        _ => return Ok(None),
+    };
+    match connected {
+        Err(error) if is_absent(&error) => Ok(None),
+        other => Ok(Some(other?)),
     }
 }
 
+fn abstractly(name: &[u8]) -> io::Result<UnixStream> {
+    let address = SocketAddr::from_abstract_name(name)?;
+    let stream = std::os::unix::net::UnixStream::connect_addr(&address)?;
+    stream.set_nonblocking(true)?;
+    UnixStream::from_std(stream)
+}
+
 /// Makes sure that root or the bus's own account listens at the other end.
-async fn ensure_system_bus(connection: &Connection) -> Result<(), AskError> {
-    let peer = connection.peer_creds().await?;
+fn ensure_system_bus(bus: &UnixStream) -> Result<(), AskError> {
+    let peer = bus.peer_cred()?.uid();
     let accounts = BUS_ACCOUNTS
         .iter()
         .filter_map(|name| User::from_name(name).ok().flatten());
-    let of_system = accounts.map(|account| account.uid.as_raw());
-    match peer.unix_user_id() {
-        Some(uid) if uid == 0 || of_system.into_iter().any(|system| system == uid) => Ok(()),
-        _ => Err(AskError::Impostor {
+    let mut of_system = accounts.map(|account| account.uid.as_raw());
+    if peer == 0 || of_system.any(|system| system == peer) {
+        Ok(())
+    } else {
+        Err(AskError::Impostor {
             daemon: "D-Bus daemon",
             place: "the system's bus".to_owned(),
-        }),
+        })
+    }
+}
+
+/// Asks timesyncd over a socket to the bus, if it is one of these processes; `None` where it is not there.
+pub(super) async fn converse(bus: UnixStream, pids: &[u32]) -> Result<Option<Answer>, AskError> {
+    let connection = connection::Builder::unix_stream(bus).build().await;
+    let connection = connection.map_err(failure)?;
+    match owner(&connection, pids).await? {
+        Some(owner) => properties(&connection, owner)
+            .await
+            .map(Some)
+            .map_err(failure),
+        None => Ok(None),
+    }
+}
+
+/// Who owns timesyncd's name on the bus, if that is a process of timesyncd. To speak with the owner and not
+/// with the name starts no service, and reaches no other that takes the name over.
+async fn owner(
+    connection: &Connection,
+    pids: &[u32],
+) -> Result<Option<UniqueName<'static>>, AskError> {
+    let bus = fdo::DBusProxy::new(connection).await.map_err(failure)?;
+    let name = SERVICE
+        .try_into()
+        .map_err(|error| failure(zbus::Error::Names(error)))?;
+    let owner = match bus.get_name_owner(name).await {
+        Err(fdo::Error::NameHasNoOwner(_)) => return Ok(None),
+        other => other.map_err(|error| failure(error.into()))?,
+    };
+    let owner = owner.into_inner();
+    let process = bus.get_connection_unix_process_id(owner.clone().into());
+    let pid = process.await.map_err(|error| failure(error.into()))?;
+    if pids.contains(&pid) {
+        Ok(Some(owner))
+    } else {
+        Err(impostor())
+    }
+}
+
+/// That another process has timesyncd's name.
+pub(super) fn impostor() -> AskError {
+    AskError::Impostor {
+        daemon: "systemd-timesyncd",
+        place: format!("{SERVICE} on D-Bus"),
     }
 }
 
@@ -148,16 +193,10 @@ fn answer(servers: BTreeSet<String>, server: String, family: i32, bytes: &[u8]) 
         sources.retain(|source| source.address != address);
         sources.push(InUse::server(address, name, true));
     }
-    let flaw = shifted.map(|address| {
-        format!(
-            "it reports its server's IPv6 address as {address}, shifted by 32 bits, as versions before \
-             241 do"
-        )
-    });
     Answer {
         sources,
         names,
-        flaw,
+        flaw: shifted.map(Flaw::Shifted),
     }
 }
 
@@ -253,7 +292,7 @@ mod tests {
         let answer = said(&["a.example"], "a.example", 10, &v6("::2001:630:212:8:0:0"));
         assert_eq!(answer.names.len(), 1);
         assert!(answer.sources.is_empty());
-        let flaw = answer.flaw.unwrap();
+        let flaw = answer.flaw.unwrap().to_string();
         assert!(flaw.contains("::2001:630:212:8:0:0"), "{flaw}");
         let right = said(&["a.example"], "a.example", 10, &v6("64:ff9b::c000:201"));
         assert_eq!((right.sources.len(), right.flaw), (1, None));

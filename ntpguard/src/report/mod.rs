@@ -28,6 +28,7 @@ use crate::{
     clock::BootSeconds,
     confine::Confinement,
     datapath::{Error, Mode, Survey, Tables},
+    readers::ReadersStatus,
     resolve::NameStatus,
     sources::{self, Family, Problem},
 };
@@ -121,6 +122,9 @@ pub struct Daemon {
     pub version: String,
     /// What holds it back; absent where the kernel does not show it.
     pub confinement: Option<Confinement>,
+    /// What holds the processes back that parse for it; absent from a daemon that has none.
+    #[serde(default)]
+    pub readers: Option<ReadersStatus>,
 }
 
 /// How much is granted.

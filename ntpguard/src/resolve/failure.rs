@@ -48,6 +48,12 @@ pub enum Failure {
         /// What is wrong with it.
         message: String,
     },
+    /// No process asked.
+    #[error("{message}")]
+    NotAsked {
+        /// Why not.
+        message: String,
+    },
 }
 
 /// An answer can hold thousands, and a message is a line.

@@ -4,7 +4,6 @@ use std::{
     fs::File,
     io::{self, BufRead as _, BufReader, Read as _},
     net::IpAddr,
-    path::Path,
 };
 
 /// A line of more bytes than this is no line of a hosts file.
@@ -14,8 +13,8 @@ const LONGEST_LINE: u64 = 65_536;
 ///
 /// The file is read for each question: it is small where it matters, an edit counts at once, and
 /// nothing of it stays in memory.
-pub(super) fn look_up(file: &Path, name: &str) -> io::Result<Vec<IpAddr>> {
-    let mut reader = BufReader::new(File::open(file)?);
+pub(super) fn look_up(file: File, name: &str) -> io::Result<Vec<IpAddr>> {
+    let mut reader = BufReader::new(file);
     let mut found = Vec::new();
     let mut line = Vec::new();
     loop {
@@ -56,7 +55,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("hosts");
         fs::write(&file, contents).unwrap();
-        look_up(&file, name)
+        look_up(File::open(file).unwrap(), name)
             .unwrap()
             .iter()
             .map(ToString::to_string)

@@ -4,8 +4,10 @@
 //! ask again. It does no I/O and is told the time. [`Resolver`] asks DNS, and remembers nothing.
 
 mod answer;
+pub(crate) mod client;
 mod failure;
 mod hosts;
+mod message;
 mod names;
 mod question;
 mod resolver;

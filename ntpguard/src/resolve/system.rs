@@ -1,12 +1,6 @@
 //! `/etc/resolv.conf`: which servers to ask, and where to look for short names.
 
-use std::{
-    fs::File,
-    io::{self, Read as _},
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{fs::File, io::Read as _, net::SocketAddr, path::Path};
 
 use hickory_resolver::{config::NameServerConfig, proto::rr::Name, system_conf::parse_resolv_conf};
 
@@ -66,47 +60,18 @@ impl Servers {
     }
 }
 
-/// The system's file, read for each question, so that what DHCP or a VPN writes there counts
-/// at once, and parsed when it changed, so that its faults are logged once.
-#[derive(Debug)]
-pub(super) struct SystemFile {
-    path: PathBuf,
-    parsed: Mutex<Option<(Vec<u8>, Arc<Servers>)>>,
-}
-
-impl SystemFile {
-    pub(super) fn new(path: &Path) -> Self {
-        Self {
-            path: path.to_owned(),
-            parsed: Mutex::new(None),
-        }
-    }
-
-    /// The servers that the file names now.
-    pub(super) fn servers(&self) -> Result<Arc<Servers>, Failure> {
-        let fail = |message: String| Failure::NoServers {
-            file: self.path.clone(),
-            message,
-        };
-        let contents = self.read().map_err(|error| fail(error.to_string()))?;
-        let mut parsed = self.parsed.lock().unwrap_or_else(PoisonError::into_inner);
-        match parsed.as_ref() {
-            Some((before, servers)) if *before == contents => Ok(Arc::clone(servers)),
-            _ => {
-                let servers = Arc::new(parse(&contents).map_err(fail)?);
-                *parsed = Some((contents, Arc::clone(&servers)));
-                Ok(servers)
-            }
-        }
-    }
-
-    fn read(&self) -> io::Result<Vec<u8>> {
-        let mut contents = Vec::new();
-        File::open(&self.path)?
-            .take(LARGEST_FILE)
-            .read_to_end(&mut contents)?;
-        Ok(contents)
-    }
+/// The servers that `file` names, which was opened at `path`. It is read for each question, so that what
+/// DHCP or a VPN writes there counts at once.
+pub(super) fn servers(path: &Path, file: Option<File>) -> Result<Servers, Failure> {
+    let fail = |message: String| Failure::NoServers {
+        file: path.to_owned(),
+        message,
+    };
+    let file = file.ok_or_else(|| fail("it was not opened".to_owned()))?;
+    let mut contents = Vec::new();
+    let read = file.take(LARGEST_FILE).read_to_end(&mut contents);
+    read.map_err(|error| fail(error.to_string()))?;
+    parse(&contents).map_err(fail)
 }
 
 fn parse(contents: &[u8]) -> Result<Servers, String> {
@@ -185,27 +150,19 @@ mod tests {
     }
 
     #[test]
-    fn a_file_without_servers_says_so_and_a_new_one_counts_at_once() {
+    fn a_file_without_servers_says_so() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("resolv.conf");
-        let file = SystemFile::new(&path);
-        assert!(matches!(file.servers(), Err(Failure::NoServers { .. })));
-
+        let read = || servers(&path, File::open(&path).ok());
+        assert!(matches!(read(), Err(Failure::NoServers { .. })));
         fs::write(&path, "# nothing yet\n").unwrap();
-        let message = file.servers().unwrap_err().to_string();
+        let message = read().unwrap_err().to_string();
         assert!(
             message.contains("resolv.conf") && message.contains("nameserver"),
             "{message}"
         );
-
-        for server in ["192.0.2.53", "192.0.2.54"] {
-            fs::write(&path, format!("nameserver {server}\n")).unwrap();
-            let servers = file.servers().unwrap();
-            assert_eq!(
-                servers.addresses,
-                [SocketAddr::new(server.parse().unwrap(), 53)]
-            );
-            assert_eq!(file.servers(), Ok(servers));
-        }
+        fs::write(&path, "nameserver 192.0.2.53\n").unwrap();
+        let server = SocketAddr::new("192.0.2.53".parse().unwrap(), 53);
+        assert_eq!(read().unwrap().addresses, [server]);
     }
 }

@@ -1,12 +1,14 @@
 //! What the command lines of time daemons say.
 
+use serde::{Deserialize, Serialize};
+
 use crate::processes::Program;
 
 /// An argument, and which one of all it is, counted from 1.
 pub(super) type Argument = (String, u32);
 
 /// What a command line says that matters here.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Said {
     /// The configuration file.
     pub(super) file: Option<String>,

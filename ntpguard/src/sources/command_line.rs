@@ -6,7 +6,7 @@ use std::{path::Path, sync::Arc};
 use ntpguard_common::tables::Role;
 
 use super::{
-    Dialect, Family, Files, Reading,
+    Dialect, Family, Library, Reading,
     arguments::{Said, said},
     chrony::Chrony,
     draft::{Draft, Line, lines},
@@ -26,7 +26,7 @@ impl Dialect for CommandLine {
         "command-line"
     }
 
-    fn read_from(&self, files: &Files, path: &Path) -> Reading {
+    fn read_from(&self, files: &dyn Library, path: &Path) -> Reading {
         let Some(daemon) = path.parent().and_then(TimeDaemon::read) else {
             let mut draft = Draft::new(files, path, Spelling::NTPD);
             draft.unreadable(path, &FileError::Missing, None);
@@ -42,7 +42,7 @@ impl Dialect for CommandLine {
 
 /// Reads what a command line names; `path` is where it stands.
 pub(super) fn read_arguments(
-    files: &Files,
+    files: &dyn Library,
     path: &Path,
     program: Program,
     arguments: &[String],
@@ -73,7 +73,7 @@ impl Dialect for NtpdOpts {
         "ntpd-opts"
     }
 
-    fn read_from(&self, files: &Files, path: &Path) -> Reading {
+    fn read_from(&self, files: &dyn Library, path: &Path) -> Reading {
         let mut draft = Draft::new(files, path, Spelling::NTPD);
         if let Some(text) = draft.open(path, None) {
             // As in a shell, the last assignment counts.

@@ -7,11 +7,12 @@ use std::{
 };
 
 use super::{
-    Files, Kind, OtherRoot, Place, Problem, Severity, Source, Speaker, arguments::said, container,
-    timesyncd,
+    Files, Kind, Library as _, OtherRoot, Problem, Severity, Source, Speaker, apart,
+    arguments::Said, container, draft::whole, timesyncd,
 };
 use crate::{
     processes::{Finding, Namespace, Program, TimeDaemon, time_daemons},
+    readers::{ReaderError, Readers},
     senders::Trust,
 };
 
@@ -71,12 +72,14 @@ pub struct Discovered {
     pub sources: Vec<Source>,
     /// What keeps running daemons from being believed.
     pub problems: Vec<Problem>,
+    /// Whether a command line was not read, so that what it names is missing here.
+    pub is_unfinished: bool,
 }
 
 /// Finds the configurations under `root`, which is `/` but in tests: those where distributions put
 /// them, and those that the command lines of running daemons name. A daemon in a container is read
 /// only where that container's cgroup is among `trusted`.
-pub fn discover(root: &Path, trusted: &[Trust]) -> Discovered {
+pub fn discover(readers: &Readers, root: &Path, trusted: &[Trust]) -> Discovered {
     // The packets of a daemon in another network namespace pass other interfaces. One in a container
     // of this network counts.
     let proc = root.join("proc");
@@ -91,31 +94,48 @@ pub fn discover(root: &Path, trusted: &[Trust]) -> Discovered {
         .filter(|source| fs::symlink_metadata(&source.path).is_ok())
         .collect();
     found.extend(of_timesyncd(root));
-    let of_running = running
-        .daemons
+    let mut problems: Vec<Problem> = running
+        .findings
         .iter()
-        .flat_map(|daemon| configured_by(root, daemon, trusted));
+        .map(|finding| problem(&proc, finding))
+        .collect();
+    let mut of_running = Vec::new();
+    let mut is_unfinished = false;
+    for daemon in &running.daemons {
+        match configured_by(readers, root, daemon, trusted) {
+            Ok(sources) => of_running.extend(sources),
+            Err(error) => {
+                is_unfinished = true;
+                problems.push(unread(&proc, daemon, &error));
+            }
+        }
+    }
     for source in of_running {
         match found.iter_mut().find(|known| is_same(known, &source)) {
             Some(known) => known.unite(source),
             None => found.push(source),
         }
     }
-    let problems = running.findings.iter();
     Discovered {
         sources: found,
-        problems: problems.map(|finding| problem(&proc, finding)).collect(),
+        problems,
+        is_unfinished,
+    }
+}
+
+/// The finding that a daemon's command line was not read.
+fn unread(proc: &Path, daemon: &TimeDaemon, error: &ReaderError) -> Problem {
+    Problem {
+        place: whole(&proc.join(daemon.pid.to_string()).join("cmdline")),
+        message: error.to_string(),
+        severity: Severity::Error,
     }
 }
 
 /// A finding of the processes as a problem with /proc as a whole.
 fn problem(proc: &Path, finding: &Finding) -> Problem {
     Problem {
-        place: Place {
-            file: proc.into(),
-            line: 0,
-            column: 0,
-        },
+        place: whole(proc),
         message: finding.to_string(),
         severity: if finding.blinds() {
             Severity::Error
@@ -151,18 +171,23 @@ fn of_timesyncd(root: &Path) -> Option<Source> {
 }
 
 /// What a running daemon is configured by, as far as its word counts.
-fn configured_by(root: &Path, daemon: &TimeDaemon, trusted: &[Trust]) -> Vec<Source> {
+fn configured_by(
+    readers: &Readers,
+    root: &Path,
+    daemon: &TimeDaemon,
+    trusted: &[Trust],
+) -> Result<Vec<Source>, ReaderError> {
     let is_container = daemon.is_in_container();
     let who = format!("{} runs, pid {}", daemon.program.name(), daemon.pid);
     if is_container && !container::is_trusted(daemon, trusted) {
         let path = root.join("proc").join(daemon.pid.to_string()).join("root");
         let source = Source::found(dialect(daemon.program), path, who);
-        return vec![source.unread(container::unread(daemon))];
+        return Ok(vec![source.unread(container::unread(daemon))]);
     }
     let own_root = match daemon.own_root().map(|path| OtherRoot::open(&path)) {
         Some(Ok(own_root)) => Some(own_root),
         // It has gone meanwhile.
-        Some(Err(_)) => return Vec::new(),
+        Some(Err(_)) => return Ok(Vec::new()),
         None => None,
     };
     let speaker = if is_container {
@@ -177,15 +202,21 @@ fn configured_by(root: &Path, daemon: &TimeDaemon, trusted: &[Trust]) -> Vec<Sou
         }
         None => (Files::of_host(speaker), root.to_owned()),
     };
-    named_by(root, daemon, &files, &below)
-        .into_iter()
+    let said = apart::said(readers, daemon.program, &daemon.arguments)?;
+    let named = named_by(root, daemon, &said, &files, &below).into_iter();
+    Ok(named
         .map(|(kind, path)| Source::found(kind, path, who.clone()).of_running(files.clone()))
-        .collect()
+        .collect())
 }
 
 /// What a daemon's command line names, or what it finds without among `files`, which begin at `below`.
-fn named_by(root: &Path, daemon: &TimeDaemon, files: &Files, below: &Path) -> Vec<(Kind, PathBuf)> {
-    let said = said(daemon.program, &daemon.arguments);
+fn named_by(
+    root: &Path,
+    daemon: &TimeDaemon,
+    said: &Said,
+    files: &Files,
+    below: &Path,
+) -> Vec<(Kind, PathBuf)> {
     let mut named = Vec::new();
     if !said.sources.is_empty() {
         let path = root.join("proc").join(daemon.pid.to_string());
@@ -194,9 +225,9 @@ fn named_by(root: &Path, daemon: &TimeDaemon, files: &Files, below: &Path) -> Ve
     let kind = dialect(daemon.program);
     // A chronyd that is given directives reads no file.
     let reads_files = daemon.program != Program::Chronyd || said.sources.is_empty();
-    match said.file.filter(|file| file != "/dev/null") {
+    match said.file.as_deref().filter(|file| *file != "/dev/null") {
         _ if !reads_files => {}
-        Some(file) => named.push((kind, daemon.path_of(&file))),
+        Some(file) => named.push((kind, daemon.path_of(file))),
         None => named.extend(usual(files, below, kind).map(|path| (kind, path))),
     }
     named

@@ -10,21 +10,21 @@ use ipnet::IpNet;
 use ntpguard_common::{ntp, tables::Role};
 
 use super::{
-    Channel, Family, Files, Host, Place, Problem, Reading, Severity, Speaker, Want,
+    Channel, Family, Host, Library, Place, Problem, Reading, Severity, Speaker, Want,
     files::{FileError, Identity, MAX_BYTES, Opened, directory_of_pattern},
     host::{self, Spelling},
 };
 
 /// Most files of one configuration.
-const MAX_FILES: usize = 1_000;
+pub(super) const MAX_FILES: usize = 1_000;
 /// Most bytes of one configuration, all files together.
-const MAX_TOTAL: u64 = 16 * MAX_BYTES;
+pub(super) const MAX_TOTAL: u64 = 16 * MAX_BYTES;
 /// Most notes and errors that are kept: nobody reads more, and rubbish has one a line.
 const MAX_PROBLEMS: usize = 200;
 
 /// A reading in the making, and the files it is made of.
 pub(super) struct Draft<'a> {
-    files: &'a Files,
+    files: &'a dyn Library,
     spelling: Spelling,
     reading: Reading,
     main: Arc<Path>,
@@ -39,7 +39,7 @@ pub(super) struct Draft<'a> {
 
 impl<'a> Draft<'a> {
     /// A reading of `main`, for a daemon that spells addresses like this.
-    pub(super) fn new(files: &'a Files, main: &Path, spelling: Spelling) -> Self {
+    pub(super) fn new(files: &'a dyn Library, main: &Path, spelling: Spelling) -> Self {
         let main: Arc<Path> = main.into();
         let mut reading = Reading::default();
         reading.speakers.insert(Arc::clone(&main), files.speaker());
@@ -56,7 +56,7 @@ impl<'a> Draft<'a> {
     }
 
     /// Where it finds its files.
-    pub(super) const fn files(&self) -> &'a Files {
+    pub(super) const fn files(&self) -> &'a dyn Library {
         self.files
     }
 
@@ -91,6 +91,8 @@ impl<'a> Draft<'a> {
                 self.open.push((file.identity, path.into()));
                 Some(file.text)
             }
+            // It is read by another, with all that stands around it.
+            Err(FileError::Withheld) => None,
             Err(error) => {
                 self.unreadable(path, &error, from);
                 None
@@ -112,12 +114,9 @@ impl<'a> Draft<'a> {
         // A file may be read twice, by others' word and by root's. The main one is known as root's.
         let known = speakers.entry(path.into()).or_insert(own);
         *known = own.max(*known);
-        if let Some(writer) = file.writer.as_ref().filter(|writer| !writer.is_networkd()) {
-            let message = format!(
-                "others than root can write this file ({writer}): only the servers that it names \
-                 count; let it and the directories above it belong to root, writable by root alone"
-            );
-            self.push(whole(path), message, Severity::Note);
+        if let Some(writer) = &file.writer {
+            let found = writable(path, writer);
+            self.push(found.place, found.message, found.severity);
         }
     }
 
@@ -162,7 +161,7 @@ impl<'a> Draft<'a> {
                 matches.found
             }
             Err(error) => {
-                let message = format!("not a file name pattern: {}", error.msg);
+                let message = format!("not a file name pattern: {error}");
                 self.error(from.clone(), message);
                 Vec::new()
             }
@@ -176,7 +175,7 @@ impl<'a> Draft<'a> {
         if !self.files.are_ours() {
             return;
         }
-        let real = path.canonicalize().ok();
+        let real = self.files.real(path);
         for path in [Some(path), real.as_deref()].into_iter().flatten() {
             if !self.reading.watched.iter().any(|watched| watched == path) {
                 self.reading.watched.push(path.to_owned());
@@ -257,7 +256,7 @@ impl<'a> Draft<'a> {
             // The path is a text of the file that names it.
             Some(from) if !self.may_quote(&from.file) => {
                 self.reading.unreadable.push(path.into());
-                let message = format!("a file that is included here cannot be read: {error}");
+                let message = unreadable_include(error);
                 (from.clone(), message, Severity::Error)
             }
             Some(from) => {
@@ -282,11 +281,7 @@ impl<'a> Draft<'a> {
     /// does not.
     fn problem(&mut self, place: Place, message: Cow<'static, str>, severity: Severity) {
         let message = match message {
-            Cow::Owned(_) if !self.may_quote(&place.file) => match severity {
-                Severity::Note => "understood, and left out".to_owned(),
-                Severity::Error => "not understood, or not possible: left out".to_owned(),
-                Severity::Unreadable => "at fault: what the file asked for before stays".to_owned(),
-            },
+            Cow::Owned(_) if !self.may_quote(&place.file) => without_words(severity).to_owned(),
             message => message.into_owned(),
         };
         self.push(place, message, severity);
@@ -347,8 +342,35 @@ impl<'a> Draft<'a> {
     }
 }
 
+/// What is said of a problem without the words of the file.
+pub(super) const fn without_words(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Note => "understood, and left out",
+        Severity::Error => "not understood, or not possible: left out",
+        Severity::Unreadable => "at fault: what the file asked for before stays",
+    }
+}
+
+/// What is said of a file that cannot be read where its name may not be.
+pub(super) fn unreadable_include(error: &FileError) -> String {
+    format!("a file that is included here cannot be read: {error}")
+}
+
+/// The finding that `writer` can write a file, too.
+pub(super) fn writable(path: &Path, writer: &str) -> Problem {
+    let message = format!(
+        "others than root can write this file ({writer}): only the servers that it names count; let \
+         it and the directories above it belong to root, writable by root alone"
+    );
+    Problem {
+        place: whole(path),
+        message,
+        severity: Severity::Note,
+    }
+}
+
 /// A file as a whole.
-fn whole(path: &Path) -> Place {
+pub(super) fn whole(path: &Path) -> Place {
     Place {
         file: path.into(),
         line: 0,

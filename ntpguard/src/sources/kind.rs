@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Dialect, Files,
+    Dialect, Files, Library as _,
     chrony::Chrony,
     command_line::{CommandLine, NtpdOpts},
     ntp_conf::NtpConf,

@@ -3,6 +3,7 @@
 //! Each dialect is a module of its own behind [`Dialect`]; [`discover()`] knows where the
 //! distributions put their files.
 
+pub(crate) mod apart;
 mod arguments;
 pub mod chrony;
 pub mod command_line;
@@ -14,6 +15,7 @@ mod files;
 pub mod fuzzing;
 mod host;
 mod kind;
+mod library;
 pub mod ntp_conf;
 pub mod ntpd_rs;
 pub mod openntpd;
@@ -40,6 +42,7 @@ pub use self::{
     discover::{Discovered, discover, places},
     files::{Files, OtherRoot},
     kind::Kind,
+    library::Library,
     sightings::Sightings,
     source::{Source, SourceError},
     speaker::Speaker,
@@ -54,7 +57,7 @@ pub trait Dialect {
     /// among `files`.
     ///
     /// There is always a reading: what could not be read is among its problems.
-    fn read_from(&self, files: &Files, path: &Path) -> Reading;
+    fn read_from(&self, files: &dyn Library, path: &Path) -> Reading;
 
     /// Reads a configuration that is named by hand.
     fn read(&self, path: &Path) -> Reading {
@@ -204,6 +207,8 @@ pub struct Reading {
     /// The files it is made of, and those and the directories it would read if they existed:
     /// a change to any of them calls for a new reading.
     pub watched: Vec<PathBuf>,
+    /// Whether a part was not read, for a reason that may be gone in a moment.
+    pub is_unfinished: bool,
 }
 
 impl Reading {

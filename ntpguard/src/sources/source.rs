@@ -8,7 +8,8 @@ use std::{
 
 use thiserror::Error;
 
-use super::{Files, Kind, Place, Problem, Reading, Severity, Speaker};
+use super::{Files, Kind, Library, Place, Problem, Reading, Severity, Speaker, apart};
+use crate::readers::Readers;
 
 /// A configuration to read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,7 +65,7 @@ impl Source {
     /// Has one file that two name be read for both, as the word of who counts more.
     pub(super) fn unite(&mut self, other: Self) {
         let why = format!("{}; {}", self.why, other.why);
-        let rank = |source: &Self| source.files().map(Files::speaker);
+        let rank = |source: &Self| source.files().map(Library::speaker);
         if rank(&other) < rank(self) {
             *self = other;
         }
@@ -99,10 +100,10 @@ impl Source {
         }
     }
 
-    /// Reads it; see [`Kind::dialect`] for `serve`.
-    pub fn read(&self, serve: bool) -> Reading {
+    /// Has `readers` read it; see [`Kind::dialect`] for `serve`.
+    pub fn read(&self, readers: &Readers, serve: bool) -> Reading {
         match &self.access {
-            Access::Files(files) => self.kind.dialect(serve).read_from(files, &self.path),
+            Access::Files(files) => apart::read(readers, self.kind, files, &self.path, serve),
             Access::Gone => self.nothing("its daemon has gone", Severity::Unreadable),
             Access::Unread(why) => self.nothing(why, Severity::Note),
         }
@@ -140,7 +141,7 @@ impl Source {
     /// Whether changes of its files can be watched for. Below another root they are not: see
     /// `Draft::watch`.
     pub fn can_be_watched(&self) -> bool {
-        let is_ours = self.files().is_some_and(Files::are_ours);
+        let is_ours = self.files().is_some_and(Library::are_ours);
         // A command line does not change, and nothing would tell of it.
         is_ours && self.kind != Kind::CommandLine
     }

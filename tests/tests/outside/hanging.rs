@@ -1,55 +1,15 @@
 //! A file system that hangs holds up the one thread that reads it.
 
-use std::{
-    fs::{self, File, OpenOptions},
-    os::fd::AsRawFd as _,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{fs, path::Path, time::Duration};
 
-use anyhow::{Context, Result, ensure};
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use anyhow::{Result, ensure};
 use ntpguard_common::tables::Role;
-use ntpguard_tests::{lab::Lab, wait::eventually};
+use ntpguard_tests::{hanging::Hanging, lab::Lab, wait::eventually};
 
 use super::{HEARD, answers::Answers};
 
 const KNOWN: &str = "192.0.2.1";
 const NEW: &str = "192.0.2.2";
-
-/// A file system whose server never answers (fuse(4)), over a directory. Whoever waits for it is let go
-/// when this is dropped.
-struct Hanging {
-    server: Option<File>,
-    directory: PathBuf,
-}
-
-impl Hanging {
-    fn over(directory: &Path) -> Result<Self> {
-        let server = OpenOptions::new().read(true).write(true).open("/dev/fuse");
-        let server = server.context("no FUSE: load its module with `modprobe fuse`")?;
-        let options = format!(
-            "fd={},rootmode=40000,user_id=0,group_id=0",
-            server.as_raw_fd()
-        );
-        let kind = Some("fuse");
-        let flags = MsFlags::MS_NODEV | MsFlags::MS_NOSUID;
-        mount(Some("hangs"), directory, kind, flags, Some(&*options))
-            .context("cannot mount a file system that hangs")?;
-        Ok(Self {
-            server: Some(server),
-            directory: directory.to_owned(),
-        })
-    }
-}
-
-impl Drop for Hanging {
-    fn drop(&mut self) {
-        drop(self.server.take());
-        // It can only fail where it was not mounted.
-        umount2(&self.directory, MntFlags::MNT_DETACH).ok();
-    }
-}
 
 /// The names of the guard's threads.
 fn threads(pid: u32) -> Result<Vec<String>> {

@@ -27,6 +27,7 @@ use crate::{
     },
     keeper::Origins,
     processes::Accounts,
+    readers::Readers,
     report::Status,
     senders::Senders,
 };
@@ -68,7 +69,9 @@ fn options() -> daemon::Options {
 #[tokio::test]
 #[ignore = "run by the test below, as a process of its own"]
 async fn be_a_daemon() {
-    Box::pin(daemon::run(options(), pending())).await.unwrap();
+    Box::pin(daemon::run(options(), Readers::on_threads(), pending()))
+        .await
+        .unwrap();
 }
 
 /// A daemon, which is killed when the test ends.

@@ -7,19 +7,42 @@ mod server;
 
 use std::{
     fs,
-    net::Ipv4Addr,
-    sync::atomic::{AtomicU8, Ordering},
+    net::{IpAddr, Ipv4Addr},
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
 };
 
-use hickory_resolver::proto::op::Query;
+use hickory_resolver::proto::{
+    op::{Query, ResponseCode},
+    rr::{self, Name, RecordType},
+};
 use server::{Asked, Reply, Server, address, alias};
 
 use super::*;
+use crate::{
+    resolve::{FLOOR, client::Client, system::Servers},
+    sources::Family,
+};
 
 fn resolver(servers: &[SocketAddr]) -> Resolver {
     Resolver {
         hosts: "/nonexistent/hosts".into(),
-        ..Resolver::with_servers(servers)
+        ..Resolver::with_servers(Readers::on_threads(), servers)
+    }
+}
+
+/// What a reader asks with where the system's file has search domains.
+fn searching(server: &Server, search: &[Name]) -> Client {
+    let servers = Servers {
+        search: search.to_vec(),
+        ..Servers::given(&[server.address])
+    };
+    Client {
+        servers: Ok(servers),
+        hosts: None,
+        timeout: TIMEOUT,
     }
 }
 
@@ -234,27 +257,15 @@ async fn a_short_name_is_looked_for_in_the_search_domains() {
         _ => Reply::Code(ResponseCode::NXDomain),
     })
     .await;
-    let search = ["one.test.", "two.test."]
-        .map(|name| Name::from_ascii(name).unwrap())
-        .into();
-    let servers = Servers {
-        search,
-        ..Servers::given(&[server.address])
-    };
-    let resolver = Resolver {
-        servers: Source::Given(servers.into()),
-        ..resolver(&[])
-    };
-
-    let answer = resolver
-        .ask(&Question::new("ntp", Family::V4))
-        .await
-        .unwrap();
+    let search = ["one.test.", "two.test."].map(|name| Name::from_ascii(name).unwrap());
+    let client = || searching(&server, &search);
+    let answer = client().ask(&Question::new("ntp", Family::V4)).await;
+    let answer = answer.unwrap();
     assert_eq!(answer.addresses, parsed(&["192.0.2.2"]));
     let asked: Vec<_> = server.asked().into_iter().map(|asked| asked.name).collect();
     assert_eq!(asked, ["ntp.one.test.", "ntp.two.test."]);
     assert_eq!(
-        resolver.ask(&any("ntp.test")).await,
+        client().ask(&any("ntp.test")).await,
         Err(Failure::NoSuchName)
     );
     assert!(
@@ -272,16 +283,9 @@ async fn a_short_name_is_not_looked_for_further_when_a_server_fails() {
         _ => Reply::Code(ResponseCode::ServFail),
     })
     .await;
-    let search = vec![Name::from_ascii("one.test.").unwrap()];
-    let servers = Servers {
-        search,
-        ..Servers::given(&[server.address])
-    };
-    let resolver = Resolver {
-        servers: Source::Given(servers.into()),
-        ..resolver(&[])
-    };
-    let failure = resolver.ask(&any("ntp")).await.unwrap_err();
+    let search = [Name::from_ascii("one.test.").unwrap()];
+    let client = searching(&server, &search);
+    let failure = client.ask(&any("ntp")).await.unwrap_err();
     assert!(
         matches!(failure, Failure::ServerFailed { .. }),
         "{failure:?}"
@@ -292,7 +296,7 @@ async fn a_short_name_is_not_looked_for_further_when_a_server_fails() {
 async fn a_system_without_servers_is_a_failure_that_names_its_file() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("resolv.conf");
-    let source = Source::System(SystemFile::new(&file));
+    let source = Source::System(file.clone());
     let resolver = Resolver {
         servers: source,
         ..resolver(&[])

@@ -20,7 +20,7 @@ use ntpguard_common::tables::Role;
 pub(super) use self::arguments::Piece;
 use self::{access::Access, arguments::Server, words::Words};
 use super::{
-    Channel, Dialect, Files, Place, Reading,
+    Channel, Dialect, Library, Place, Reading,
     draft::{Draft, Line, lines},
     files::has_wildcard,
     host::Spelling,
@@ -44,7 +44,7 @@ impl Dialect for Chrony {
         "chrony"
     }
 
-    fn read_from(&self, files: &Files, path: &Path) -> Reading {
+    fn read_from(&self, files: &dyn Library, path: &Path) -> Reading {
         let mut reader = Reader::new(files, path);
         if path
             .extension()
@@ -62,7 +62,7 @@ impl Chrony {
     /// Reads what the arguments of a running chronyd name: servers, and files where chronyd sees the
     /// same as this process. `path` is where the arguments stand.
     pub(super) fn read_arguments(
-        files: &Files,
+        files: &dyn Library,
         path: &Path,
         pieces: &[Piece],
         sees_same_files: bool,
@@ -112,7 +112,7 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn new(files: &'a Files, path: &Path) -> Self {
+    fn new(files: &'a dyn Library, path: &Path) -> Self {
         Self {
             draft: Draft::new(files, path, Spelling::CHRONYD),
             access: Access::default(),

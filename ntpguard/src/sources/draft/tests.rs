@@ -4,7 +4,7 @@ use std::{
 };
 
 use super::{
-    super::{Kind, testing::Tree},
+    super::{Files, Kind, testing::Tree},
     *,
 };
 

@@ -29,23 +29,26 @@ use rustix::{
 pub use self::root::OtherRoot;
 pub(super) use self::{
     error::FileError,
-    pattern::{directory_of_pattern, has_wildcard},
+    pattern::{Matches, directory_of_pattern, has_wildcard},
 };
 use self::{root::own_root, writers::Writer};
-use super::Speaker;
+use super::{Library, Speaker};
 
 /// The largest file that is read, in bytes. Real ones have a few thousand.
 pub(super) const MAX_BYTES: u64 = 1 << 20;
 
 /// A file's device and inode, the same whatever path leads to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Identity(u64, u64);
+pub struct Identity(pub(super) u64, pub(super) u64);
 
 impl Identity {
     fn of(status: &Stat) -> Self {
         Self(status.st_dev, status.st_ino)
     }
 }
+
+/// The right of others than the owner and the group to read.
+const OTHERS_READ: u32 = 0o004;
 
 /// Most entries of a directory that are looked at.
 const MAX_ENTRIES: usize = 1 << 16;
@@ -83,12 +86,17 @@ impl Eq for ByHand {}
 
 /// A file's text, and whose word it is.
 #[derive(Debug)]
-pub(super) struct Opened {
-    pub(super) identity: Identity,
-    pub(super) text: String,
-    pub(super) speaker: Speaker,
-    /// Who can write it besides root.
-    pub(super) writer: Option<Writer>,
+pub struct Opened {
+    /// Which file it is.
+    pub identity: Identity,
+    /// What it holds.
+    pub text: String,
+    /// Whose word it is by itself.
+    pub speaker: Speaker,
+    /// Whether any user of its host may read it.
+    pub is_open: bool,
+    /// Who can write it besides root, but for networkd in its own directory.
+    pub writer: Option<String>,
 }
 
 impl Files {
@@ -128,41 +136,6 @@ impl Files {
         Self { speaker, ..self }
     }
 
-    /// Whose configuration it is.
-    pub(super) const fn speaker(&self) -> Speaker {
-        self.speaker
-    }
-
-    /// Whether these are this host's own files, as this process sees them.
-    pub(super) const fn are_ours(&self) -> bool {
-        self.root.is_none()
-    }
-
-    /// Reads a file whole.
-    pub(super) fn read(&self, path: &Path) -> Result<Opened, FileError> {
-        let found = self.find(path)?;
-        let status = rustix::fs::fstat(&found)?;
-        let text = match self.is_named(path) {
-            Some(named) if is_own_pipe(path, &status) => named.read_pipe(&found)?,
-            _ => {
-                text::accept(&status)?;
-                text::read(&found)?
-            }
-        };
-        let writer = self.writer(path, &status);
-        let speaker = match &writer {
-            _ if self.speaker == Speaker::Container => Speaker::Container,
-            Some(_) => Speaker::Others,
-            None => Speaker::Root,
-        };
-        Ok(Opened {
-            identity: Identity::of(&status),
-            text,
-            speaker,
-            writer,
-        })
-    }
-
     /// Who besides root can change what is at `path`, if somebody can and it matters.
     fn writer(&self, path: &Path, status: &Stat) -> Option<Writer> {
         if self.speaker == Speaker::Container || self.is_named(path).is_some() {
@@ -178,25 +151,6 @@ impl Files {
         walked.unwrap_or_else(|_| Some(Writer::unknown(path)))
     }
 
-    /// The entries of a directory whose names end in `suffix` and are not hidden, in ASCII order, and
-    /// no more than `most` of them.
-    pub(super) fn entries(
-        &self,
-        directory: &Path,
-        suffix: &str,
-        most: usize,
-    ) -> Result<Vec<PathBuf>, FileError> {
-        let is_wanted = |name: &OsStr| {
-            let name = name.as_bytes();
-            name.ends_with(suffix.as_bytes()) && !name.starts_with(b".")
-        };
-        let mut found: Vec<OsString> = self.names(directory)?;
-        found.retain(|name| is_wanted(name));
-        found.sort_unstable();
-        found.truncate(most);
-        Ok(found.iter().map(|name| directory.join(name)).collect())
-    }
-
     /// The names in a directory, in no order.
     fn names(&self, directory: &Path) -> Result<Vec<OsString>, FileError> {
         let found = self.find(directory)?;
@@ -209,23 +163,6 @@ impl Files {
     pub(super) fn identity(&self, path: &Path) -> Option<Identity> {
         let status = rustix::fs::fstat(self.find(path).ok()?).ok()?;
         Some(Identity::of(&status))
-    }
-
-    /// Whether there is anything at `path`.
-    pub(super) fn exists(&self, path: &Path) -> bool {
-        self.find(path).is_ok()
-    }
-
-    /// Whether there is a directory at `path`.
-    pub(super) fn is_dir(&self, path: &Path) -> bool {
-        self.kind(path)
-            .is_some_and(|(kind, _)| kind == FileType::Directory)
-    }
-
-    /// Whether `path` leads to /dev/null, whose numbers are 1 and 3 everywhere.
-    pub(super) fn is_null(&self, path: &Path) -> bool {
-        let null = rustix::fs::makedev(1, 3);
-        self.kind(path) == Some((FileType::CharacterDevice, null))
     }
 
     fn kind(&self, path: &Path) -> Option<(FileType, u64)> {
@@ -262,14 +199,82 @@ impl Files {
             below
         })
     }
+}
 
-    /// The file that `text` names in a line of `file`: beside it, unless it is an absolute path. Where
-    /// `file` is below another root directory, so is that.
-    pub(super) fn beside(&self, file: &Path, text: &str) -> PathBuf {
-        match (&self.root, text.strip_prefix('/')) {
-            (Some(root), Some(text)) => root.path().join(text.trim_start_matches('/')),
-            _ => file.parent().unwrap_or(Path::new("")).join(text),
-        }
+impl Library for Files {
+    fn speaker(&self) -> Speaker {
+        self.speaker
+    }
+
+    fn root(&self) -> Option<&Path> {
+        self.root.as_ref().map(|root| root.path())
+    }
+
+    fn read(&self, path: &Path) -> Result<Opened, FileError> {
+        let found = self.find(path)?;
+        let status = rustix::fs::fstat(&found)?;
+        let text = match self.is_named(path) {
+            Some(named) if is_own_pipe(path, &status) => named.read_pipe(&found)?,
+            _ => {
+                text::accept(&status)?;
+                text::read(&found)?
+            }
+        };
+        let writer = self.writer(path, &status);
+        let speaker = match &writer {
+            _ if self.speaker == Speaker::Container => Speaker::Container,
+            Some(_) => Speaker::Others,
+            None => Speaker::Root,
+        };
+        Ok(Opened {
+            identity: Identity::of(&status),
+            text,
+            speaker,
+            is_open: status.st_mode & OTHERS_READ != 0,
+            writer: writer
+                .filter(|writer| !writer.is_networkd())
+                .map(|writer| writer.to_string()),
+        })
+    }
+
+    fn entries(
+        &self,
+        directory: &Path,
+        suffix: &str,
+        most: usize,
+    ) -> Result<Vec<PathBuf>, FileError> {
+        let is_wanted = |name: &OsStr| {
+            let name = name.as_bytes();
+            name.ends_with(suffix.as_bytes()) && !name.starts_with(b".")
+        };
+        let mut found: Vec<OsString> = self.names(directory)?;
+        found.retain(|name| is_wanted(name));
+        found.sort_unstable();
+        found.truncate(most);
+        Ok(found.iter().map(|name| directory.join(name)).collect())
+    }
+
+    fn glob(&self, pattern: &Path, most: usize) -> Result<Matches, String> {
+        self.find_all(pattern, most)
+            .map_err(|error| error.msg.to_owned())
+    }
+
+    fn exists(&self, path: &Path) -> bool {
+        self.find(path).is_ok()
+    }
+
+    fn is_dir(&self, path: &Path) -> bool {
+        self.kind(path)
+            .is_some_and(|(kind, _)| kind == FileType::Directory)
+    }
+
+    fn is_null(&self, path: &Path) -> bool {
+        let null = rustix::fs::makedev(1, 3);
+        self.kind(path) == Some((FileType::CharacterDevice, null))
+    }
+
+    fn real(&self, path: &Path) -> Option<PathBuf> {
+        path.canonicalize().ok()
     }
 }
 

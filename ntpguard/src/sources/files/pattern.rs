@@ -8,21 +8,20 @@ use std::{
 use glob::{MatchOptions, Pattern, PatternError};
 
 use super::{FileError, Files};
+use crate::sources::Library as _;
 
 /// What a pattern finds, and the directories that could not be looked into.
-#[derive(Default)]
-pub(in super::super) struct Matches {
-    pub(in super::super) found: Vec<PathBuf>,
-    pub(in super::super) unreadable: Vec<(PathBuf, FileError)>,
+#[derive(Debug, Default)]
+pub struct Matches {
+    /// The paths, in order.
+    pub found: Vec<PathBuf>,
+    /// The directories that could not be looked into.
+    pub unreadable: Vec<(PathBuf, FileError)>,
 }
 
 impl Files {
     /// The paths that `pattern` finds, in order, and no more than `most` of them.
-    pub(in super::super) fn glob(
-        &self,
-        pattern: &Path,
-        most: usize,
-    ) -> Result<Matches, PatternError> {
+    pub(super) fn find_all(&self, pattern: &Path, most: usize) -> Result<Matches, PatternError> {
         let mut matches = Matches::default();
         let mut paths = vec![PathBuf::new()];
         for component in pattern.components() {

@@ -19,7 +19,7 @@ use self::{
     table::Table,
 };
 use super::{
-    Dialect, Files, Place, Reading,
+    Dialect, Library, Place, Reading,
     draft::{Draft, Line, lines},
     host::Spelling,
 };
@@ -40,7 +40,7 @@ impl Dialect for NtpConf {
         "ntp.conf"
     }
 
-    fn read_from(&self, files: &Files, path: &Path) -> Reading {
+    fn read_from(&self, files: &dyn Library, path: &Path) -> Reading {
         let mut reader = Reader {
             draft: Draft::new(files, path, Spelling::NTPD),
             table: Table::default(),

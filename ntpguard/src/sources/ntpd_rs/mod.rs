@@ -16,7 +16,7 @@ use toml::{
 };
 
 use super::{
-    Channel, Dialect, Family, Files, Place, Reading,
+    Channel, Dialect, Family, Library, Place, Reading,
     draft::{Draft, Line},
     host::Spelling,
 };
@@ -30,7 +30,7 @@ impl Dialect for NtpdRs {
         "ntpd-rs"
     }
 
-    fn read_from(&self, files: &Files, path: &Path) -> Reading {
+    fn read_from(&self, files: &dyn Library, path: &Path) -> Reading {
         let mut draft = Draft::new(files, path, Spelling::NTPD_RS);
         if let Some(text) = draft.open(path, None) {
             let mut reader = Reader {

@@ -19,7 +19,7 @@ use ntpguard_common::tables::Role;
 
 use self::words::{Scanner, Word};
 use super::{
-    Dialect, Family, Files, Place, Reading,
+    Dialect, Family, Library, Place, Reading,
     draft::{Draft, Line},
     host::{self, Spelling},
 };
@@ -33,7 +33,7 @@ impl Dialect for OpenNtpd {
         "openntpd"
     }
 
-    fn read_from(&self, files: &Files, path: &Path) -> Reading {
+    fn read_from(&self, files: &dyn Library, path: &Path) -> Reading {
         let mut draft = Draft::new(files, path, Spelling::OPENNTPD);
         if let Some(text) = draft.open(path, None) {
             let mut reader = Reader {

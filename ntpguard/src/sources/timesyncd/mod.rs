@@ -14,7 +14,7 @@ use ntpguard_common::tables::Role;
 
 pub(super) use self::files::main_files;
 use super::{
-    Dialect, Family, Files, Place, Reading,
+    Dialect, Family, Library, Place, Reading,
     draft::{Draft, Line, lines},
     host::Spelling,
 };
@@ -31,7 +31,7 @@ impl Dialect for Timesyncd {
         "timesyncd"
     }
 
-    fn read_from(&self, files: &Files, path: &Path) -> Reading {
+    fn read_from(&self, files: &dyn Library, path: &Path) -> Reading {
         let mut reader = Reader {
             draft: Draft::new(files, path, Spelling::TIMESYNCD),
             servers: Servers::default(),
