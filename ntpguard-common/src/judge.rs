@@ -7,7 +7,7 @@ use crate::{
     frame::Frame,
     interleaved::Received,
     packet::{Datagram, Family, Link},
-    part::{Part, Proof, part},
+    part::{self, Part, Proof, part},
     proof,
     rates::Rates,
     reason::Reason,
@@ -378,16 +378,46 @@ where
     if !part.elsewhere && !may_know(server, tables) {
         return reason;
     }
-    let reason = match reason {
+    let (reason, roles) = match reason {
         Reason::Oversize => {
-            proof::long_answer::<A, F, C, T>(frame, datagram, part, clocks, limits, tables)
+            let reason =
+                proof::long_answer::<A, F, C, T>(frame, datagram, part, clocks, limits, tables);
+            (reason, part.roles)
         }
-        other => other,
+        Reason::Mode if part::is_to_group::<A, F>(frame, datagram) => {
+            let reason = to_group::<A, F, C, T>(frame, datagram, clocks, tables);
+            (reason, Role::Broadcast.bit())
+        }
+        other => (other, part.roles),
     };
-    if let Some(cause) = Cause::of(reason, part.roles) {
+    if let Some(cause) = Cause::of(reason, roles) {
         tables.count_refused(server, cause);
     }
     reason
+}
+
+/// Judges a broadcast to another group than NTP's own: where the group is granted `broadcast`, as
+/// `multicastclient` does, it is as good as these. From an address without any grant it stays what it was.
+#[inline(always)]
+fn to_group<A, F, C, T>(frame: &F, datagram: &Datagram, clocks: &C, tables: &T) -> Reason
+where
+    A: Address,
+    F: Frame + ?Sized,
+    C: Clocks,
+    T: TablesOf<A>,
+{
+    let role = Role::Broadcast.bit();
+    let group = A::destination(frame, datagram);
+    if !matches!(
+        standing(tables, group, None, role, clocks),
+        Standing::Holds(_)
+    ) {
+        return Reason::Mode;
+    }
+    match standing(tables, A::source(frame, datagram), None, role, clocks) {
+        Standing::Unlisted => Reason::Mode,
+        other => other.reason(),
+    }
 }
 
 /// Whether a grant holds a role that is asked for.
