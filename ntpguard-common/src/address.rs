@@ -26,6 +26,9 @@ pub trait Address: Copy {
     /// The address for tables of both families: IPv4 as IPv4-mapped (RFC 4291 section 2.5.5.2).
     fn mapped(self) -> [u8; 16];
 
+    /// Whether it is a multicast group's.
+    fn is_group(self) -> bool;
+
     /// What one client is taken to have of the address: IPv4 all of it, IPv6 its /64.
     fn client(self) -> u64;
 }
@@ -61,6 +64,11 @@ impl Address for [u8; 4] {
     }
 
     #[inline(always)]
+    fn is_group(self) -> bool {
+        self[0] >> 4 == 0xe
+    }
+
+    #[inline(always)]
     fn client(self) -> u64 {
         u32::from_le_bytes(self).into()
     }
@@ -93,6 +101,11 @@ impl Address for [u8; 16] {
     #[inline(always)]
     fn mapped(self) -> [u8; 16] {
         self
+    }
+
+    #[inline(always)]
+    fn is_group(self) -> bool {
+        self[0] == 0xff
     }
 
     #[inline(always)]

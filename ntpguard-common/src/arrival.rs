@@ -3,6 +3,7 @@
 
 use crate::{
     elsewhere::Elsewhere as _,
+    frame::Frame,
     glance::{Arriving, arriving, known},
     judge::screen,
     ntp,
@@ -130,6 +131,10 @@ fn judge_datagram<A: Arrived>(arrived: &A, datagram: &Datagram) -> u32 {
     ) {
         Ok(part) => decide_in_part(arrived, datagram, part),
         Err(Reason::Length) if A::MAY_HOLD_MORE => packed::UNREAD,
+        // It may be a broadcast to a group, which the first buffer does not show.
+        Err(Reason::Mode) if A::MAY_HOLD_MORE && is_cut_off(arrived.frame(), datagram) => {
+            packed::UNREAD
+        }
         // Nothing is known of its address.
         Err(Reason::Unlisted) => Reason::Unlisted as u32,
         Err(reason) => {
@@ -137,6 +142,13 @@ fn judge_datagram<A: Arrived>(arrived: &A, datagram: &Datagram) -> u32 {
             refuse_if_counted(arrived, datagram.family, place, ports, 0, reason as u32)
         }
     }
+}
+
+/// Whether a header of NTP's, if the datagram has one, is not all there.
+#[inline(always)]
+fn is_cut_off<F: Frame + ?Sized>(frame: &F, datagram: &Datagram) -> bool {
+    let last: Option<[u8; 4]> = frame.load(datagram.payload + ntp::HEADER_LEN - 4);
+    last.is_none()
 }
 
 #[inline(always)]
@@ -219,8 +231,11 @@ fn judge_found<A: Arrived>(arrived: &A, found: u64) -> Option<u32> {
         Screened::Dropped(reason) if reason == Reason::Unlisted as u32 => Some(reason),
         Screened::Dropped(reason) => {
             let family = packed::family(found);
+            let (_, ports) = packed::pack(&packed::unpack_found(arrived.frame(), found));
             let part = packed::PART_ELSEWHERE;
-            Some(refuse_if_counted(arrived, family, found, 0, part, reason))
+            Some(refuse_if_counted(
+                arrived, family, found, ports, part, reason,
+            ))
         }
         Screened::Part { ports, part } => Some(decide_or_refuse(
             arrived,

@@ -11,6 +11,7 @@ use network_types::{
 use crate::{
     address::Address as _,
     frame::Frame,
+    ntp::{self, FirstByte, Mode, Timestamp},
     packet::{
         ETHERTYPE_IPV4, ETHERTYPE_IPV6, Family, Link, MAX_EXTENSION_HEADERS, MAX_TAGS,
         NETWORK_MASK, TAG_LEN, UDP, extension_len, is_extension, is_tag,
@@ -21,7 +22,7 @@ use crate::{
 /// comes.
 pub const INTERVAL: u64 = 10_000_000;
 
-/// Bytes of the ring buffer `EVENTS`: 900 events. A power of two, and whole pages of 64 KiB too.
+/// Bytes of the ring buffer `EVENTS`: 800 events. A power of two, and whole pages of 64 KiB too.
 pub const EVENTS_SIZE: usize = 64 << 10;
 
 /// A judged packet: an entry of the ring buffer `EVENTS`.
@@ -53,6 +54,8 @@ pub struct Event {
     pub first: u8,
     /// How much could be read: [`NOTHING`], [`ADDRESSES`], [`PORTS`] or [`PAYLOAD`].
     pub depth: u8,
+    /// The origin timestamp of a message of modes 0 to 5, all of which is there; else zero.
+    pub origin: Timestamp,
     /// 0 enforced, 1 monitored: its place in `COUNTERS`.
     pub mode: u32,
     /// Keeps the size a multiple of the alignment.
@@ -68,7 +71,7 @@ pub const PORTS: u8 = 2;
 /// That of one with at least a byte of payload.
 pub const PAYLOAD: u8 = 3;
 
-const _: () = assert!(size_of::<Event>() == 64);
+const _: () = assert!(size_of::<Event>() == 72);
 
 /// Reads from a frame, which may be wrong in any way, as much as there is for an event that says
 /// nothing of it yet.
@@ -155,9 +158,16 @@ fn describe_udp<F: Frame + ?Sized>(frame: &F, offset: usize, event: &mut Event) 
     if event.payload_len == 0 {
         return;
     }
-    if let Some(first) = frame.load_u8(offset + size_of::<UdpHdr>()) {
-        event.first = first;
-        event.depth = PAYLOAD;
+    let payload = offset + size_of::<UdpHdr>();
+    let Some(first) = frame.load_u8(payload) else {
+        return;
+    };
+    event.first = first;
+    event.depth = PAYLOAD;
+    if !matches!(FirstByte(first).mode(), Mode::Control | Mode::Private)
+        && let Some(origin) = frame.load(payload + ntp::ORIGIN)
+    {
+        event.origin = origin;
     }
 }
 
@@ -188,9 +198,12 @@ mod tests {
                 <[u8; 16]>::destination(frame, datagram),
             ],
         };
-        let first = frame
-            .get(datagram.payload)
+        let payload = frame
+            .get(datagram.payload..)
             .filter(|_| datagram.payload_len > 0);
+        let first = payload.and_then(|payload| payload.first());
+        let has_origin = first.is_some_and(|first| first & 7 < 6);
+        let origin = payload.and_then(|payload| payload.get(24..32));
         Event {
             source,
             destination,
@@ -198,6 +211,9 @@ mod tests {
             destination_port: datagram.destination_port,
             payload_len: datagram.payload_len,
             first: first.copied().unwrap_or(0),
+            origin: origin
+                .filter(|_| has_origin)
+                .map_or([0; 8], |origin| origin.try_into().unwrap()),
             depth: if first.is_some() { PAYLOAD } else { PORTS },
             ..Event::default()
         }

@@ -14,7 +14,7 @@ use crate::{
     refusals::Cause,
     requests::{Request, Sent},
     stages::Inline,
-    tables::{BAN, DENY, Grant, LONG_REPLIES, Role},
+    tables::{BAN, DENY, Grant, Role},
 };
 
 /// What is fixed while a program is loaded.
@@ -199,7 +199,7 @@ where
 
 /// Whether anything may be known of an address.
 #[inline(always)]
-fn may_know<A: Copy, T: TablesOf<A>>(address: A, tables: &T) -> bool {
+pub(crate) fn may_know<A: Copy, T: TablesOf<A>>(address: A, tables: &T) -> bool {
     tables.may_grant(address) || tables.may_trust(address)
 }
 
@@ -308,88 +308,6 @@ where
     without
 }
 
-/// Whether the replies of a server may be longer than what they answer, by [`LONG_REPLIES`].
-#[inline(always)]
-pub(crate) fn may_be_long<A, C, T>(
-    tables: &T,
-    address: A,
-    elsewhere: Option<u16>,
-    clocks: &C,
-) -> bool
-where
-    A: Address,
-    C: Clocks,
-    T: TablesOf<A>,
-{
-    let own = match elsewhere {
-        Some(port) => tables.grant_at(&Endpoint::new(address, port)),
-        None => tables.grant(address),
-    };
-    if let Some(grant) = own {
-        if allows_long(&grant, clocks) {
-            return true;
-        }
-        if grant.roles & DENY != 0 {
-            return false;
-        }
-    }
-    elsewhere.is_none()
-        && tables
-            .prefix(address)
-            .is_some_and(|grant| allows_long(&grant, clocks))
-}
-
-#[inline(always)]
-fn allows_long<C: Clocks>(grant: &Grant, clocks: &C) -> bool {
-    let needed = LONG_REPLIES | Role::Server.bit();
-    grant.roles & needed == needed && !has_ended(grant.expires.server, clocks)
-}
-
-/// What becomes of a packet that was refused, of which the judge said this much.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Refused {
-    /// The part that it plays; none where it plays none.
-    pub part: Part,
-    /// Why it was refused.
-    pub reason: Reason,
-}
-
-/// Takes up a refused packet: one that is too long is judged anew, since its server may be granted that;
-/// and what stays refused is counted for its server. Gives the reason that holds in the end.
-///
-/// It is a step of its own so that what is admitted does not pay for it.
-#[inline(always)]
-pub fn refuse<A, F, C, T>(
-    frame: &F,
-    datagram: &Datagram,
-    refused: Refused,
-    clocks: &C,
-    limits: Limits,
-    tables: &T,
-) -> Reason
-where
-    A: Address,
-    F: Frame + ?Sized,
-    C: Clocks,
-    T: TablesOf<A>,
-{
-    let Refused { part, reason } = refused;
-    let server = A::source(frame, datagram);
-    if !part.elsewhere && !may_know(server, tables) {
-        return reason;
-    }
-    let reason = match reason {
-        Reason::Oversize => {
-            proof::long_answer::<A, F, C, T>(frame, datagram, part, clocks, limits, tables)
-        }
-        other => other,
-    };
-    if let Some(cause) = Cause::of(reason, part.roles) {
-        tables.count_refused(server, cause);
-    }
-    reason
-}
-
 /// Whether a grant holds a role that is asked for.
 enum Held {
     /// It does, and the packet is admitted for this reason.
@@ -422,7 +340,7 @@ fn held<C: Clocks>(grant: &Grant, roles: u32, clocks: &C) -> Held {
 
 /// Whether a role that ends at `end`, seconds of boot time or 0 for never, has ended.
 #[inline(always)]
-fn has_ended<C: Clocks>(end: u32, clocks: &C) -> bool {
+pub(crate) fn has_ended<C: Clocks>(end: u32, clocks: &C) -> bool {
     end != 0 && clocks.boot() / NANOSECONDS >= u64::from(end)
 }
 

@@ -28,6 +28,7 @@ mod proof;
 pub mod rates;
 pub mod reason;
 pub mod refusals;
+pub mod refuse;
 pub mod requests;
 pub mod sieve;
 pub mod stages;

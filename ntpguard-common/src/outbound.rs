@@ -47,6 +47,9 @@ pub enum Noted {
     /// Another's request to this server (IPv4 as IPv4-mapped), which nobody granted: its reply will
     /// be dropped.
     Ungranted([u8; 16]),
+    /// A control message to this server, likewise, which is not granted `control`: its response will be
+    /// dropped.
+    Control([u8; 16]),
 }
 
 /// Notes a frame that leaves this host, if it is a request, all of it here. `is_trusted` says whether
@@ -143,7 +146,7 @@ where
         return Noted::Nothing;
     }
     let Some(question) = question(frame, datagram) else {
-        return Noted::Nothing;
+        return control::<A, F, C, T>(frame, datagram, clocks, ledger);
     };
     let outbound = Outbound {
         frame,
@@ -151,6 +154,33 @@ where
         question,
     };
     outbound.keep::<A, C, T>(is_trusted, clocks, limits, ledger)
+}
+
+/// Looks at what is no request for the time: of a control message (RFC 9327) nothing is noted, since its
+/// response needs a grant and no more; that there is none is worth telling.
+#[inline(always)]
+fn control<A, F, C, T>(frame: &F, datagram: &Datagram, clocks: &C, tables: &T) -> Noted
+where
+    A: Address,
+    F: Frame + ?Sized,
+    C: Clocks,
+    T: TablesOf<A>,
+{
+    let Some([first, second]) = frame.load(datagram.payload) else {
+        return Noted::Nothing;
+    };
+    let is_query = FirstByte(first).mode() == Mode::Control
+        && !ntp::is_response(second)
+        && datagram.destination_port == ntp::PORT
+        && usize::from(datagram.payload_len) >= ntp::CONTROL_HEADER_LEN;
+    if !is_query {
+        return Noted::Nothing;
+    }
+    let server = A::destination(frame, datagram);
+    match standing(tables, server, None, Role::Control.bit(), clocks) {
+        Standing::Holds(_) => Noted::Nothing,
+        _ => Noted::Control(server.mapped()),
+    }
 }
 
 /// What a request asks.

@@ -130,6 +130,22 @@ pub(crate) fn part<F: Frame + ?Sized>(
     Ok(Part { elsewhere, ..part })
 }
 
+/// Whether a datagram that can play no part is a whole broadcast to some group.
+#[inline(always)]
+pub(crate) fn is_to_group<A: Address, F: Frame + ?Sized>(frame: &F, datagram: &Datagram) -> bool {
+    let Some(first) = frame.load_u8(datagram.payload) else {
+        return false;
+    };
+    let first = FirstByte(first);
+    let last: Option<[u8; 4]> = frame.load(datagram.payload + ntp::HEADER_LEN - 4);
+    first.mode() == Mode::Broadcast
+        && matches!(first.version(), 1..=4)
+        && datagram.destination_port == ntp::PORT
+        && usize::from(datagram.payload_len) >= ntp::HEADER_LEN
+        && last.is_some()
+        && A::destination(frame, datagram).is_group()
+}
+
 /// First bytes of packets: a bit is set for each, its leap indicator left out.
 #[derive(Clone, Copy)]
 pub(crate) struct FirstBytes(u64);

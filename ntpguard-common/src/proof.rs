@@ -9,12 +9,13 @@ use crate::{
     address::Address,
     frame::Frame,
     interleaved::{Received, tells_modes_apart},
-    judge::{Clocks, Learn, Limits, Sender, Standing, TablesOf, may_be_long, standing},
+    judge::{Clocks, Learn, Limits, Sender, Standing, TablesOf, standing},
     ntp::{self, NO_TIMESTAMP, Timestamp},
     packet::Datagram,
     part::Part,
     reason::Reason,
     refusals::LONGER_BY,
+    refuse::may_be_long,
     requests::{Request, Sent},
 };
 

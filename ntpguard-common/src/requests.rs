@@ -114,6 +114,10 @@ pub struct Stray {
     pub server: [u8; 16],
     /// The sender's cgroup, by its number; 0 where there is none, as for what is forwarded.
     pub cgroup: u64,
+    /// The role that the server would need, a [`Role`](crate::tables::Role)'s bit: `server` or `control`.
+    pub role: u32,
+    /// Keeps the size a multiple of the alignment.
+    pub reserved: u32,
 }
 
 /// How often: the value of the `UNGRANTED` map.
@@ -177,5 +181,5 @@ const _: () = assert!(size_of::<Request<[u8; 4]>>() == 20);
 const _: () = assert!(size_of::<Request<[u8; 16]>>() == 44);
 const _: () = assert!(size_of::<Sent>() == 24);
 const _: () = assert!(size_of::<Server>() == 48);
-const _: () = assert!(size_of::<Stray>() == 24);
+const _: () = assert!(size_of::<Stray>() == 32);
 const _: () = assert!(size_of::<Strayed>() == 32);

@@ -11,11 +11,12 @@ use crate::{
     address::Address,
     elsewhere::{Elsewhere, Far, is_asked},
     frame::Frame,
-    judge::{Clocks, Limits, Refused, Tables, TablesOf, Verdict, decide, refuse, screen},
+    judge::{Clocks, Limits, Tables, TablesOf, Verdict, decide, screen},
     outbound::{Ledger, LedgerOf, Noted, look, note_request},
     packed,
     packet::{Datagram, Family, Link, OnAnyPort, OnNtpPort, Packet, Wanted as _, walk, walk_inner},
     reason::Reason,
+    refuse::{Refused, refuse},
 };
 
 /// A frame that has arrived, and the stages by which it is judged.

@@ -17,7 +17,7 @@ use ntpguard_common::{
     packet::{Datagram, Family, Link},
     requests::Stray,
     stages::Leaving,
-    tables::EXPLAIN_BASE,
+    tables::{EXPLAIN_BASE, Role},
 };
 
 use crate::{
@@ -135,8 +135,9 @@ fn note<A: InMaps>(context: *mut __sk_buff, datagram: &Datagram) -> i32 {
         Noted::Granted => maps::count_request(|requests| requests.granted += 1),
         Noted::Ungranted(server) => {
             maps::count_request(|requests| requests.ungranted += 1);
-            remember_stray(&frame.0, server);
+            remember_stray(&frame.0, server, Role::Server);
         }
+        Noted::Control(server) => remember_stray(&frame.0, server, Role::Control),
     }
     if settings::returns_reason() {
         return explain(noted);
@@ -152,6 +153,7 @@ const fn explain(noted: Noted) -> i32 {
         Noted::Trusted => 1,
         Noted::Granted => 2,
         Noted::Ungranted(_) => 3,
+        Noted::Control(_) => 4,
     };
     EXPLAIN_BASE.cast_signed() + number
 }
@@ -192,10 +194,12 @@ fn cgroup(context: &TcContext) -> u64 {
 }
 
 #[inline(always)]
-fn remember_stray(context: &TcContext, server: [u8; 16]) {
+fn remember_stray(context: &TcContext, server: [u8; 16], role: Role) {
     let stray = Stray {
         server,
         cgroup: cgroup(context),
+        role: role.bit(),
+        reserved: 0,
     };
     // What is forwarded is sent by whatever process happens to run.
     let has_process = settings::names_process() && stray.cgroup != 0;

@@ -10,10 +10,11 @@ use aya_ebpf::{
 use ntpguard_common::{
     arrival::{judge_arrived, judge_whole},
     frame::Frame,
-    judge::{Refused, decide, refuse},
+    judge::decide,
     packed,
     packet::{Datagram, Family, Link},
     reason::Reason,
+    refuse::{Refused, refuse},
     stages::{Arrived, find, gather, look_inside, screen_found},
 };
 

@@ -1,6 +1,6 @@
 //! The kernel tables, as `ntpguard_common::tables` documents them.
 
-use core::{arch::asm, ffi::c_void, hint::black_box, ptr};
+use core::{arch::asm, ffi::c_void, ptr};
 
 use aya_ebpf::{
     bindings::{BPF_ANY, BPF_F_NO_PREALLOC, BPF_NOEXIST},
@@ -19,7 +19,7 @@ use ntpguard_common::{
     outbound::LedgerOf,
     rates::{Bucket, Moment, Moments, RATES_SIZE, Rates},
     reason::Counters,
-    refusals::{Cause, REFUSALS_SIZE, Refusals, is_server},
+    refusals::{Cause, REFUSALS_SIZE, Refusals},
     requests::{Learned, Request, Requests, Sent, Server, Stray, Strayed},
     sieve::{Bits, Marks},
     tables::{
@@ -29,7 +29,11 @@ use ntpguard_common::{
     teachers::{Depths, Teacher, TeacherUid},
 };
 
+use self::servers::refusals_of;
+pub(crate) use self::servers::{remember_stray, server, was_asked};
 use crate::settings;
+
+mod servers;
 
 const SIZE: usize = DEFAULT_TABLE_SIZE as usize;
 const ELSEWHERE_KNOWN: usize = ELSEWHERE_SIZE as usize;
@@ -435,77 +439,4 @@ pub(crate) fn count_request(count: impl Fn(&mut Requests)) {
         // come in between, and then one of the two is not counted.
         count(unsafe { &mut *requests });
     }
-}
-
-/// A server before it has said anything; not on the stack, which has no room for it.
-static UNHEARD: Server = Server {
-    asked: 0,
-    last: 0,
-    count: 0,
-    kissed: 0,
-    kiss: [0; 4],
-    refid: [0; 4],
-    leap: 0,
-    version: 0,
-    stratum: 0,
-    poll: 0,
-    reserved: 0,
-};
-
-/// What a server last said, made where nothing is known of it yet.
-#[inline(always)]
-pub(crate) fn server(address: [u8; 16]) -> Option<*mut Server> {
-    if let Some(entry) = SERVERS.get_ptr_mut(address) {
-        return Some(entry);
-    }
-    // For display; the next reply makes up for a failure.
-    #[expect(
-        clippy::needless_borrows_for_generic_args,
-        reason = "by value it would be copied to the stack"
-    )]
-    let _made = SERVERS.insert(address, &UNHEARD, BPF_NOEXIST.into());
-    SERVERS.get_ptr_mut(address)
-}
-
-/// No refusals yet.
-static NONE_REFUSED: Refusals = Refusals::NONE;
-
-/// This CPU's refusals of a server; of any other address there are none, so that forged ones drive no
-/// server's out.
-#[inline(always)]
-fn refusals_of<A: InMaps>(server: A) -> Option<*mut Refusals> {
-    let key = server.mapped();
-    if let Some(refusals) = REFUSALS.get_ptr_mut(&key) {
-        return Some(refusals);
-    }
-    let tables = &KernelTables;
-    let is_granted = tables.grant(server).is_some_and(|grant| is_server(&grant));
-    // A time, since of two pointers the compiler would ask whether either is one, which the verifier
-    // refuses.
-    let asked = black_box(tables.last_asked(server).unwrap_or(0));
-    if !is_granted && asked == 0 {
-        return None;
-    }
-    // As for what a server says.
-    let _made = REFUSALS.insert(&key, &NONE_REFUSED, BPF_NOEXIST.into());
-    REFUSALS.get_ptr_mut(&key)
-}
-
-/// Remembers a request to a server that nobody granted.
-#[inline(always)]
-pub(crate) fn remember_stray(stray: &Stray, now: u64, process: impl Fn() -> [u8; 16]) {
-    if let Some(entry) = UNGRANTED.get_ptr_mut(stray) {
-        // SAFETY: as for what is learned.
-        let entry: &mut Strayed = unsafe { &mut *entry };
-        entry.last = now;
-        entry.count += 1;
-        return;
-    }
-    let first = Strayed {
-        last: now,
-        count: 1,
-        process: process(),
-    };
-    // For display; the next request makes up for a failure.
-    let _remembered = UNGRANTED.insert(stray, first, BPF_NOEXIST.into());
 }

@@ -5,7 +5,6 @@ use aya_ebpf::bindings::{
     xdp_action::{XDP_DROP, XDP_PASS},
 };
 use ntpguard_common::{
-    address::Address,
     frame::Frame,
     judge::Clocks as _,
     ntp::{self, FirstByte},
@@ -16,7 +15,8 @@ use ntpguard_common::{
 };
 
 use crate::{
-    events, maps,
+    events,
+    maps::{self, InMaps},
     settings::{self, KernelClocks},
 };
 
@@ -74,8 +74,13 @@ fn count(reason: u32) {
 
 /// Keeps what a server says in an admitted reply.
 #[inline(always)]
-pub(crate) fn record_reply<A: Address, F: Frame>(frame: &F, datagram: &Datagram, reason: Reason) {
+pub(crate) fn record_reply<A: InMaps, F: Frame>(frame: &F, datagram: &Datagram, reason: Reason) {
     if !matches!(reason, Reason::Server | Reason::WarmUp | Reason::Peer) {
+        return;
+    }
+    let server = A::source(frame, datagram);
+    // A peer's packets prove nothing: those of one that was never asked make no entry.
+    if reason == Reason::Peer && !maps::was_asked(server) {
         return;
     }
     let [first, stratum, poll, _] = frame.field(datagram.payload);
@@ -83,7 +88,7 @@ pub(crate) fn record_reply<A: Address, F: Frame>(frame: &F, datagram: &Datagram,
     let now = KernelClocks.tick();
     let is_kiss = stratum == 0;
     let first = FirstByte(first);
-    let Some(entry) = maps::server(A::source(frame, datagram).mapped()) else {
+    let Some(entry) = maps::server(server.mapped()) else {
         return;
     };
     // SAFETY: the entry is the map's until the program ends. Other CPUs may write it too, and then

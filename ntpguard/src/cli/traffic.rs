@@ -6,6 +6,7 @@ use ntpguard::{
     escape,
     report::{
         Traffic,
+        astray::Answer,
         traffic::{Server, Ungranted, Untrusted},
     },
 };
@@ -96,9 +97,10 @@ pub(super) fn tables(traffic: &Traffic) -> String {
         text.push_str(&output::rest(traffic.servers.len(), ROWS));
     }
     text.push_str(&refused(&traffic.servers));
+    text.push_str(&astray(&traffic.astray));
     if !traffic.ungranted.is_empty() {
         text.push_str("\nAsked, granted by nobody, and so not heard:\n");
-        let headings = ["SERVER", "REQUESTS", "LAST", "PROCESS", "CGROUP"];
+        let headings = ["SERVER", "NEEDS", "REQUESTS", "LAST", "PROCESS", "CGROUP"];
         text.push_str(&output::table(
             &headings,
             traffic.ungranted.iter().take(ROWS).map(ungranted),
@@ -108,8 +110,32 @@ pub(super) fn tables(traffic: &Traffic) -> String {
             text.push_str(&output::wrap(FORWARDED));
             text.push('\n');
         }
+        let queried = traffic.ungranted.iter().find(|row| row.needs == "control");
+        if let Some(row) = queried {
+            let cure = format!("`{}` lets it answer ntpq and the like", row.hint);
+            text.push_str(&(output::wrap(&cure) + "\n"));
+        }
     }
     text
+}
+
+/// Answers that came from or went elsewhere than asked.
+fn astray(answers: &[Answer]) -> String {
+    if answers.is_empty() {
+        return String::new();
+    }
+    let mut text = "\nAnswered from or to elsewhere, and so not heard:\n".to_owned();
+    for answer in answers.iter().take(ROWS) {
+        let lines = format!(
+            "{}, {} ago\n          {}",
+            answer.text,
+            seconds(answer.seconds_ago.into()),
+            answer.hint
+        );
+        text.push_str(&output::wrap(&lines));
+        text.push('\n');
+    }
+    text + &output::rest(answers.len(), ROWS)
 }
 
 /// What was refused of servers, those with most of it first.
@@ -177,6 +203,7 @@ fn ungranted(row: &Ungranted) -> Vec<String> {
     };
     vec![
         row.address.to_string(),
+        row.needs.clone(),
         row.requests.to_string(),
         seconds(row.seconds_ago.into()),
         if row.forwarded {
@@ -252,6 +279,8 @@ mod tests {
                 address: "192.0.2.66".parse().unwrap(),
                 requests: 1,
                 seconds_ago: 5,
+                needs: "control".to_owned(),
+                hint: "ntpguard allowlist add 192.0.2.66 --role control".to_owned(),
                 process: Some("ntpdig".to_owned()),
                 cgroup: None,
                 forwarded: false,
@@ -271,6 +300,8 @@ mod tests {
         );
         assert!(text.contains("and 2 more with --json"), "{text}");
         assert!(text.contains("ntpdig"), "{text}");
+        let cure = "`ntpguard allowlist add 192.0.2.66 --role control` lets it answer";
+        assert!(text.contains(cure), "{text}");
     }
 
     #[test]

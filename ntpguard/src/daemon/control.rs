@@ -313,7 +313,10 @@ async fn converse(stream: UnixStream, mut answering: Answering) -> io::Result<()
             },
             Ok(Request::Yield) => return hand_over(read, write, &answering.calls).await,
             Ok(Request::Top) => answering.news.top().map_or_else(Reply::Failed, Reply::Top),
-            Ok(request) => answer(request, &answering.calls, &mut write).await?,
+            Ok(request) => {
+                let reply = answer(request, &answering.calls, &mut write).await?;
+                with_pairs(reply, &answering.news)
+            }
             Err(error) => Reply::Failed(format!("the question makes no sense: {error}")),
         };
         send(&mut write, &answer).await?;
@@ -345,6 +348,17 @@ async fn next_question(
         } => 0,
     };
     Ok((length > 0).then_some(line))
+}
+
+/// A status with the answers that went astray, which the reader of events finds.
+fn with_pairs(reply: Reply, news: &News) -> Reply {
+    match reply {
+        Reply::Status(mut status) => {
+            status.traffic.astray = news.astray();
+            Reply::Status(status)
+        }
+        other => other,
+    }
 }
 
 /// Asks the daemon's loop, and says meanwhile that it lives.

@@ -1,5 +1,6 @@
 //! What the commands tell: the JSON they print, and what the daemon sends them.
 
+pub mod astray;
 mod attachments;
 pub mod events;
 pub mod refusals;

@@ -6,10 +6,11 @@ use ntpguard_common::{
     judge::Learn,
     refusals::Refusals,
     requests::{self, Stray, Strayed},
+    tables::Role,
 };
 use serde::{Deserialize, Serialize};
 
-use super::refusals::Refusal;
+use super::{astray::Answer, refusals::Refusal};
 use crate::{
     clock::BootSeconds,
     datapath::{Error, Tables},
@@ -40,6 +41,9 @@ pub struct Traffic {
     pub untrusted: Vec<Untrusted>,
     /// The servers, those that replied last first.
     pub servers: Vec<Server>,
+    /// Answers that came from or went elsewhere than asked, the last first, while a daemon lives to find them.
+    #[serde(default)]
+    pub astray: Vec<Answer>,
     /// Servers that were asked and that nobody granted, by whom; the last first.
     pub ungranted: Vec<Ungranted>,
 }
@@ -117,6 +121,12 @@ pub struct Ungranted {
     pub requests: u64,
     /// Seconds since the last time.
     pub seconds_ago: u32,
+    /// The role that it would need: `server`, or `control` for the responses to control messages.
+    #[serde(default)]
+    pub needs: String,
+    /// The command that grants it that.
+    #[serde(default)]
+    pub hint: String,
     /// The process that asked first, where the kernel tells.
     pub process: Option<String>,
     /// The cgroup of the sender; absent for what was forwarded, and for one that is gone.
@@ -275,8 +285,16 @@ impl Ungranted {
     ) -> Self {
         let process = String::from_utf8_lossy(&strayed.process);
         let process = process.trim_end_matches('\0').to_owned();
+        let address = IpAddr::from(stray.server).to_canonical();
+        let role = if stray.role == Role::Control.bit() {
+            Role::Control
+        } else {
+            Role::Server
+        };
         Self {
-            address: IpAddr::from(stray.server).to_canonical(),
+            address,
+            needs: role.name().to_owned(),
+            hint: grant(address, role),
             requests: strayed.count,
             seconds_ago: ago(strayed.last, now).unwrap_or(0),
             process: (!process.is_empty()).then_some(process),
@@ -285,6 +303,14 @@ impl Ungranted {
                 .map(|name| name.display().to_string()),
             forwarded: stray.cgroup == 0,
         }
+    }
+}
+
+/// The command that grants a role.
+fn grant(address: IpAddr, role: Role) -> String {
+    match role {
+        Role::Server => format!("ntpguard allowlist add {address}"),
+        role => format!("ntpguard allowlist add {address} --role {}", role.name()),
     }
 }
 

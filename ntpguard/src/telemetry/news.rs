@@ -4,10 +4,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::broadcast;
 
-use super::senders::Senders;
+use super::{astray::Pairs, senders::Senders};
 use crate::{
-    clock::monotonic_nanoseconds,
-    report::events::{Event, Top},
+    clock::{BootSeconds, monotonic_nanoseconds},
+    report::{
+        astray::Answer,
+        events::{Event, Top},
+    },
 };
 
 /// Events that wait for a viewer who is slower than they come. Of more he loses the oldest.
@@ -19,6 +22,7 @@ pub struct News {
     /// Or why there are none.
     events: Mutex<Result<broadcast::Sender<Arc<Event>>, String>>,
     senders: Mutex<Senders>,
+    pairs: Mutex<Pairs>,
 }
 
 impl News {
@@ -27,6 +31,7 @@ impl News {
         Self {
             events: Mutex::new(Ok(broadcast::Sender::new(WAITING))),
             senders: Mutex::new(Senders::new(monotonic_nanoseconds())),
+            pairs: Mutex::default(),
         }
     }
 
@@ -45,6 +50,17 @@ impl News {
         }
         let now = monotonic_nanoseconds();
         Ok(Top::of(&self.senders().top(now), now))
+    }
+
+    /// Answers that went astray, the last first.
+    pub fn astray(&self) -> Vec<Answer> {
+        let now = BootSeconds::now();
+        let pairs = self.pairs();
+        pairs.pairs().map(|pair| Answer::of(pair, now)).collect()
+    }
+
+    pub(super) fn pairs(&self) -> MutexGuard<'_, Pairs> {
+        locked(&self.pairs)
     }
 
     pub(super) fn is_followed(&self) -> bool {

@@ -9,9 +9,10 @@ use ntpguard_common::{
 };
 use tokio::time::sleep;
 
-use super::{News, senders::Kind, tally::Tally};
+use super::{News, astray::MOST_REQUESTS, senders::Kind, tally::Tally};
 use crate::{
-    datapath::{Error, Mode, PinDir, Verdicts},
+    clock::monotonic_nanoseconds,
+    datapath::{Error, Mode, Noted, PinDir, Verdicts},
     report::events::Event,
 };
 
@@ -35,6 +36,7 @@ const V6_SENDER: u8 = 64;
 #[derive(Debug)]
 pub struct Teller {
     verdicts: Verdicts,
+    noted: Noted,
     tally: Tally,
     news: Arc<News>,
 }
@@ -48,6 +50,7 @@ impl Teller {
         verdicts.forget();
         Ok(Self {
             verdicts,
+            noted: Noted::open(pins)?,
             tally,
             news,
         })
@@ -57,7 +60,9 @@ impl Teller {
     pub async fn tell(mut self) -> Result<Infallible, Error> {
         let mut rest = SHORTEST_REST;
         loop {
-            rest = if self.tell_once()? {
+            let told = self.tell_once()?;
+            self.find_pairs();
+            rest = if told {
                 SHORTEST_REST
             } else if self.news.is_followed() {
                 (rest * 2).min(FOLLOWED_REST)
@@ -84,6 +89,15 @@ impl Teller {
         Ok(true)
     }
 
+    /// Looks for the requests of refused replies, from time to time.
+    fn find_pairs(&self) {
+        let now = monotonic_nanoseconds();
+        let mut pairs = self.news.pairs();
+        if pairs.is_due(now) {
+            pairs.look(&self.noted.unanswered(MOST_REQUESTS), now);
+        }
+    }
+
     fn take(&self, verdict: &events::Event, reason: Reason, more: u64) {
         if !reason.admits() && verdict.depth >= ADDRESSES {
             let kind = Kind {
@@ -93,6 +107,7 @@ impl Teller {
             };
             self.news.senders().count(kind, more + 1, verdict.time);
         }
+        self.news.pairs().take(verdict, reason);
         if self.news.is_followed() {
             self.news.tell(Event::of(verdict, reason, more));
         }

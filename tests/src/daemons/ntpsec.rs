@@ -2,7 +2,11 @@
 //!
 //! It binds port 123 on the wildcard address, so it needs a namespace to itself.
 
-use std::{net::IpAddr, path::PathBuf, time::Duration};
+use std::{
+    net::IpAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context, Result, ensure};
 
@@ -119,17 +123,7 @@ impl Ntpd {
     ///
     /// When it fails or gets no answer.
     pub fn ntpq(&self, arguments: &[&str]) -> Result<String> {
-        let mut command = self.namespace.command(&self.ntpq);
-        command.args(["-n", "-w"]).args(arguments).arg("127.0.0.1");
-        let output = process::output(command, NTPQ_LIMIT)?;
-        let errors = String::from_utf8_lossy(&output.stderr);
-        // It tells of a timeout, and then exits with 0.
-        let answered = !errors.contains("timed out") && !errors.contains("refused");
-        ensure!(
-            output.status.success() && answered,
-            "ntpq {arguments:?}: {errors}"
-        );
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+        ntpq(&self.namespace, &self.ntpq, arguments, "127.0.0.1")
     }
 
     /// Its sources.
@@ -195,6 +189,35 @@ fn peer(row: &str) -> Option<Peer> {
         stratum,
         reach,
     })
+}
+
+/// Asks a server for its variables by ntpq, from another host.
+///
+/// # Errors
+///
+/// When there is no ntpq or no answer.
+pub fn query(namespace: &Namespace, server: IpAddr) -> Result<String> {
+    let program = binary("ntpsec/usr/bin/ntpq")?;
+    ntpq(
+        namespace,
+        &program,
+        &["-c", "rv 0 version"],
+        &server.to_string(),
+    )
+}
+
+fn ntpq(namespace: &Namespace, program: &Path, arguments: &[&str], host: &str) -> Result<String> {
+    let mut command = namespace.command(program);
+    command.args(["-n", "-w"]).args(arguments).arg(host);
+    let output = process::output(command, NTPQ_LIMIT)?;
+    let errors = String::from_utf8_lossy(&output.stderr);
+    // It tells of a timeout, and then exits with 0.
+    let answered = !errors.contains("timed out") && !errors.contains("refused");
+    ensure!(
+        output.status.success() && answered,
+        "ntpq {arguments:?}: {errors}"
+    );
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 #[cfg(test)]

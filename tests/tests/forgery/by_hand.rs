@@ -2,13 +2,14 @@
 
 use std::{net::IpAddr, thread, time::Duration};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use ntpguard_common::reason::Reason;
 use ntpguard_tests::{
     guard::Guard,
     lab::{Fate, Lab},
     packets::ntp::Message,
 };
+use serde_json::Value;
 
 /// Servers that the guard's file names, and that nobody has.
 const LISTED: [&str; 2] = ["198.51.100.1", "2001:db8:600d::1"];
@@ -57,6 +58,14 @@ impl Exchange {
     fn fate(&self, server: &str, reply: &Message) -> Result<Fate> {
         let frame = self.lab.inbound(server.parse()?, reply)?;
         self.lab.fate_of(self.guard.home(), &frame)
+    }
+
+    /// What `status` says of a server.
+    fn shown(&self, server: &str) -> Result<Value> {
+        let status = self.guard.json(&["status", "--json"])?;
+        let servers = status["servers"].as_array().cloned().unwrap_or_default();
+        let shown = servers.into_iter().find(|shown| shown["address"] == server);
+        shown.with_context(|| format!("nothing of {server}: {status}"))
     }
 
     fn expect(
@@ -317,12 +326,20 @@ fn old_and_new_versions_are_answered_by_their_own_token() -> Result<()> {
 }
 
 #[test]
-fn a_peer_answers_in_symmetric_mode_once_it_was_asked() -> Result<()> {
+fn a_peer_answers_in_symmetric_mode_once_it_was_asked_and_that_counts_as_a_reply() -> Result<()> {
     let exchange = Exchange::new(&[])?;
     let passive = Message::new(4, 2);
     exchange.expect("too early", PEER, &passive, (Reason::Unsolicited, DROPPED))?;
-    exchange.ask(PEER, &Message::new(4, 1))?;
-    exchange.expect("its answer", PEER, &passive, (Reason::Peer, ARRIVED))
+    let active = Message::new(4, 1);
+    exchange.expect("its own", PEER, &active, (Reason::Peer, ARRIVED))?;
+    let shown = exchange.shown(PEER)?;
+    ensure!(shown["replies"] == 0, "{shown}");
+    ensure!(shown["refused"][0]["reason"] == "unsolicited", "{shown}");
+    exchange.ask(PEER, &active)?;
+    exchange.expect("its answer", PEER, &passive, (Reason::Peer, ARRIVED))?;
+    let shown = exchange.shown(PEER)?;
+    ensure!(shown["replies"] == 1 && shown["stratum"] == 2, "{shown}");
+    Ok(())
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //!
 //! Real daemons ask a server that answers as it should not.
 
+mod astray;
 mod causes;
 mod cures;
 mod forged;

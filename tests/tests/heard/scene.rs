@@ -22,8 +22,9 @@ pub(crate) struct Scene {
     _switch: Switch,
     pub(crate) client: Host,
     pub(crate) server: Host,
-    /// The server's address that is asked.
+    /// The server's address that is asked, and another.
     pub(crate) asked: IpAddr,
+    pub(crate) other: IpAddr,
     _responder: Responder,
 }
 
@@ -40,6 +41,7 @@ impl Scene {
             client,
             server,
             asked,
+            other,
             _responder: responder,
         })
     }

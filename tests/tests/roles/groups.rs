@@ -113,3 +113,42 @@ fn a_broadcaster_may_send_to_ntps_groups_and_to_no_others() -> Result<()> {
     ensure!(more.is_err(), "{more:?} passed as well");
     Ok(())
 }
+
+/// Groups that a file has `multicastclient` for.
+const LISTENED: [&str; 2] = ["239.1.2.3", "ff05::1234"];
+
+#[test]
+fn multicastclient_admits_its_groups_from_broadcasters_alone() -> Result<()> {
+    let lab = Lab::new()?;
+    let config = format!("multicastclient {}\n", LISTENED.join(" "));
+    let guard = with_config(&lab, &config, &[])?;
+    for sender in SENDERS {
+        edit(&lab, guard.home(), &["add", sender, "--role", "broadcast"])?;
+    }
+    let wire = RawSocket::open(&lab.outside.port)?;
+    let passing = Recorder::open(&lab.inside.port)?;
+    let strangers = [STRANGER, STRANGER_V6];
+    let sent = LISTENED
+        .map(|group| (SENDERS, group, Reason::Broadcast))
+        .into_iter()
+        .chain(LISTENED.map(|group| (strangers, group, Reason::Mode)))
+        .chain(OTHERS.map(|group| (SENDERS, group, Reason::Mode)));
+    for (from, group, reason) in sent {
+        let from = of_family(from, group);
+        let counted = guard.counters()?.enforced(reason);
+        wire.send(&broadcast(&lab, from, group)?)?;
+        eventually(SOON, "a broadcast's being counted", || {
+            let counts = guard.counters()?;
+            let grown = counts.enforced(reason) == counted + 1;
+            ensure!(grown, "{from} to {group} is not {reason}: {counts:?}");
+            Ok(())
+        })?;
+    }
+    for group in LISTENED {
+        let passed = passing.next(SOON, |datagram| datagram.from.port() == ntp::PORT)?;
+        ensure!(passed.to.ip() == group.parse::<IpAddr>()?, "{passed:?}");
+    }
+    let more = passing.next(QUIET, |datagram| datagram.from.port() == ntp::PORT);
+    ensure!(more.is_err(), "{more:?} passed as well");
+    Ok(())
+}

@@ -151,8 +151,18 @@ fn name_without_port(text: &str) -> Named<'_> {
     }
 }
 
-/// Tells what has to be done by hand for a command that takes time from whoever sends it.
-pub(super) fn listener(draft: &mut Draft<'_>, keyword: &str, place: Place) {
+/// Grants the groups that are listened to, and tells what has to be done by hand for a command that takes
+/// time from whoever sends it.
+pub(super) fn listener(draft: &mut Draft<'_>, keyword: &str, place: Place, words: &mut Lexer<'_>) {
+    if keyword == "multicastclient" {
+        while let Some(word) = words.next(Expect::Text) {
+            if let Ok(group) = word.text.parse::<IpAddr>()
+                && group.is_multicast()
+            {
+                draft.prefix(group.into(), &[Role::Broadcast], place.clone());
+            }
+        }
+    }
     let advice = if keyword == "manycastclient" {
         "manycast servers answer from addresses that nobody knows beforehand: grant them by hand \
          (`ntpguard allowlist add ADDR --role server`) and run with `--track off`"
@@ -160,7 +170,10 @@ pub(super) fn listener(draft: &mut Draft<'_>, keyword: &str, place: Place) {
         "it names no broadcast server: grant each by hand \
          (`ntpguard allowlist add ADDR --role broadcast`)"
     };
-    draft.note(place, format!("{keyword} grants nothing, as {advice}"));
+    draft.note(
+        place,
+        format!("{keyword} grants no server anything, as {advice}"),
+    );
 }
 
 /// Sources that `unpeer` or `unconfig` takes back, wherever it stands: ntpd looks at these when it

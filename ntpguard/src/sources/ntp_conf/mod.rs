@@ -114,7 +114,8 @@ impl<'a> Reader<'a> {
                 associations::source(&mut self.draft, keyword, line, &mut words);
             }
             Some(keyword @ ("broadcastclient" | "multicastclient" | "manycastclient")) => {
-                associations::listener(&mut self.draft, keyword, line.at(command.column));
+                let place = line.at(command.column);
+                associations::listener(&mut self.draft, keyword, place, &mut words);
             }
             Some("unconfig" | "unpeer") => {
                 self.unwanted.read(&mut self.draft, line, &mut words);

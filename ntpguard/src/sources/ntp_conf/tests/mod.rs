@@ -213,10 +213,20 @@ fn what_is_no_network_source_asks_for_nothing() {
 }
 
 #[test]
+fn the_groups_of_multicastclient_are_listened_to() {
+    let (problems, wants) = problems("multicastclient 239.1.2.3 192.0.2.1 name.example ff05::1234");
+    assert_eq!(problems, ["note 1:1"]);
+    assert_eq!(wants.len(), 2, "{wants:?}");
+    for group in ["239.1.2.3/32", "ff05::1234/128"] {
+        assert!(wants.iter().any(|want| want.contains(group)), "{wants:?}");
+    }
+}
+
+#[test]
 fn what_grants_nothing_is_told() {
     for (line, place) in [
         ("broadcastclient", "1:1"),
-        ("  multicastclient 224.0.1.1", "1:3"),
+        ("  multicastclient", "1:3"),
         ("manycastclient 239.255.0.1 key 2", "1:1"),
         ("server ntp.example:1123", "1:8"),
         ("server 127.0.0.1", "1:8"),
