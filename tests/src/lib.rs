@@ -55,6 +55,7 @@ pub mod gateway;
 pub mod guard;
 pub mod lab;
 pub mod link;
+pub mod locked_memory;
 mod loopback;
 mod names;
 pub mod namespace;
