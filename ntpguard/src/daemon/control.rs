@@ -27,7 +27,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-pub use super::client::{SILENCE, ask, ask_within, listens};
+pub use super::client::{LONGEST, SILENCE, ask, ask_within, listens};
 use super::{
     client,
     idle::Idle,

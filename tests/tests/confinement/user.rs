@@ -210,8 +210,8 @@ fn a_capability_that_is_missing_is_named_once_and_nothing_else_is() -> Result<()
             "{said}"
         );
         ensure!(!said.contains("verifier"), "{said}");
-        let names = fs::read_dir(place.pins())?.count();
-        ensure!(names == 0, "{names} left behind");
+        let left = fs::read_dir(place.pins()).map_or(0, Iterator::count);
+        ensure!(left == 0, "{left} left behind");
     }
     Ok(())
 }
