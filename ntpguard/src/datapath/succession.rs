@@ -38,14 +38,13 @@ impl Guard {
     pub fn resume(&mut self, senders: &Found, granted: &Projection) -> Result<(), Error> {
         // An interface that has gone meanwhile is not to keep the others from it. To look for what else
         // differs would find all that the other process has done.
-        let mut here = Vec::new();
-        let mut missing = std::mem::take(&mut self.missing);
+        let (mut here, mut gone) = (Vec::new(), Vec::new());
         for attached in &self.attached {
             let interface = attached.interface.clone();
             if netlink::ask(interface.index)?.is_some() {
                 here.push(interface);
             } else {
-                missing.push(Missing {
+                gone.push(Missing {
                     interface,
                     trouble: None,
                 });
@@ -56,13 +55,12 @@ impl Guard {
             senders: senders.clone(),
             ..self.options.clone()
         };
-        let taken =
-            Self::start(&options, granted).inspect_err(|_| self.missing.clone_from(&missing));
-        let options = self.options.clone();
+        let taken = Self::start(&options, granted)?;
+        let missing = std::mem::take(&mut self.missing);
         *self = Self {
-            missing,
-            options,
-            ..taken?
+            missing: missing.into_iter().chain(gone).collect(),
+            options: self.options.clone(),
+            ..taken
         };
         Ok(())
     }
