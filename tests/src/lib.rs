@@ -56,6 +56,7 @@ pub mod guard;
 pub mod hanging;
 pub mod lab;
 pub mod link;
+pub mod locked_memory;
 mod loopback;
 mod names;
 pub mod namespace;

@@ -6,11 +6,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use ntpguard::{
     clock::BootSeconds,
     daemon::{
-        control::{self, ControlError, SILENCE},
+        control::{self, ControlError, LONGEST, SILENCE},
         protocol::{Reply, Request},
     },
     datapath::{self, PinDir},
@@ -18,6 +18,7 @@ use ntpguard::{
     report::{Finding, Interface, Name, Status, events::WOULD_DROP},
 };
 use ntpguard_common::reason::Reason;
+use tokio::time::timeout;
 
 use super::{
     args::{GuardArgs, StatusArgs},
@@ -40,15 +41,14 @@ pub(crate) async fn run(guard: &GuardArgs, args: &StatusArgs) -> Result<ExitCode
     let start = Instant::now();
     let patience = Duration::from_secs(args.wait.unwrap_or(0));
     loop {
-        let left = patience.saturating_sub(start.elapsed());
         // However little is left, one that lives has a moment for its answer.
-        let silence = if args.wait.is_some() {
-            left.clamp(MOMENT, SILENCE)
-        } else {
-            SILENCE
+        let left = patience.saturating_sub(start.elapsed()).max(MOMENT);
+        let (silence, limit) = match args.wait {
+            Some(_) => (left.min(SILENCE), left + MOMENT),
+            None => (SILENCE, LONGEST),
         };
         let is_early = start.elapsed() < patience.max(CHANGE);
-        let looked = match look(guard, silence).await {
+        let looked = match look(guard, silence, limit).await {
             // One that starts, or takes back over, is about to listen.
             Ok(None) if is_early && PinDir::new(&guard.pin_dir).is_locked() => None,
             Ok(None) => Some(in_kernel(guard)),
@@ -78,9 +78,13 @@ pub(crate) async fn run(guard: &GuardArgs, args: &StatusArgs) -> Result<ExitCode
 }
 
 /// Asks the daemon; where it does not answer, looks at what is pinned. `None` where there is none.
-async fn look(guard: &GuardArgs, silence: Duration) -> Result<Option<Status>> {
+async fn look(guard: &GuardArgs, silence: Duration, limit: Duration) -> Result<Option<Status>> {
     let socket = control::socket_path(&guard.state_dir);
-    match control::ask_within(&socket, &Request::Status, silence).await {
+    let asked = control::ask_within(&socket, &Request::Status, silence);
+    let Ok(answer) = timeout(limit, asked).await else {
+        bail!("`ntpguard run` lives, and has not come to an answer: it may be starting, or busy");
+    };
+    match answer {
         Ok(Some(Reply::Status(status))) => Ok(Some(*status)),
         Ok(Some(other)) => unexpected(&other),
         Ok(None) => Ok(None),

@@ -29,7 +29,7 @@ use super::{
 pub const SILENCE: Duration = Duration::from_secs(5);
 
 /// How long an answer may take of a daemon that says that it lives: an update asks for all names.
-const LONGEST: Duration = Duration::from_secs(120);
+pub const LONGEST: Duration = Duration::from_secs(120);
 
 /// How soon to try again where too many commands wait to be heard.
 const CONNECT_AGAIN: Duration = Duration::from_millis(20);

@@ -27,7 +27,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-pub use super::client::{SILENCE, ask, ask_within, listens};
+pub use super::client::{LONGEST, SILENCE, ask, ask_within, listens};
 use super::{
     client,
     idle::Idle,
@@ -80,7 +80,7 @@ pub enum ControlError {
         source: io::Error,
     },
     /// A command could not ask.
-    #[error("cannot ask the daemon at {path}: {source}")]
+    #[error("cannot ask the daemon at {path}: {source}{}", root_may(.source))]
     Ask {
         /// The socket.
         path: PathBuf,
@@ -115,6 +115,15 @@ pub enum ControlError {
         /// Why.
         source: serde_json::Error,
     },
+}
+
+/// The cure for one who may not ask.
+fn root_may(error: &io::Error) -> &'static str {
+    if error.kind() == io::ErrorKind::PermissionDenied {
+        "; run as root"
+    } else {
+        ""
+    }
 }
 
 impl ControlError {

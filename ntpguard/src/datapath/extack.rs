@@ -29,7 +29,7 @@ const FLAGS: u16 = 0xc000;
 /// Each attribute begins at a multiple of this.
 const ALIGNMENT: usize = 4;
 
-/// From the kernel's include/uapi/linux/if_link.h: no program that is there is replaced.
+/// From the kernel's `include/uapi/linux/if_link.h`: no program that is there is replaced.
 const UPDATE_IF_NOEXIST: u32 = 1 << 0;
 const SKB_MODE: u32 = 1 << 1;
 const DRV_MODE: u32 = 1 << 2;

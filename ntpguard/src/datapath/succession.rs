@@ -4,10 +4,10 @@
 use ntpguard_common::{packet::Link, rates::Rates};
 
 use super::{
-    Error, Guard, Options, PinDir,
+    Error, Guard, Missing, Options, PinDir,
     guard::random_key,
     loaded::{Fixed, Loaded},
-    mend::Occasion,
+    netlink,
     object::Loader,
 };
 use crate::{allowlist::projection::Projection, senders::Found};
@@ -36,19 +36,30 @@ impl Guard {
     ///
     /// The lock on the pin directory must be held, and the other process must have ended.
     pub fn resume(&mut self, senders: &Found, granted: &Projection) -> Result<(), Error> {
-        // An interface that has gone meanwhile is not to keep the others from it.
-        self.mend(Occasion::Change);
+        // An interface that has gone meanwhile is not to keep the others from it. To look for what else
+        // differs would find all that the other process has done.
+        let (mut here, mut gone) = (Vec::new(), Vec::new());
+        for attached in &self.attached {
+            let interface = attached.interface.clone();
+            if netlink::ask(interface.index)?.is_some() {
+                here.push(interface);
+            } else {
+                gone.push(Missing {
+                    interface,
+                    trouble: None,
+                });
+            }
+        }
         let options = Options {
-            interfaces: self.interfaces(),
+            interfaces: here,
             senders: senders.clone(),
             ..self.options.clone()
         };
         let taken = Self::start(&options, granted)?;
         let missing = std::mem::take(&mut self.missing);
-        let options = self.options.clone();
         *self = Self {
-            missing,
-            options,
+            missing: missing.into_iter().chain(gone).collect(),
+            options: self.options.clone(),
             ..taken
         };
         Ok(())

@@ -3,7 +3,7 @@
 use std::{
     borrow::BorrowMut,
     collections::{BTreeMap, BTreeSet},
-    io,
+    fs, io,
     net::IpAddr,
     path::Path,
     thread,
@@ -37,7 +37,7 @@ use super::{
     error::source_io,
     sieve::{ports, sieve},
 };
-use crate::{allowlist::projection::Projection, clock::boot_nanoseconds};
+use crate::{allowlist::projection::Projection, clock::boot_nanoseconds, lookup::Lookup};
 
 /// The waits before an insertion is tried again for which the kernel had no memory at once: maps
 /// that are not preallocated take theirs from per-CPU caches, refilled soon.
@@ -75,6 +75,18 @@ impl std::fmt::Debug for Tables {
     }
 }
 
+/// Whether a directory is there, as far as this process may know.
+fn is_there(directory: &Path) -> Result<bool, Error> {
+    match Lookup::of(fs::metadata(directory)) {
+        Lookup::Found(_) => Ok(true),
+        Lookup::Absent => Ok(false),
+        Lookup::Refused(error) => {
+            let doing = format!("look at {}", directory.display());
+            Err(Error::system(doing, error))
+        }
+    }
+}
+
 impl Tables {
     /// Opens the tables pinned under `pin_dir`; `None` where there are none. Tables that this
     /// program cannot use, of another version or left half made, are an error.
@@ -84,8 +96,8 @@ impl Tables {
             pin_dir: pin_dir.to_owned(),
             why,
         };
-        if !pins.maps().exists() {
-            return if pins.maps_old().exists() {
+        if !is_there(&pins.maps())? {
+            return if is_there(&pins.maps_old())? {
                 Err(unusable(
                     "a start was interrupted while it replaced them".to_owned(),
                 ))

@@ -8,7 +8,7 @@ use std::{
 };
 
 use clap::Parser;
-use ntpguard_tests::{chained, fixtures, tc_hooks};
+use ntpguard_tests::{chained, fixtures, locked_memory, tc_hooks};
 
 /// Run the judge's fixtures through the kernel programs, and attach these. Needs root.
 #[derive(Parser)]
@@ -55,8 +55,14 @@ fn main() -> anyhow::Result<ExitCode> {
         Ok(chained) => println!("xdp-loader: {chained:?}"),
         Err(error) => println!("xdp-loader: {error:#}"),
     }
+    // Last, as it gives up what the others take.
+    let locked = locked_memory::run();
+    match &locked {
+        Ok(locked) => println!("a low limit on locked memory: {locked}"),
+        Err(error) => println!("a low limit on locked memory: {error:#}"),
+    }
     let good = outcome.failed.is_empty() && outcome.passed > 0;
-    let good = good && fuzzed.is_ok() && attached.is_ok() && chained.is_ok();
+    let good = good && fuzzed.is_ok() && attached.is_ok() && chained.is_ok() && locked.is_ok();
     Ok(if good {
         ExitCode::SUCCESS
     } else {

@@ -90,6 +90,9 @@ fn a_guard_whose_program_others_attach_keeps_one_capability_more() -> Result<()>
         .args(["--attach", "external"])
         .start()?;
     ntpguard_tests::wait::eventually(std::time::Duration::from_secs(10), "its start", || {
-        ensure_confined(guard.id(), KEPT | ADMIN)
-    })
+        let status = guard.json(&["status", "--json"])?;
+        ensure!(status["daemon"]["pid"] == guard.id(), "{status}");
+        Ok(())
+    })?;
+    ensure_confined(guard.id(), KEPT | ADMIN)
 }

@@ -210,8 +210,40 @@ fn a_capability_that_is_missing_is_named_once_and_nothing_else_is() -> Result<()
             "{said}"
         );
         ensure!(!said.contains("verifier"), "{said}");
-        let names = fs::read_dir(place.pins())?.count();
-        ensure!(names == 0, "{names} left behind");
+        let left = fs::read_dir(place.pins()).map_or(0, Iterator::count);
+        ensure!(left == 0, "{left} left behind");
+    }
+    Ok(())
+}
+
+#[test]
+fn who_may_not_look_is_not_told_that_nothing_is_there() -> Result<()> {
+    let lab = Lab::new()?;
+    let source = lab.write("ntp.conf", "server 192.0.2.1\n")?;
+    let mut guard = lab.guard().source(&source).ready()?;
+    guard.kill9()?;
+    // Where no daemon listens, and the user may look.
+    let state = TempDir::new()?;
+    fs::set_permissions(state.path(), fs::Permissions::from_mode(0o755))?;
+    for verb in ["status", "unload"] {
+        let mut command = lab.inside.namespace.command("setpriv");
+        command
+            .args([format!("--reuid={UID}"), format!("--regid={UID}")])
+            .args(["--clear-groups", "--inh-caps=-all"])
+            .arg(program()?)
+            .arg(verb)
+            .env("NTPGUARD_PIN_DIR", guard.home().pin_dir())
+            .env("NTPGUARD_STATE_DIR", state.path());
+        let output = process::output(command, SOON)?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        ensure!(
+            output.status.code() == Some(1) && output.stdout.is_empty(),
+            "{verb}: {output:?}"
+        );
+        ensure!(
+            said.contains("run as root") && said.to_lowercase().contains("permission denied"),
+            "{verb}: {said}"
+        );
     }
     Ok(())
 }
