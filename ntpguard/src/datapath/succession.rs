@@ -5,6 +5,7 @@ use ntpguard_common::{packet::Link, rates::Rates};
 
 use super::{
     Error, Guard, Options, PinDir,
+    attachments::Upkeep,
     guard::random_key,
     loaded::{Fixed, Loaded},
     mend::Occasion,
@@ -46,9 +47,14 @@ impl Guard {
         let taken = Self::start(&options, granted)?;
         let missing = std::mem::take(&mut self.missing);
         let options = self.options.clone();
+        let upkeep = Upkeep {
+            is_yielding: false,
+            ..std::mem::take(&mut self.upkeep)
+        };
         *self = Self {
             missing,
             options,
+            upkeep,
             ..taken
         };
         Ok(())
