@@ -2,17 +2,23 @@
 //! before tcx do in a way of their own. It needs `ip` and `tc`, and no other program, so that it
 //! runs as well in a virtual machine that has nothing else.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result, ensure};
-use ntpguard::datapath::{AttachMode, Guard, How, Tc};
+use ntpguard::datapath::{AttachMode, Guard, How, Occasion, Tc};
 
 use crate::{
     loopback::{self, Pins, works},
     process::run_program,
+    wait::eventually,
 };
 
 /// Priorities of somebody else's filters: one for IPv6 alone takes the first place, another comes
 /// after ours.
 const THEIRS: [(&str, &str); 2] = [("1", "ipv6"), ("7", "all")];
+
+/// A second repair of the same thing waits for five seconds.
+const AGAIN: Duration = Duration::from_secs(20);
 
 const SIDES: [&str; 2] = ["ingress", "egress"];
 
@@ -25,6 +31,9 @@ const SIDES: [&str; 2] = ["ingress", "egress"];
 pub fn run() -> Result<Tc> {
     loopback::alone_in_a_namespace(|| {
         let tc = alone().context("alone")?;
+        if tc == Tc::Clsact {
+            taken_away().context("taken away by others")?;
+        }
         beside_others(tc).context("beside filters of others")?;
         Ok(tc)
     })
@@ -45,6 +54,46 @@ fn alone() -> Result<Tc> {
     ensure!(!qdiscs.contains("clsact"), "{qdiscs}");
     ensure!(!pins.0.exists(), "pins were left");
     Ok(tc)
+}
+
+/// Filters that others remove, with their qdisc or without, are told and come back.
+fn taken_away() -> Result<()> {
+    let pins = Pins::new();
+    let mut guard = start(&pins)?;
+    for (line, cause) in [
+        (
+            &["qdisc", "del", "dev", "lo", "clsact"][..],
+            "qdisc clsact of lo was removed",
+        ),
+        (
+            &["filter", "del", "dev", "lo", "egress"],
+            "its filter was removed",
+        ),
+    ] {
+        guard.mend(Occasion::Tick);
+        let before = guard.look()?;
+        ensure!(before.findings.is_empty(), "{before:?}");
+        run_program("tc", line)?;
+        let lost = guard.look()?;
+        let said = lost.findings.iter().map(ToString::to_string);
+        let said: Vec<String> = said.collect();
+        ensure!(
+            said.iter()
+                .any(|one| one.contains("egress program") && one.contains(cause)),
+            "{said:?}"
+        );
+        ensure!(lost.interfaces[0].egress.is_none(), "{lost:?}");
+        eventually(AGAIN, "a repair", || {
+            guard.mend(Occasion::Tick);
+            let after = guard.look()?;
+            ensure!(after.findings.is_empty(), "{after:?}");
+            Ok(())
+        })?;
+        ensure!(ours(Tc::Clsact)? == [1, 1], "{:?}", ours(Tc::Clsact)?);
+        works(&guard)?;
+    }
+    guard.detach().map(drop)?;
+    Ok(())
 }
 
 /// Where others are, they stay as they are.

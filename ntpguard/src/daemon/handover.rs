@@ -166,6 +166,7 @@ impl Daemon<'_> {
             tracing::warn!("{successor} cannot take over: {error}");
             return Handed::Back(Vec::new());
         }
+        self.guard.set_yielding(true);
         let mut stream = BufReader::new(stream);
         let mut taken = pin!(has_taken(&mut stream));
         let mut waiting: Vec<Call> = Vec::new();

@@ -130,7 +130,7 @@ impl<'a> Daemon<'a> {
         &mut self,
         resolver: &'a Resolver,
         called: &mut mpsc::Receiver<Call>,
-        lock: &Lock,
+        lock: &mut Lock,
         mut shutdown: Pin<&mut impl Future<Output = ()>>,
     ) -> End {
         let mut watch = Watch::new()
@@ -216,7 +216,12 @@ impl<'a> Daemon<'a> {
                     self.finding.begin(&self.senders);
                 }
                 Event::Found(outcome) => self.take_senders(outcome),
-                Event::Attachments(occasion) => self.guard.mend(occasion),
+                Event::Attachments(occasion) => {
+                    self.guard.mend(occasion);
+                    if let Some(new) = self.guard.take_new_lock() {
+                        *lock = new;
+                    }
+                }
                 Event::Due => {}
             }
             self.commit();

@@ -191,7 +191,9 @@ async fn guard_on(
     serving.tell();
     let senders = options.senders.clone();
     let mut daemon = Daemon::new(keeper, guard, reading, senders, finding, found, serving);
-    let end = daemon.live(&resolver, &mut called, &lock, shutdown).await;
+    let end = daemon
+        .live(&resolver, &mut called, &mut lock, shutdown)
+        .await;
     drop(called);
     daemon.end(options, end, lock).await
 }

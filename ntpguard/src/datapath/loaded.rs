@@ -1,6 +1,6 @@
 //! The programs in use.
 
-use std::path::Path;
+use std::{os::fd::BorrowedFd, path::Path};
 
 use aya::Ebpf;
 use ntpguard_common::{packet::Link, rates::Rates};
@@ -85,6 +85,13 @@ impl Loaded {
         }
         self.programs.push((link, programs));
         Ok(())
+    }
+
+    /// A map that all programs share, by descriptor.
+    pub(super) fn map(&self, name: &str) -> Result<BorrowedFd<'_>, Error> {
+        let mut programs = self.programs.iter();
+        let map = programs.find_map(|(_, programs)| programs.map(name));
+        map.ok_or_else(|| Error::Missing(format!("map {name}")))
     }
 
     pub(super) fn of(&mut self, wanted: Link) -> Result<&mut Programs, Error> {

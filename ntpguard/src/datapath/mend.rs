@@ -12,7 +12,7 @@ use super::{
         Program, Repairable, Wanted, compare,
         kernel::{self, Answer, Question, State},
         patience::Decision,
-        pin, pinned, pinned_links,
+        pin, pinned,
     },
     guard::interfaces,
     held::{Held, Holds},
@@ -186,10 +186,13 @@ impl Guard {
                 }
             }
         }
-        let links = pinned_links(&self.held, &self.pins);
         Ok(Observed {
             hooks,
-            pins: self.anchor.loss(&self.pins, &links)?,
+            pins: if self.upkeep.is_yielding {
+                None
+            } else {
+                self.anchor.loss(&self.pins, &self.objects()?)?
+            },
             reach: self.reach,
             devices: self.devices.clone(),
         })
@@ -372,7 +375,7 @@ impl Guard {
         }
         let fixed = self.programs.fixed;
         let settings = self.options.settings(interface.link, &fixed);
-        let maps = self.anchor.maps(&self.pins)?;
+        let maps = self.anchor.dir_of(&self.pins, &self.maps()?)?;
         let object = Loader::new(&fixed.rates).load_over(settings, &maps)?;
         self.programs.add(interface.link, object, &self.options)
     }

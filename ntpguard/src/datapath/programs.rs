@@ -4,7 +4,7 @@ use std::os::fd::{AsFd as _, BorrowedFd};
 
 use aya::{
     Ebpf, Pod,
-    maps::HashMap,
+    maps::{HashMap, Map},
     programs::{Program, ProgramError},
 };
 
@@ -127,6 +127,22 @@ impl Programs {
         Ok(fd
             .map_err(|source| Error::load(kind.name(), source))?
             .as_fd())
+    }
+
+    /// A map of the object, by descriptor.
+    pub(super) fn map(&self, name: &str) -> Option<BorrowedFd<'_>> {
+        let (Map::Array(map)
+        | Map::HashMap(map)
+        | Map::LpmTrie(map)
+        | Map::LruHashMap(map)
+        | Map::PerCpuArray(map)
+        | Map::PerCpuHashMap(map)
+        | Map::PerCpuLruHashMap(map)
+        | Map::RingBuf(map)) = self.object.map(name)?
+        else {
+            return None;
+        };
+        Some(map.fd().as_fd())
     }
 
     /// The kernel's number of a program.

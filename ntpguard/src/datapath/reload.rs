@@ -25,7 +25,7 @@ impl Guard {
         };
         let mut loader = Loader::new(&fixed.rates);
         let links: Vec<Link> = self.attached.iter().map(|one| one.interface.link).collect();
-        let maps = self.anchor.maps(&self.pins)?;
+        let maps = self.anchor.dir_of(&self.pins, &self.maps()?)?;
         let mut programs = Loaded::over(&maps, &mut loader, fixed, &self.options, &links)?;
         // First where packets leave: a reply is not to be dropped because nobody saw its request.
         for hook in [Hook::Egress, Hook::Ingress] {
@@ -40,7 +40,7 @@ impl Guard {
         if let Err(error) = pins::pin_programs(&self.pins, &to_pin) {
             tracing::warn!("{error}");
         }
-        self.anchor.set_programs(to_pin);
+        self.anchor.programs = to_pin;
         self.programs = programs;
         Ok(())
     }

@@ -57,9 +57,12 @@ impl Guard {
         };
         let taken = Self::start(&options, granted)?;
         let missing = std::mem::take(&mut self.missing);
+        let mut upkeep = std::mem::take(&mut self.upkeep);
+        upkeep.is_yielding = false;
         *self = Self {
             missing: missing.into_iter().chain(gone).collect(),
             options: self.options.clone(),
+            upkeep,
             ..taken
         };
         Ok(())

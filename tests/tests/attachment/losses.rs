@@ -104,6 +104,10 @@ fn the_egress_program_is_attached_again_while_requests_flow() -> Result<()> {
             Ok(())
         },
     )?;
+    eventually(REPAIRED_WITHIN, "the repair", || {
+        ensure!(guard.stderr().contains("repaired: "), "{}", guard.stderr());
+        Ok(())
+    })?;
     let took = lost.elapsed();
     let answered = client.answered();
     eventually(REPAIRED_WITHIN, "answers again", || {

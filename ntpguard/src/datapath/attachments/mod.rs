@@ -17,7 +17,7 @@ pub(super) use self::{
     compare::{Expected, Observed, Program, Wanted, compare},
     difference::Repairable,
     finding::NOT_ATTACHED_BY_OTHERS,
-    repair::{Upkeep, pin, pinned_links},
+    repair::{Upkeep, pin},
     stack::{Device, above},
 };
 pub use self::{

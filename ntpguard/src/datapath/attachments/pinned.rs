@@ -4,68 +4,57 @@ use std::{
     fs::{self, File, Metadata},
     io,
     os::{
-        fd::{AsFd as _, AsRawFd as _, BorrowedFd},
+        fd::{AsRawFd as _, BorrowedFd},
         unix::fs::MetadataExt as _,
     },
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use nix::unistd::geteuid;
-use ntpguard_common::tables::names;
-
 use super::difference::{PinLoss, Reach};
 use crate::datapath::{
     Error, Lock, PinDir, bpffs,
     held::Pinned,
-    objects,
     pins::{self, make_dir, pin_object},
 };
+use nix::unistd::geteuid;
 
 /// The inode of the first pid namespace (`PROC_PID_INIT_INO` in the kernel's `proc_ns.h`).
 const FIRST_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
 
-/// The pin directory and the objects in it, by descriptor. While it is held, no unmounting ends a link.
+/// The pin directory and the programs in it, by descriptor. While it is held, no unmounting ends a link.
 #[derive(Debug)]
 pub(in crate::datapath) struct Anchor {
     dir: File,
     identity: (u64, u64),
-    maps: Vec<Pinned>,
-    programs: Vec<Pinned>,
+    pub(in crate::datapath) programs: Vec<Pinned>,
 }
 
+/// Objects, and where they should be pinned.
+pub(in crate::datapath) type Pins<'a> = [(PathBuf, BorrowedFd<'a>)];
+
 impl Anchor {
-    /// Takes hold of what is pinned; the lock on the directory must be held.
+    /// Takes hold of the pin directory; the lock on it must be held.
     pub(in crate::datapath) fn hold(pins: &PinDir, programs: Vec<Pinned>) -> Result<Self, Error> {
-        let maps = names::ALL.iter().map(|name| {
-            let path = pins.maps().join(name);
-            let failed = |source| Error::system(format!("open {}", path.display()), source);
-            let object = objects::open(&path).map_err(failed)?;
-            let object = object.ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
-            Ok(Pinned { path, object })
-        });
-        let maps = maps.collect::<Result<_, Error>>()?;
         let (dir, identity) = open(pins.path())?;
         Ok(Self {
             dir,
             identity,
-            maps,
             programs,
         })
     }
 
-    /// Takes hold of other programs.
-    pub(in crate::datapath) fn set_programs(&mut self, programs: Vec<Pinned>) {
-        self.programs = programs;
-    }
-
-    /// The directory in which the maps in use are pinned, wherever it is mounted.
-    pub(in crate::datapath) fn maps(&self, pins: &PinDir) -> Result<PathBuf, Error> {
+    /// The directory in which these maps are pinned, wherever it is mounted.
+    pub(in crate::datapath) fn dir_of(
+        &self,
+        pins: &PinDir,
+        maps: &Pins<'_>,
+    ) -> Result<PathBuf, Error> {
         let below_descriptor = format!("/proc/self/fd/{}/maps", self.dir.as_raw_fd());
         let holds_all = |dir: &PathBuf| {
-            self.maps.iter().all(|map| {
-                let name = map.path.file_name().unwrap_or_default();
-                pins::names(&dir.join(name), map.object.as_fd()).unwrap_or(false)
+            maps.iter().all(|(path, map)| {
+                let name = path.file_name().unwrap_or_default();
+                pins::names(&dir.join(name), *map).unwrap_or(false)
             })
         };
         [pins.maps(), below_descriptor.into()]
@@ -74,40 +63,39 @@ impl Anchor {
             .ok_or_else(|| Error::PinsGone(pins.path().to_owned()))
     }
 
-    /// What is wrong with the pins, those of `links` included.
+    /// What is wrong with the pins.
     pub(in crate::datapath) fn loss(
         &self,
         pins: &PinDir,
-        links: &[(PathBuf, BorrowedFd<'_>)],
+        objects: &Pins<'_>,
     ) -> Result<Option<PinLoss>, Error> {
         let (existing, is_bpffs) = bpffs::deepest_existing(pins.path())?;
         if !is_bpffs {
             return Ok(Some(PinLoss::Unmounted { at: existing }));
         }
-        let device = |path: &Path| fs::metadata(path).map(|found| found.dev());
-        if device(&existing).is_ok_and(|device| device != self.identity.0) {
-            return Ok(Some(PinLoss::MountedAnew {
-                pin_dir: pins.path().to_owned(),
-            }));
+        let pin_dir = || pins.path().to_owned();
+        let device = fs::metadata(&existing).map(|found| found.dev());
+        if device.is_ok_and(|device| device != self.identity.0) {
+            return Ok(Some(PinLoss::MountedAnew { pin_dir: pin_dir() }));
         }
-        let all = self.objects(links);
-        let is_gone = |(path, object): &&(&Path, BorrowedFd<'_>)| {
-            !pins::names(path, *object).unwrap_or(false)
-        };
-        let gone = all.iter().filter(is_gone).count();
+        let mut gone = 0;
+        for (path, object) in objects {
+            let failed = |source| Error::system(format!("look at {}", path.display()), source);
+            gone += usize::from(!pins::names(path, *object).map_err(failed)?);
+        }
         Ok((gone > 0).then(|| PinLoss::Gone {
-            pin_dir: pins.path().to_owned(),
+            pin_dir: pin_dir(),
             gone,
-            of: all.len(),
+            of: objects.len(),
         }))
     }
 
-    /// Pins again what is not pinned; gives the lock on the directory where that is a new one.
+    /// Pins again what is not pinned; gives the directory, and the lock on it where it is a new one.
     pub(in crate::datapath) fn restore(
-        &mut self,
+        &self,
         pins: &PinDir,
-        links: &[(PathBuf, BorrowedFd<'_>)],
-    ) -> Result<Option<Lock>, Error> {
+        objects: &Pins<'_>,
+    ) -> Result<Restored, Error> {
         let there = fs::metadata(pins.path());
         let is_ours = there.is_ok_and(|found| identity(&found) == self.identity);
         let lock = if is_ours {
@@ -120,22 +108,29 @@ impl Anchor {
         for dir in [pins.maps(), pins.programs(), pins.links()] {
             make_dir(&dir)?;
         }
-        for (path, object) in self.objects(links) {
-            pin_object(object, path)?;
+        for (path, object) in objects {
+            pin_object(*object, path)?;
         }
-        (self.dir, self.identity) = (dir, identity);
-        Ok(lock)
+        Ok(Restored {
+            dir,
+            identity,
+            lock,
+        })
     }
 
-    fn objects<'a>(
-        &'a self,
-        links: &'a [(PathBuf, BorrowedFd<'a>)],
-    ) -> Vec<(&'a Path, BorrowedFd<'a>)> {
-        let held = self.maps.iter().chain(&self.programs);
-        let held = held.map(|pinned| (pinned.path.as_path(), pinned.object.as_fd()));
-        held.chain(links.iter().map(|(path, link)| (path.as_path(), *link)))
-            .collect()
+    /// Takes hold of a pin directory that was made again; gives the lock on it, if that is a new one.
+    pub(in crate::datapath) fn take(&mut self, restored: Restored) -> Option<Lock> {
+        (self.dir, self.identity) = (restored.dir, restored.identity);
+        restored.lock
     }
+}
+
+/// A pin directory in which everything is pinned again.
+#[derive(Debug)]
+pub(in crate::datapath) struct Restored {
+    dir: File,
+    identity: (u64, u64),
+    lock: Option<Lock>,
 }
 
 fn open(path: &Path) -> Result<(File, (u64, u64)), Error> {

@@ -7,16 +7,14 @@ use std::{
     time::Instant,
 };
 
+use ntpguard_common::tables::names;
+
 use super::{
     difference::{Difference, PinLoss, Repairable},
     patience::{Decision, Patience},
+    pinned,
 };
-use crate::datapath::{
-    Attached, Error, Guard, Hook, Lock, PinDir,
-    held::{Held, Holds},
-    place::Place,
-    tc,
-};
+use crate::datapath::{Attached, Error, Guard, Hook, Lock, PinDir, held::Held, place::Place, tc};
 
 /// What a guard remembers of its repairs.
 #[derive(Debug, Default)]
@@ -30,6 +28,8 @@ pub(in crate::datapath) struct Upkeep {
     pub(in crate::datapath) trouble: Option<String>,
     /// The lock on a pin directory that was made again.
     lock: Option<Lock>,
+    /// Whether another process is taking over, and changes what is attached and pinned.
+    pub(in crate::datapath) is_yielding: bool,
 }
 
 impl Guard {
@@ -139,12 +139,47 @@ impl Guard {
     }
 
     fn pin_again(&mut self) -> Result<String, Error> {
-        let links = pinned_links(&self.held, &self.pins);
-        let lock = self.anchor.restore(&self.pins, &links)?;
+        let restored = self.anchor.restore(&self.pins, &self.objects()?)?;
+        let lock = self.anchor.take(restored);
         if lock.is_some() {
             self.upkeep.lock = lock;
         }
+        self.reach = pinned::reach(self.pins.path());
         Ok("pinned".to_owned())
+    }
+
+    /// The lock on a pin directory that was made again since the last call: the one before is of a
+    /// directory that is gone.
+    pub const fn take_new_lock(&mut self) -> Option<Lock> {
+        self.upkeep.lock.take()
+    }
+
+    /// Has the guard expect another process to change it, until it is resumed or this is taken back.
+    pub const fn set_yielding(&mut self, is_yielding: bool) {
+        self.upkeep.is_yielding = is_yielding;
+    }
+
+    /// Everything that should be pinned, and where.
+    pub(in crate::datapath) fn objects(&self) -> Result<Vec<(PathBuf, BorrowedFd<'_>)>, Error> {
+        let mut objects = self.maps()?;
+        let programs = self.anchor.programs.iter();
+        objects.extend(programs.map(|pinned| (pinned.path.clone(), pinned.object.as_fd())));
+        for (index, holds) in &self.held {
+            for hook in [Hook::Ingress, Hook::Egress] {
+                let link = holds.on(hook).and_then(|held| held.link.as_ref());
+                objects.extend(link.map(|link| (self.pins.link(hook, *index), link.as_fd())));
+            }
+        }
+        Ok(objects)
+    }
+
+    /// The maps, and where they should be pinned.
+    pub(in crate::datapath) fn maps(&self) -> Result<Vec<(PathBuf, BorrowedFd<'_>)>, Error> {
+        let maps = names::ALL.iter().map(|name| {
+            let map = self.programs.map(name)?;
+            Ok((self.pins.maps().join(name), map))
+        });
+        maps.collect()
     }
 
     /// A thing that is well, for people.
@@ -180,22 +215,6 @@ impl Guard {
         }
         self.upkeep.known = found;
     }
-}
-
-/// The pins that links should have.
-pub(in crate::datapath) fn pinned_links<'a>(
-    held: &'a BTreeMap<u32, Holds>,
-    pins: &PinDir,
-) -> Vec<(PathBuf, BorrowedFd<'a>)> {
-    let hooks = held.iter().flat_map(|(index, holds)| {
-        [Hook::Ingress, Hook::Egress].map(|hook| (*index, hook, holds.on(hook)))
-    });
-    hooks
-        .filter_map(|(index, hook, held)| {
-            let link = held?.link.as_ref()?;
-            Some((pins.link(hook, index), link.as_fd()))
-        })
-        .collect()
 }
 
 /// Pins a link that guards already: where that fails, it guards while this process lives, and the pins are

@@ -1,6 +1,7 @@
 //! Tests on the real kernel. They need root, bpftool and iproute2.
 
 mod attaching;
+mod costing;
 mod filtering;
 mod handing_over;
 mod harness;
