@@ -153,6 +153,8 @@ const STARTING: &[libc::c_long] = &[
     libc::SYS_clone,
     libc::SYS_wait4,
     libc::SYS_getppid,
+    // musl does so in the child of a fork.
+    libc::SYS_set_tid_address,
     libc::SYS_prctl,
     libc::SYS_prlimit64,
     libc::SYS_seccomp,
