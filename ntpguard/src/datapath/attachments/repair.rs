@@ -27,7 +27,7 @@ pub(in crate::datapath) struct Upkeep {
     /// Why the attachments could not be looked at.
     pub(in crate::datapath) trouble: Option<String>,
     /// The lock on a pin directory that was made again.
-    lock: Option<Lock>,
+    pub(in crate::datapath) lock: Option<Lock>,
     /// Whether another process is taking over, and changes what is attached and pinned.
     pub(in crate::datapath) is_yielding: bool,
 }
