@@ -148,7 +148,7 @@ fn leave(code: ExitCode) -> ! {
 }
 
 fn start_readers(orders: &OwnedFd, guard: Pid) -> ExitCode {
-    let _unnamed = prctl::set_name(c"ntpguard-start");
+    let _unnamed = prctl::set_name(c"ntpguard-forker");
     if !lives_with(guard) || apart::keep_only(orders).is_err() || handle_signals().is_err() {
         return ExitCode::FAILURE;
     }

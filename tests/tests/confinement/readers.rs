@@ -169,7 +169,7 @@ fn ensure_holds_nothing(pid: u32, name: &str) -> Result<()> {
 fn what_parses_has_no_capability_and_no_file() -> Result<()> {
     let scene = Scene::new()?;
     let held = scene.hold_a_reader()?;
-    ensure_holds_nothing(scene.starter, "ntpguard-start")?;
+    ensure_holds_nothing(scene.starter, "ntpguard-forker")?;
     ensure_holds_nothing(held.reader, "ntpguard-reader")?;
     let limits = fs::read_to_string(format!("/proc/{}/limits", held.reader))?;
     for (limit, most) in [
