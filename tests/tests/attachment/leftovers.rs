@@ -67,7 +67,7 @@ fn a_guard_is_not_unloaded_under_a_living_daemon() -> Result<()> {
     let refused = guard.cli(&["unload"])?;
     let said = String::from_utf8_lossy(&refused.stderr);
     ensure!(
-        refused.status.code() == Some(1) && said.contains("locked"),
+        refused.status.code() == Some(1) && said.contains(&format!("kill {}", guard.id())),
         "{refused:?}"
     );
     ensure_attached(&guard, port, "native")?;
