@@ -262,7 +262,9 @@ fn tables(home: &Home) -> Result<BTreeMap<&'static str, (u64, Option<usize>)>> {
 /// How many entries a map of this kind has, unless it has always the same.
 fn entries(path: &Path, kind: &str) -> Result<Option<usize>> {
     match kind {
-        "hash" | "lru_hash" | "lpm_trie" => Ok(Some(bpftool::map_dump(path)?.len())),
+        "hash" | "lru_hash" | "lru_percpu_hash" | "lpm_trie" => {
+            Ok(Some(bpftool::map_dump(path)?.len()))
+        }
         "array" | "percpu_array" | "ringbuf" => Ok(None),
         other => bail!("{}: a map of kind {other}", path.display()),
     }
