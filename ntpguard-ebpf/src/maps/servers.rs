@@ -62,8 +62,8 @@ pub(crate) fn was_asked<A: InMaps>(server: A) -> bool {
 /// server's out.
 #[inline(always)]
 pub(super) fn refusals_of<A: InMaps>(server: A) -> Option<*mut Refusals> {
-    let key = server.mapped();
-    if let Some(refusals) = REFUSALS.get_ptr_mut(&key) {
+    let (key, none) = (&server.mapped(), &NONE_REFUSED);
+    if let Some(refusals) = REFUSALS.get_ptr_mut(key) {
         return Some(refusals);
     }
     let grant = KernelTables.grant(server);
@@ -71,8 +71,8 @@ pub(super) fn refusals_of<A: InMaps>(server: A) -> Option<*mut Refusals> {
         return None;
     }
     // As for what a server says.
-    let _made = REFUSALS.insert(&key, &NONE_REFUSED, BPF_NOEXIST.into());
-    REFUSALS.get_ptr_mut(&key)
+    let _made = REFUSALS.insert(key, none, BPF_NOEXIST.into());
+    REFUSALS.get_ptr_mut(key)
 }
 
 /// Remembers a request to a server that nobody granted.
