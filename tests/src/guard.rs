@@ -353,17 +353,28 @@ impl Guard {
     ///
     /// When it has ended.
     pub fn resident(&self) -> Result<(u64, u64)> {
+        Ok((self.memory("VmRSS:")?, self.memory("VmHWM:")?))
+    }
+
+    /// Bytes of these that are no file's: the program's own pages, of which a build for debugging has
+    /// many, are left out.
+    ///
+    /// # Errors
+    ///
+    /// When it has ended.
+    pub fn anonymous(&self) -> Result<u64> {
+        self.memory("RssAnon:")
+    }
+
+    fn memory(&self, key: &str) -> Result<u64> {
         let path = format!("/proc/{}/status", self.id());
         let text = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
-        let bytes = |key: &str| -> Result<u64> {
-            let line = text.lines().find(|line| line.starts_with(key));
-            let kib = line.and_then(|line| line.split_whitespace().nth(1));
-            let kib: u64 = kib
-                .with_context(|| format!("no {key} in {path}"))?
-                .parse()?;
-            Ok(kib * 1024)
-        };
-        Ok((bytes("VmRSS:")?, bytes("VmHWM:")?))
+        let line = text.lines().find(|line| line.starts_with(key));
+        let kib = line.and_then(|line| line.split_whitespace().nth(1));
+        let kib: u64 = kib
+            .with_context(|| format!("no {key} in {path}"))?
+            .parse()?;
+        Ok(kib * 1024)
     }
 
     /// Has [`Self::resident`] give the most memory from now on: a start needs more than what follows.

@@ -83,13 +83,16 @@ fn an_idle_guard_is_small() -> Result<()> {
         guard.json(&["status", "--json"])?;
     }
     thread::sleep(Duration::from_millis(500));
-    let (now, most) = guard.resident()?;
+    let ((now, most), own) = (guard.resident()?, guard.anonymous()?);
     eprintln!(
-        "resident when idle: {} KiB, at most {} KiB",
+        "resident when idle: {} KiB, of which {} KiB are no file's, at most {} KiB",
         now / 1024,
+        own / 1024,
         most / 1024
     );
-    ensure!(now < 30 * MIB, "{now} bytes resident");
+    // 2.2 MiB and 11 MiB in a release build; of one with all that is for debuggers, 30 MiB are its program.
+    ensure!(own < 8 * MIB, "{own} bytes of its own");
+    ensure!(now < 38 * MIB, "{now} bytes resident");
     Ok(())
 }
 
