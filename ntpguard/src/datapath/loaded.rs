@@ -8,7 +8,7 @@ use ntpguard_common::{packet::Link, rates::Rates};
 use super::{
     Error, How, Options, PinDir,
     held::{Holds, Pinned},
-    object::Loader,
+    object::{Loader, Settings},
     pins::Hook,
     programs::{Kind, Programs},
 };
@@ -38,17 +38,9 @@ impl Loaded {
         options: &Options,
         links: &[Link],
     ) -> Result<Self, Error> {
-        let mut loaded = Self {
-            fixed,
-            programs: Vec::new(),
-        };
-        for link in [Link::Ethernet, Link::RawIp] {
-            if links.contains(&link) {
-                let object = loader.load_over(options.settings(link, &fixed), maps)?;
-                loaded.add(link, object, options)?;
-            }
-        }
-        Ok(loaded)
+        Self::from_objects(fixed, options, links, |settings| {
+            loader.load_over(settings, maps)
+        })
     }
 
     /// The same over maps of their own, attached to nothing.
@@ -58,14 +50,22 @@ impl Loaded {
         options: &Options,
         links: &[Link],
     ) -> Result<Self, Error> {
+        Self::from_objects(fixed, options, links, |settings| loader.load(settings))
+    }
+
+    fn from_objects(
+        fixed: Fixed,
+        options: &Options,
+        links: &[Link],
+        mut load: impl FnMut(Settings) -> Result<Ebpf, Error>,
+    ) -> Result<Self, Error> {
         let mut loaded = Self {
             fixed,
             programs: Vec::new(),
         };
         for link in [Link::Ethernet, Link::RawIp] {
             if links.contains(&link) {
-                let object = loader.load(options.settings(link, &fixed))?;
-                loaded.add(link, object, options)?;
+                loaded.add(link, load(options.settings(link, &fixed))?, options)?;
             }
         }
         Ok(loaded)
