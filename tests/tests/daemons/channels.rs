@@ -160,6 +160,20 @@ fn openntpd_is_not_asked_and_sources_says_so() -> Result<()> {
     openntpd.wait_replies(&network.server.addresses(), SYNCHRONISED)
 }
 
+/// Waits until `sources` says that chronyd is not heard, for this reason.
+fn wait_silent(guard: &Guard, reason: &str) -> Result<()> {
+    eventually(HEARD, "a word about chronyd", || {
+        let inventory = guard.json(&["sources", "--json"])?;
+        let silent = &inventory["silent"][0];
+        let why = silent["why"].as_str().unwrap_or_default();
+        ensure!(
+            silent["daemon"] == "chronyd" && why.contains(reason),
+            "{inventory}"
+        );
+        Ok(())
+    })
+}
+
 #[test]
 fn a_chronyd_without_a_command_port_is_not_asked_and_sources_says_so() -> Result<()> {
     let network = Network::new()?;
@@ -167,16 +181,7 @@ fn a_chronyd_without_a_command_port_is_not_asked_and_sources_says_so() -> Result
     let namespace = &network.client.namespace;
     let mut chronyd = Chronyd::start(namespace, config, Some(network.dns.address()))?;
     let guard = network.guard().ready()?;
-    eventually(HEARD, "a word about chronyd", || {
-        let inventory = guard.json(&["sources", "--json"])?;
-        let silent = &inventory["silent"][0];
-        let why = silent["why"].as_str().unwrap_or_default();
-        ensure!(
-            silent["daemon"] == "chronyd" && why.contains("cmdport 0"),
-            "{inventory}"
-        );
-        Ok(())
-    })?;
+    wait_silent(&guard, "cmdport 0")?;
     chronyd.wait_synchronised(SYNCHRONISED).map(drop)
 }
 
@@ -188,16 +193,7 @@ fn a_port_that_any_user_can_take_is_not_asked() -> Result<()> {
     let config = "cmdport 323\nserver time.test iburst minpoll 0 maxpoll 0\n";
     let mut chronyd = Chronyd::start(namespace, config, Some(network.dns.address()))?;
     let guard = network.guard().ready()?;
-    eventually(HEARD, "a word about chronyd", || {
-        let inventory = guard.json(&["sources", "--json"])?;
-        let silent = &inventory["silent"][0];
-        let why = silent["why"].as_str().unwrap_or_default();
-        ensure!(
-            silent["daemon"] == "chronyd" && why.contains("any user may listen at port 323"),
-            "{inventory}"
-        );
-        Ok(())
-    })?;
+    wait_silent(&guard, "any user may listen at port 323")?;
     chronyd.wait_synchronised(SYNCHRONISED).map(drop)
 }
 

@@ -8,6 +8,7 @@ use std::{
 use anyhow::{Result, ensure};
 use ntpguard_common::{ntp, reason::Reason};
 use ntpguard_tests::{
+    guard::Guard,
     lab::Lab,
     packets::{
         frame::{self, Ethernet},
@@ -73,6 +74,25 @@ fn of_family<'a>(hosts: [&'a str; 2], group: &str) -> &'a str {
     if group.contains(':') { v6 } else { v4 }
 }
 
+/// Sends a broadcast, which must be counted for `reason`.
+fn is_judged(
+    lab: &Lab,
+    guard: &Guard,
+    wire: &RawSocket,
+    from: &str,
+    group: &str,
+    reason: Reason,
+) -> Result<()> {
+    let counted = guard.counters()?.enforced(reason);
+    wire.send(&broadcast(lab, from, group)?)?;
+    eventually(SOON, "a broadcast's being counted", || {
+        let counts = guard.counters()?;
+        let grown = counts.enforced(reason) == counted + 1;
+        ensure!(grown, "{from} to {group} is not {reason}: {counts:?}");
+        Ok(())
+    })
+}
+
 #[test]
 fn a_broadcaster_may_send_to_ntps_groups_and_to_no_others() -> Result<()> {
     let lab = Lab::new()?;
@@ -90,15 +110,7 @@ fn a_broadcaster_may_send_to_ntps_groups_and_to_no_others() -> Result<()> {
         .chain(GROUPS.map(|group| (strangers, group, Reason::Unlisted)))
         .chain(OTHERS.map(|group| (SENDERS, group, Reason::Mode)));
     for (from, group, reason) in sent {
-        let from = of_family(from, group);
-        let counted = guard.counters()?.enforced(reason);
-        wire.send(&broadcast(&lab, from, group)?)?;
-        eventually(SOON, "a broadcast's being counted", || {
-            let counts = guard.counters()?;
-            let grown = counts.enforced(reason) == counted + 1;
-            ensure!(grown, "{from} to {group} is not {reason}: {counts:?}");
-            Ok(())
-        })?;
+        is_judged(&lab, &guard, &wire, of_family(from, group), group, reason)?;
     }
     // Those of the broadcasters to the groups are all that passed, in the order they were sent.
     for group in GROUPS {
@@ -134,15 +146,7 @@ fn multicastclient_admits_its_groups_from_broadcasters_alone() -> Result<()> {
         .chain(LISTENED.map(|group| (strangers, group, Reason::Mode)))
         .chain(OTHERS.map(|group| (SENDERS, group, Reason::Mode)));
     for (from, group, reason) in sent {
-        let from = of_family(from, group);
-        let counted = guard.counters()?.enforced(reason);
-        wire.send(&broadcast(&lab, from, group)?)?;
-        eventually(SOON, "a broadcast's being counted", || {
-            let counts = guard.counters()?;
-            let grown = counts.enforced(reason) == counted + 1;
-            ensure!(grown, "{from} to {group} is not {reason}: {counts:?}");
-            Ok(())
-        })?;
+        is_judged(&lab, &guard, &wire, of_family(from, group), group, reason)?;
     }
     for group in LISTENED {
         let passed = passing.next(SOON, |datagram| datagram.from.port() == ntp::PORT)?;
