@@ -179,7 +179,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        live::{Answer, InUse},
+        query::{Answer, InUse},
         resolve,
         sources::{Family, Reading, Speaker},
     };

@@ -8,9 +8,11 @@ use std::{
 
 use crate::{
     clock::BootSeconds,
-    keeper::Origins,
     readers::Readers,
-    sources::{self, Discovered, Place, Problem, Reading, Severity, Sightings, Source},
+    reconciler::Origins,
+    sources::{
+        Discovered, Place, Problem, Reading, Severity, Sightings, Source, {self},
+    },
 };
 
 /// Where the distributions' files are looked for.

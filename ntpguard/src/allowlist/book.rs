@@ -24,7 +24,7 @@ use crate::{
         union,
     },
     clock::BootSeconds,
-    live::Answer,
+    query::Answer,
     resolve::{GRACE, Names, Question},
     sources::{Channel, Problem, Reading, Want},
 };

@@ -7,7 +7,7 @@ use ntpguard_common::tables::{Origin, Role};
 use crate::{
     allowlist::{claim::Claim, ports::Ports},
     clock::BootSeconds,
-    live::{Answer, InUse},
+    query::{Answer, InUse},
     resolve::{Names, Question},
     sources::{Family, Speaker},
 };

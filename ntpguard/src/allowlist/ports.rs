@@ -6,7 +6,7 @@ use ntpguard_common::{ntp, tables::Role};
 
 use crate::{
     allowlist::claim::Claim,
-    live::InUse,
+    query::InUse,
     resolve::Question,
     sources::{Family, Host, Want},
 };

@@ -18,9 +18,15 @@ use ntpguard_common::tables::Role;
 use crate::{
     allowlist::{Book, projection::Projection},
     clock::BootSeconds,
-    live::{self, Answer},
-    resolve::{self, Record},
-    sources::{self, Files, Kind, OtherRoot, Reading, Speaker},
+    query::{
+        Answer, {self},
+    },
+    resolve::{
+        Record, {self},
+    },
+    sources::{
+        Files, Kind, OtherRoot, Reading, Speaker, {self},
+    },
 };
 
 const NOW: BootSeconds = BootSeconds(100_000);
@@ -128,7 +134,7 @@ fn file(which: u8, directory: &Path) -> io::Result<(Kind, PathBuf)> {
 
 /// What a daemon answers, as far as it can be read.
 fn answer(which: u8, bytes: &[u8]) -> Option<Answer> {
-    use live::fuzzing::{mode6, ntpd_rs, timesyncd};
+    use query::fuzzing::{mode6, ntpd_rs, timesyncd};
     match which % 3 {
         0 => ntpd_rs(bytes).ok(),
         1 => mode6(bytes).map(|source| Answer {
@@ -136,7 +142,7 @@ fn answer(which: u8, bytes: &[u8]) -> Option<Answer> {
             ..Answer::default()
         }),
         _ => timesyncd(bytes).map(|address| Answer {
-            sources: vec![live::fuzzing::peer(address)],
+            sources: vec![query::fuzzing::peer(address)],
             ..Answer::default()
         }),
     }

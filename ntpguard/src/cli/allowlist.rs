@@ -10,10 +10,9 @@ use ntpguard::{
     clock::BootSeconds,
     daemon::protocol::{Addition, Removal, Reply, Request},
     datapath::Tables,
-    escape,
-    keeper::{Keeper, KeeperError},
-    processes,
+    escape, processes,
     readers::Readers,
+    reconciler::{Keeper, KeeperError},
     report::{Edited, Granted, ListRow, Listing, Updated},
     sources::Severity,
 };

@@ -7,8 +7,8 @@ use ipnet::IpNet;
 use ntpguard::{
     allowlist::claim::parse_role,
     datapath::{AttachMode, Mode},
-    senders::Trust,
     sources::Source,
+    trust::Trust,
 };
 use ntpguard_common::reason::Reason;
 

@@ -11,10 +11,10 @@ use anyhow::{Context as _, Result, bail};
 use ntpguard::{
     daemon::Options,
     datapath::{AttachMode, LONGEST_WINDOW, Mode, Tracking},
-    keeper::Origins,
     processes::Accounts,
-    senders::{Senders, Trust},
+    reconciler::Origins,
     sources::Source,
+    trust::{Senders, Trust},
 };
 use ntpguard_common::{
     judge::Learn, rates::Rates, requests::REPLY_WINDOW, tables::DEFAULT_TABLE_SIZE,

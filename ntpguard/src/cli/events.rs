@@ -4,7 +4,7 @@ use std::{net::IpAddr, process::ExitCode};
 
 use anyhow::{Context as _, Result, bail};
 use ntpguard::{
-    daemon::{control, protocol::Reply, viewers::Following},
+    daemon::{control, protocol::Reply, subscribers::Following},
     escape,
     report::{SCHEMA, events::Event},
 };

@@ -8,7 +8,9 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use ntpguard::senders::own::{self, OwnError};
+use ntpguard::trust::own::{
+    OwnError, {self},
+};
 
 use super::{WRONG_USAGE, args::ExecArgs};
 

@@ -9,9 +9,9 @@ use ntpguard::{
     daemon::protocol::{Reply, Request},
     escape,
     inventory::{Inventory, Named, Used},
-    keeper::Keeper,
-    live, processes,
+    processes, query,
     readers::Readers,
+    reconciler::Keeper,
     sources,
 };
 use ntpguard_common::ntp;
@@ -64,7 +64,7 @@ async fn look(guard: &GuardArgs, readers: &Readers) -> Result<Inventory> {
         );
     }
     let mut silent = Vec::new();
-    for (daemon, answer) in live::ask(readers.clone(), book.channels(), live::running()).await {
+    for (daemon, answer) in query::ask(readers.clone(), book.channels(), query::running()).await {
         match answer {
             Ok(answer) => book.heard(daemon, answer, now),
             Err(error) => silent.push((daemon, error.to_string())),

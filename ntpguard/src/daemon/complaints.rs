@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use tokio::time::Instant;
 
-use crate::live::{Answer, AskError};
+use crate::query::{Answer, AskError};
 
 /// How long a complaint that was logged is not logged again.
 const AGAIN: Duration = Duration::from_secs(3_600);
@@ -67,7 +67,7 @@ impl Complaints {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::live::Flaw;
+    use crate::query::Flaw;
 
     #[test]
     fn a_complaint_is_logged_once_an_hour_and_so_many_at_most() {

@@ -32,7 +32,7 @@ use super::{
     client,
     idle::Idle,
     protocol::{MAX_QUESTION, Reply, Request},
-    viewers,
+    subscribers,
 };
 use crate::telemetry::News;
 
@@ -314,7 +314,7 @@ async fn converse(stream: UnixStream, mut answering: Answering) -> io::Result<()
                 Ok(events) => {
                     let news = Arc::clone(&answering.news);
                     return tokio::select! {
-                        shown = viewers::show(&news, events, &mut read, &mut write) => shown,
+                        shown = subscribers::show(&news, events, &mut read, &mut write) => shown,
                         () = answering.ending() => Ok(()),
                     };
                 }

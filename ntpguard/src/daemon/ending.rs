@@ -1,6 +1,6 @@
 //! The end of a daemon: what it writes down, says and takes away.
 
-use super::{DaemonError, Options, life::Daemon};
+use super::{DaemonError, Options, event_loop::Daemon};
 use crate::{clock::BootSeconds, datapath::Lock};
 
 /// Why a daemon ends.

@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use crate::{
-    keeper::Keeper,
     offload::{DEADLINE, Offload, Outcome},
     reader::hanging,
-    senders::{Blind, Found, Senders, Untrusted},
+    reconciler::Keeper,
     sources::{Place, Problem, Severity},
+    trust::{Blind, Found, Senders, Untrusted},
 };
 
 /// The name of the thread that looks, and of the finding where it hangs.

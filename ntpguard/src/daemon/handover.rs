@@ -27,7 +27,7 @@ use tokio::{
 use super::{
     client::{Connection, SILENCE, named},
     control::{Call, ControlError},
-    life::Daemon,
+    event_loop::Daemon,
     protocol::{Reply, Request},
 };
 use crate::{clock::BootSeconds, datapath::Lock};

@@ -6,19 +6,19 @@
 mod client;
 mod complaints;
 pub mod control;
+mod debounce;
 mod ending;
+mod event_loop;
 mod finding;
 mod handover;
 mod idle;
-mod life;
+mod poller;
 pub mod protocol;
 mod reading;
-mod rounds;
 mod serving;
-mod settling;
 mod start;
 mod status;
-pub mod viewers;
+pub mod subscribers;
 pub mod watch;
 
 use std::{
@@ -29,16 +29,20 @@ use std::{
 
 use thiserror::Error;
 
-use self::{control::ControlError, finding::report_senders, life::Daemon, start::Start};
+use self::{control::ControlError, event_loop::Daemon, finding::report_senders, start::Start};
 use crate::{
     clock::BootSeconds,
     confine,
-    datapath::{self, AttachMode, Guard, Mode, PinDir, Tracking},
-    keeper::{Keeper, KeeperError, Origins},
-    processes::{self, Accounts},
+    datapath::{
+        AttachMode, Guard, Mode, PinDir, Tracking, {self},
+    },
+    processes::{
+        Accounts, {self},
+    },
     readers::Readers,
+    reconciler::{Keeper, KeeperError, Origins},
     report::Grants,
-    senders::{Found, Senders},
+    trust::{Found, Senders},
 };
 
 /// What to guard, and how.

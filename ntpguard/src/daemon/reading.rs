@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 
 use crate::{
     clock::BootSeconds,
-    keeper::Keeper,
     offload::{Offload, Outcome},
     reader::{Progress, Read},
     readers::Readers,
+    reconciler::Keeper,
     sources::Severity,
 };
 

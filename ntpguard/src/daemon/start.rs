@@ -10,23 +10,27 @@ use tokio::{sync::mpsc, time::timeout};
 
 use super::{
     DaemonError, Options,
-    control::{self, Call, ControlError},
+    control::{
+        Call, ControlError, {self},
+    },
     finding::Finding,
     handover::Predecessor,
+    poller,
     protocol::{Reply, Request},
     reading::{Reading, report_problems},
-    rounds,
     serving::Serving,
 };
 use crate::{
     allowlist::{projection::Projection, state::StateFile},
     clock::BootSeconds,
-    datapath::{self, Interface, Lock, PinDir},
-    keeper::Keeper,
+    datapath::{
+        Interface, Lock, PinDir, {self},
+    },
     offload::{Offload, Outcome},
     readers::Readers,
+    reconciler::Keeper,
     resolve::Resolver,
-    senders::Found,
+    trust::Found,
 };
 
 /// How long a start waits for a command that holds the lock, or for a daemon that is ending.
@@ -74,7 +78,7 @@ impl Start {
         }
         report_problems(&keeper, &BTreeSet::new());
         let resolver = keeper.origins.resolver(readers.clone());
-        rounds::first(&mut keeper, readers).await;
+        poller::first(&mut keeper, readers).await;
         learn(&mut keeper, &resolver).await;
 
         let (serving, called) = Serving::begin(options)?;

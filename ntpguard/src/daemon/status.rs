@@ -3,9 +3,11 @@
 use crate::{
     clock::BootSeconds,
     confine::Confinement,
-    datapath::{self, Guard},
-    keeper::Keeper,
+    datapath::{
+        Guard, {self},
+    },
     readers::Readers,
+    reconciler::Keeper,
     report::{Daemon, Finding, Grants, Interface, Status},
 };
 

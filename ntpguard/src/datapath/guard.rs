@@ -38,7 +38,7 @@ use super::{
 use crate::{
     allowlist::projection::Projection,
     clock::{boot_nanoseconds, monotonic_nanoseconds},
-    senders::Found,
+    trust::Found,
 };
 
 /// What a guard is to be.

@@ -10,7 +10,7 @@ use super::{
     netlink,
     object::Loader,
 };
-use crate::{allowlist::projection::Projection, senders::Found};
+use crate::{allowlist::projection::Projection, trust::Found};
 
 impl Options {
     /// Checks whether the interfaces can be guarded so, and changes nothing.

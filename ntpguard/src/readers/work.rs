@@ -5,7 +5,7 @@ use std::os::{fd::OwnedFd, unix::net::UnixStream};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{FROM_GUARD, FROM_READER, FrameError, frame};
-use crate::{confine::Work, live, resolve, sources};
+use crate::{confine::Work, query, resolve, sources};
 
 /// A reader's end of the socket, and the descriptors that came with its work.
 #[derive(Debug)]
@@ -48,7 +48,7 @@ impl Desk {
 pub(super) fn perform(work: Work, desk: Desk) -> Result<(), FrameError> {
     match work {
         Work::Texts => sources::apart::work(desk),
-        Work::Answers => live::apart::work(desk),
+        Work::Answers => query::apart::work(desk),
         Work::Names => resolve::client::work(desk),
     }
 }

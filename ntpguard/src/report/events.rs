@@ -12,7 +12,7 @@ use ntpguard_common::{
 use serde::{Deserialize, Serialize};
 
 use super::SCHEMA;
-use crate::{clock, datapath::Mode, telemetry::senders::Sender};
+use crate::{clock, datapath::Mode, telemetry::top_talkers::Sender};
 
 /// A packet that was judged, one of those that are told.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

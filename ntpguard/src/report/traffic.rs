@@ -14,9 +14,11 @@ use super::{astray::Answer, refusals::Refusal};
 use crate::{
     clock::BootSeconds,
     datapath::{Error, Tables},
-    senders::{
+    trust::{
         Found,
-        cgroup::{self, Hierarchy},
+        cgroup::{
+            Hierarchy, {self},
+        },
     },
 };
 

@@ -4,7 +4,7 @@ use std::path::{Component, Path};
 
 use crate::{
     processes::TimeDaemon,
-    senders::{Trust, cgroup::Hierarchy},
+    trust::{Trust, cgroup::Hierarchy},
 };
 
 /// Whether one of `trusted` is the daemon's cgroup, or one above it.

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     processes::{Finding, Namespace, Program, TimeDaemon, time_daemons},
     readers::{ReaderError, Readers},
-    senders::Trust,
+    trust::Trust,
 };
 
 /// A file where distributions put it, and whose it is.

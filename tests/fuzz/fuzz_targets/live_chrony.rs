@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use ntpguard::live::fuzzing::chrony;
+use ntpguard::query::fuzzing::chrony;
 use ntpguard_fuzz::used;
 
 fuzz_target!(|answer: &[u8]| used(&chrony(answer)));

@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use ntpguard::live::fuzzing::mode6;
+use ntpguard::query::fuzzing::mode6;
 use ntpguard_fuzz::used;
 
 fuzz_target!(|answer: &[u8]| used(&mode6(answer)));

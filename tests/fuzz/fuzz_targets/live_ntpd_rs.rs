@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use ntpguard::live::fuzzing::ntpd_rs;
+use ntpguard::query::fuzzing::ntpd_rs;
 use ntpguard_fuzz::used;
 
 fuzz_target!(|answer: &[u8]| used(&ntpd_rs(answer)));

@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use ntpguard::live::fuzzing::timesyncd;
+use ntpguard::query::fuzzing::timesyncd;
 use ntpguard_fuzz::used;
 
 fuzz_target!(|answer: &[u8]| used(&timesyncd(answer)));

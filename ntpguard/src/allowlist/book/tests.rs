@@ -1,7 +1,9 @@
 use super::*;
 use crate::{
-    live::InUse,
-    resolve::{self, Record},
+    query::InUse,
+    resolve::{
+        Record, {self},
+    },
     sources::{Family, Host, Place, Severity, Speaker},
 };
 

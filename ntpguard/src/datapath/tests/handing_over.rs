@@ -16,20 +16,20 @@ use tokio::time::timeout;
 use super::harness::{Pins, Wire, in_netns, link, veth};
 use crate::{
     daemon::{
-        self,
         control::{ask, socket_path},
         protocol::{Addition, Reply, Request},
-        viewers::Following,
+        subscribers::Following,
+        {self},
     },
     datapath::{
         AttachMode, Mode, Tracking,
         stops::testing::{ALL, VARIABLE},
     },
-    keeper::Origins,
     processes::Accounts,
     readers::Readers,
+    reconciler::Origins,
     report::Status,
-    senders::Senders,
+    trust::Senders,
 };
 
 const PIN_DIR: &str = "NTPGUARD_TEST_PIN_DIR";

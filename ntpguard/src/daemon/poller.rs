@@ -8,12 +8,14 @@ use tokio::time::{Instant, timeout};
 use super::complaints::Complaints;
 use crate::{
     clock::BootSeconds,
-    keeper::Keeper,
-    live::{self, Heard},
     offload::{Offload, Outcome},
     processes::TimeDaemon,
+    query::{
+        Heard, {self},
+    },
     reader::hanging,
     readers::Readers,
+    reconciler::Keeper,
 };
 
 /// The name of the thread that looks for daemons, and of the finding where it hangs.
@@ -67,7 +69,7 @@ impl Rounds {
         if self.due().is_none_or(|due| due > Instant::now()) {
             return false;
         }
-        self.looking.start(live::running);
+        self.looking.start(query::running);
         self.next = Instant::now() + EVERY;
         true
     }
@@ -97,7 +99,11 @@ impl Rounds {
             Step::Looked(Outcome::Done(running)) => {
                 keeper.hangs.remove(THREAD);
                 let channels = keeper.book.channels();
-                self.asking = Some(Box::pin(live::ask(self.readers.clone(), channels, running)));
+                self.asking = Some(Box::pin(query::ask(
+                    self.readers.clone(),
+                    channels,
+                    running,
+                )));
             }
             Step::Looked(Outcome::Overdue) => {
                 let problem = hanging(Path::new("/proc"), "looking for time daemons");
@@ -116,11 +122,11 @@ impl Rounds {
 /// Asks once, before anything is guarded, and takes no complaint: the next round follows.
 pub(super) async fn first(keeper: &mut Keeper, readers: &Readers) {
     let mut looking = Offload::new(THREAD);
-    looking.start(live::running);
+    looking.start(query::running);
     let Some(running) = looking.within(FIRST).await else {
         return;
     };
-    let asking = live::ask(readers.clone(), keeper.book.channels(), running);
+    let asking = query::ask(readers.clone(), keeper.book.channels(), running);
     if let Ok(heard) = timeout(FIRST, asking).await {
         let answers = heard.into_iter().filter(|(_, answer)| answer.is_ok());
         take(keeper, answers.collect(), &mut Complaints::default());

@@ -14,14 +14,16 @@ use tokio::{
 
 use super::{
     control::Call,
+    debounce::Settling,
     ending::End,
-    finding::{self, Finding, report_senders},
+    finding::{
+        Finding, report_senders, {self},
+    },
     handover::Handed,
+    poller::{Rounds, Step},
     protocol::{Reply, Request},
     reading::{Reading, report_problems},
-    rounds::{Rounds, Step},
     serving::Serving,
-    settling::Settling,
     status,
     watch::Watch,
 };
@@ -30,12 +32,12 @@ use crate::{
     clock::BootSeconds,
     datapath::{Guard, InterfaceEvents, Lock, Occasion},
     inventory::Inventory,
-    keeper::{Keeper, KeeperError},
     offload::Outcome,
     reader::Read,
+    reconciler::{Keeper, KeeperError},
     report::{Edited, Grants},
     resolve::{Answer, Failure, Question, Resolver},
-    senders::{Found, Senders},
+    trust::{Found, Senders},
 };
 
 /// The longest sleep: the timers of this process stand still while the machine is suspended, and

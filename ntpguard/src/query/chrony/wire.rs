@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::super::AskError;
+use crate::query::AskError;
 
 /// The protocol's version.
 const VERSION: u8 = 6;
@@ -18,11 +18,11 @@ const ADDRESS: usize = 20;
 /// The bytes of a name, which a zero byte ends.
 const NAME: usize = 256;
 /// The longest reply that is asked for.
-pub(in crate::live) const MAX_REPLY: usize = REPLY_HEADER + NAME;
+pub(in crate::query) const MAX_REPLY: usize = REPLY_HEADER + NAME;
 
 /// A question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::live) enum Request {
+pub(in crate::query) enum Request {
     /// `REQ_N_SOURCES`
     Sources,
     /// `REQ_SOURCE_DATA`, of the source with this index.
@@ -33,7 +33,7 @@ pub(in crate::live) enum Request {
 
 /// An answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::live) enum Reply {
+pub(in crate::query) enum Reply {
     Sources(u32),
     Source(SourceData),
     Name(String),
@@ -41,16 +41,16 @@ pub(in crate::live) enum Reply {
 
 /// What chronyd tells of a source.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::live) struct SourceData {
+pub(in crate::query) struct SourceData {
     /// `None` while its name is not resolved.
-    pub(in crate::live) address: Option<IpAddr>,
-    pub(in crate::live) mode: Mode,
-    pub(in crate::live) selected: bool,
+    pub(in crate::query) address: Option<IpAddr>,
+    pub(in crate::query) mode: Mode,
+    pub(in crate::query) selected: bool,
 }
 
 /// What a source is to chronyd.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::live) enum Mode {
+pub(in crate::query) enum Mode {
     Client,
     Peer,
     ReferenceClock,
@@ -67,7 +67,7 @@ impl Request {
     }
 
     /// The request's bytes, padded to the length of the reply: chronyd is no amplifier.
-    pub(in crate::live) fn encode(self, sequence: u32) -> Vec<u8> {
+    pub(in crate::query) fn encode(self, sequence: u32) -> Vec<u8> {
         let (command, _, reply) = self.numbers();
         let mut bytes = vec![VERSION, REQUEST, 0, 0];
         bytes.extend(command.to_be_bytes());
@@ -85,13 +85,13 @@ impl Request {
 }
 
 /// The sequence number of a reply.
-pub(in crate::live) fn sequence(reply: &[u8]) -> Option<u32> {
+pub(in crate::query) fn sequence(reply: &[u8]) -> Option<u32> {
     Some(u32::from_be_bytes(*reply.get(16..)?.first_chunk()?))
 }
 
 impl Reply {
     /// Reads the reply to `request`.
-    pub(in crate::live) fn decode(bytes: &[u8], request: &Request) -> Result<Self, AskError> {
+    pub(in crate::query) fn decode(bytes: &[u8], request: &Request) -> Result<Self, AskError> {
         let (command, expected, length) = request.numbers();
         let short = || AskError::Nonsense(format!("{} bytes are too short", bytes.len()));
         let header: &[u8; REPLY_HEADER] = bytes.first_chunk().ok_or_else(short)?;

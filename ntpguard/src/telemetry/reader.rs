@@ -9,7 +9,7 @@ use ntpguard_common::{
 };
 use tokio::time::sleep;
 
-use super::{News, astray::MOST_REQUESTS, senders::Kind, tally::Tally};
+use super::{News, astray::MOST_REQUESTS, tally::Tally, top_talkers::Kind};
 use crate::{
     clock::monotonic_nanoseconds,
     datapath::{Error, Mode, Noted, PinDir, Verdicts},

@@ -53,7 +53,8 @@ impl Known {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::service, *};
+    use super::*;
+    use crate::trust::service;
 
     #[test]
     fn the_cgroups_of_known_daemons_are_services() {

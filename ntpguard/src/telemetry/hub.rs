@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::broadcast;
 
-use super::{astray::Pairs, senders::Senders};
+use super::{astray::Pairs, top_talkers::Senders};
 use crate::{
     clock::{BootSeconds, monotonic_nanoseconds},
     report::{

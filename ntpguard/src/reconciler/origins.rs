@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::{
-    allowlist::state::State, readers::Readers, resolve::Resolver, senders::Trust, sources::Source,
+    allowlist::state::State, readers::Readers, resolve::Resolver, sources::Source, trust::Trust,
 };
 
 /// What the allowlist is made from, besides the state file.

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::super::AskError;
+use crate::query::AskError;
 
 /// The bytes before the data.
 const HEADER: usize = 12;
 /// The longest message: 468 bytes of data, an authenticator, and some room.
-pub(in crate::live) const MAX_MESSAGE: usize = 1024;
+pub(in crate::query) const MAX_MESSAGE: usize = 1024;
 /// Version 2 and mode 6: ntpq's, which every ntpd answers.
 const VERSION_AND_MODE: u8 = 2 << 3 | 6;
 const RESPONSE: u8 = 0x80;
@@ -16,7 +16,7 @@ const MORE: u8 = 0x20;
 
 /// What is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::live) enum Opcode {
+pub(in crate::query) enum Opcode {
     /// The associations, of association 0.
     ReadStatus = 1,
     /// The variables of an association.
@@ -25,22 +25,22 @@ pub(in crate::live) enum Opcode {
 
 /// A response, or a fragment of one.
 #[derive(Debug, PartialEq, Eq)]
-pub(in crate::live) struct Message<'a> {
-    pub(in crate::live) sequence: u16,
+pub(in crate::query) struct Message<'a> {
+    pub(in crate::query) sequence: u16,
     /// The error's number.
-    pub(in crate::live) error: Option<u8>,
+    pub(in crate::query) error: Option<u8>,
     /// Whether others follow.
-    pub(in crate::live) more: bool,
+    pub(in crate::query) more: bool,
     /// Where its data belong in the whole answer.
-    pub(in crate::live) offset: u16,
-    pub(in crate::live) data: &'a [u8],
+    pub(in crate::query) offset: u16,
+    pub(in crate::query) data: &'a [u8],
 }
 
 /// Variables by their names.
-pub(in crate::live) type Variables = BTreeMap<String, String>;
+pub(in crate::query) type Variables = BTreeMap<String, String>;
 
 /// The bytes of a request without data.
-pub(in crate::live) fn request(opcode: Opcode, sequence: u16, association: u16) -> [u8; HEADER] {
+pub(in crate::query) fn request(opcode: Opcode, sequence: u16, association: u16) -> [u8; HEADER] {
     let [s0, s1] = sequence.to_be_bytes();
     let [a0, a1] = association.to_be_bytes();
     [
@@ -61,7 +61,7 @@ pub(in crate::live) fn request(opcode: Opcode, sequence: u16, association: u16) 
 
 impl<'a> Message<'a> {
     /// Reads a response.
-    pub(in crate::live) fn decode(bytes: &'a [u8]) -> Result<Self, AskError> {
+    pub(in crate::query) fn decode(bytes: &'a [u8]) -> Result<Self, AskError> {
         let nonsense = |what: &str| AskError::Nonsense(what.to_owned());
         let header: &[u8; HEADER] = bytes
             .first_chunk()
@@ -85,7 +85,7 @@ impl<'a> Message<'a> {
 }
 
 /// The associations of a list, each with its status word.
-pub(in crate::live) fn associations(data: &[u8]) -> Result<Vec<(u16, u16)>, AskError> {
+pub(in crate::query) fn associations(data: &[u8]) -> Result<Vec<(u16, u16)>, AskError> {
     let (pairs, rest) = data.as_chunks::<4>();
     if !rest.is_empty() {
         return Err(AskError::Nonsense("half an association".to_owned()));
@@ -98,7 +98,7 @@ pub(in crate::live) fn associations(data: &[u8]) -> Result<Vec<(u16, u16)>, AskE
 }
 
 /// Reads `name=value, name="value", …`; what is none is left out.
-pub(in crate::live) fn variables(data: &[u8]) -> Variables {
+pub(in crate::query) fn variables(data: &[u8]) -> Variables {
     let text = String::from_utf8_lossy(data);
     let mut found = Variables::new();
     let mut rest = &*text;
