@@ -10,9 +10,7 @@ use crate::{
     clock::BootSeconds,
     readers::Readers,
     reconciler::Origins,
-    sources::{
-        Discovered, Place, Problem, Reading, Severity, Sightings, Source, {self},
-    },
+    sources::{self, Discovered, Place, Problem, Reading, Severity, Sightings, Source},
 };
 
 /// Where the distributions' files are looked for.

@@ -3,7 +3,7 @@
 use std::{fs, path::PathBuf, process};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use ntpguard::datapath::{AttachMode, Settings, chain};
+use ntpguard::datapath::{AttachMode, Settings, object::chained};
 
 use crate::{
     loopback::{self, Pins, works},
@@ -80,7 +80,7 @@ struct Object(PathBuf);
 impl Object {
     fn new() -> Result<Self> {
         let file = std::env::temp_dir().join(format!("ntpguard-{}.o", process::id()));
-        fs::write(&file, chain::chainable(Settings::default())?)
+        fs::write(&file, chained::chainable(Settings::default())?)
             .with_context(|| format!("cannot write {}", file.display()))?;
         Ok(Self(file))
     }

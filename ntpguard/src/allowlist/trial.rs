@@ -18,15 +18,9 @@ use ntpguard_common::tables::Role;
 use crate::{
     allowlist::{Book, projection::Projection},
     clock::BootSeconds,
-    query::{
-        Answer, {self},
-    },
-    resolve::{
-        Record, {self},
-    },
-    sources::{
-        Files, Kind, OtherRoot, Reading, Speaker, {self},
-    },
+    query::{self, Answer},
+    resolve::{self, Record},
+    sources::{self, Files, Kind, OtherRoot, Reading, Speaker},
 };
 
 const NOW: BootSeconds = BootSeconds(100_000);

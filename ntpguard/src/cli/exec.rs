@@ -8,9 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use ntpguard::trust::own::{
-    OwnError, {self},
-};
+use ntpguard::trust::own::{self, OwnError};
 
 use super::{WRONG_USAGE, args::ExecArgs};
 

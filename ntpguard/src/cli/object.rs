@@ -3,13 +3,13 @@
 use std::{fs, process::ExitCode};
 
 use anyhow::{Context as _, Result};
-use ntpguard::datapath::{Settings, Tracking, chain};
+use ntpguard::datapath::{Settings, Tracking, object::chained};
 use ntpguard_common::{packet::Link, rates::Rates, requests::REPLY_WINDOW};
 
 use super::{args::ObjectArgs, tracking::tracked};
 
 pub(crate) fn run(args: &ObjectArgs) -> Result<ExitCode> {
-    let object = chain::chainable(Settings {
+    let object = chained::chainable(Settings {
         mode: args.mode.unwrap_or_default(),
         link: if args.raw_ip {
             Link::RawIp

@@ -16,9 +16,7 @@ use super::{
     control::Call,
     debounce::Settling,
     ending::End,
-    finding::{
-        Finding, report_senders, {self},
-    },
+    finding::{self, Finding, report_senders},
     handover::Handed,
     poller::{Rounds, Step},
     protocol::{Reply, Request},

@@ -33,12 +33,8 @@ use self::{control::ControlError, event_loop::Daemon, finding::report_senders, s
 use crate::{
     clock::BootSeconds,
     confine,
-    datapath::{
-        AttachMode, Guard, Mode, PinDir, Tracking, {self},
-    },
-    processes::{
-        Accounts, {self},
-    },
+    datapath::{self, AttachMode, Guard, Mode, PinDir, Tracking},
+    processes::{self, Accounts},
     readers::Readers,
     reconciler::{Keeper, KeeperError, Origins},
     report::Grants,

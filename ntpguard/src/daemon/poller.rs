@@ -10,9 +10,7 @@ use crate::{
     clock::BootSeconds,
     offload::{Offload, Outcome},
     processes::TimeDaemon,
-    query::{
-        Heard, {self},
-    },
+    query::{self, Heard},
     reader::hanging,
     readers::Readers,
     reconciler::Keeper,

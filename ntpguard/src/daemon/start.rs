@@ -10,9 +10,7 @@ use tokio::{sync::mpsc, time::timeout};
 
 use super::{
     DaemonError, Options,
-    control::{
-        Call, ControlError, {self},
-    },
+    control::{self, Call, ControlError},
     finding::Finding,
     handover::Predecessor,
     poller,
@@ -23,9 +21,7 @@ use super::{
 use crate::{
     allowlist::{projection::Projection, state::StateFile},
     clock::BootSeconds,
-    datapath::{
-        Interface, Lock, PinDir, {self},
-    },
+    datapath::{self, Interface, Lock, PinDir},
     offload::{Offload, Outcome},
     readers::Readers,
     reconciler::Keeper,

@@ -3,9 +3,7 @@
 use crate::{
     clock::BootSeconds,
     confine::Confinement,
-    datapath::{
-        Guard, {self},
-    },
+    datapath::{self, Guard},
     readers::Readers,
     reconciler::Keeper,
     report::{Daemon, Finding, Grants, Interface, Status},

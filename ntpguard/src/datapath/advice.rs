@@ -11,7 +11,7 @@ use nix::{
     },
 };
 
-use super::attach::Xdp;
+use super::interface::netlink::Xdp;
 
 /// What was attempted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,7 +12,7 @@ use ntpguard_common::tables::MAX_INTERFACES;
 use super::{
     How, Incomplete,
     advice::{self, Attempt, Facts},
-    extack,
+    interface::extack,
 };
 use crate::causes::joined;
 

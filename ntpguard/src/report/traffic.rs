@@ -16,9 +16,7 @@ use crate::{
     datapath::{Error, Tables},
     trust::{
         Found,
-        cgroup::{
-            Hierarchy, {self},
-        },
+        cgroup::{self, Hierarchy},
     },
 };
 

@@ -1,9 +1,7 @@
 use super::*;
 use crate::{
     query::InUse,
-    resolve::{
-        Record, {self},
-    },
+    resolve::{self, Record},
     sources::{Family, Host, Place, Severity, Speaker},
 };
 

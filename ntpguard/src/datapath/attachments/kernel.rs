@@ -11,12 +11,12 @@ use rtnetlink::packet_route::link::LinkMessage;
 use super::stack::Device;
 use crate::datapath::{
     Error, Hook, How,
-    attach::Xdp,
-    filter,
-    filter::Filters,
-    held::Held,
-    link::{self, Link},
-    netlink::{self, Connection},
+    attach::{
+        bpf_link::{self, Link},
+        clsact::{self, Filters},
+    },
+    guard::held::Held,
+    interface::netlink::{self, Connection, Xdp},
 };
 
 /// What rtnetlink is to be asked.
@@ -87,7 +87,7 @@ pub(in crate::datapath) fn ask(question: &Question) -> Result<Answer, Error> {
         }
         for (index, hook) in &question.filters {
             if answer.links.contains_key(index) {
-                let filters = filter::look(&connection, *index, *hook).await?;
+                let filters = clsact::look(&connection, *index, *hook).await?;
                 answer.filters.insert((*index, *hook), filters);
             }
         }
@@ -165,7 +165,7 @@ impl Answer {
             return Ok(State::Elsewhere);
         };
         let how = if info.is_tcx() {
-            let there = link::programs_on(hook, index)?;
+            let there = bpf_link::programs_on(hook, index)?;
             there.contains(&info.program_id).then_some(How::Tc)
         } else {
             let occupant = netlink::occupant(message);

@@ -12,12 +12,17 @@ use std::{
 };
 
 use super::difference::{PinLoss, Reach};
-use crate::datapath::{
-    Error, Lock, PinDir, bpffs,
-    held::Pinned,
-    pins::{self, make_dir, pin_object},
-};
 use nix::unistd::geteuid;
+use {
+    crate::datapath::Error,
+    crate::datapath::Lock,
+    crate::datapath::PinDir,
+    crate::datapath::guard::held::Pinned,
+    crate::datapath::pins::bpffs,
+    crate::datapath::pins::make_dir,
+    crate::datapath::pins::pin_object,
+    crate::datapath::pins::{self},
+};
 
 /// The inode of the first pid namespace (`PROC_PID_INIT_INO` in the kernel's `proc_ns.h`).
 const FIRST_PID_NAMESPACE: u64 = 0xEFFF_FFFC;

@@ -14,7 +14,11 @@ use super::{
     patience::{Decision, Patience},
     pinned,
 };
-use crate::datapath::{Attached, Error, Guard, Hook, Lock, PinDir, held::Held, place::Place, tc};
+use crate::datapath::{
+    Attached, Error, Guard, Hook, Lock, PinDir,
+    attach::{ingress::Place, tc},
+    guard::held::Held,
+};
 
 /// What a guard remembers of its repairs.
 #[derive(Debug, Default)]

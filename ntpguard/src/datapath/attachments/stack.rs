@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rtnetlink::packet_route::link::{InfoKind, LinkAttribute, LinkInfo, LinkMessage};
 
 use super::difference::{Controller, Difference};
-use crate::datapath::netlink;
+use crate::datapath::interface::netlink;
 
 /// A device of the network namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

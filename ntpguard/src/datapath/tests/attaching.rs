@@ -12,8 +12,8 @@ use super::harness::{
     Pins, Wire, bpftool, in_netns, interface, link, reply, run, servers, set_link_type, tun, veth,
 };
 use crate::datapath::{
-    AttachMode, Error, Guard, How, Interface, Mode, Options, PinDir, Settings, Tracking, netlink,
-    object, survey, unload,
+    AttachMode, Error, Guard, How, Interface, Mode, Options, PinDir, Settings, Tracking,
+    interface::netlink, object::loader, survey, unload,
 };
 
 #[test]
@@ -197,7 +197,7 @@ fn another_program_is_named_and_left_alone() {
         for mode in [XdpMode::Driver, XdpMode::Skb] {
             let pins = Pins::new();
             let veth = veth("g0");
-            let mut other = object::load_private(Settings::default()).unwrap();
+            let mut other = loader::load_private(Settings::default()).unwrap();
             let other: &mut Xdp = other
                 .program_mut("ingress_linear")
                 .unwrap()

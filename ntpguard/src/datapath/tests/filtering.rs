@@ -4,12 +4,16 @@ use std::process::Command;
 
 use super::harness::{in_netns, run, veth};
 use crate::datapath::{
-    Hook, Settings, filter, object,
-    programs::{Kind, Programs},
+    Hook, Settings,
+    attach::clsact,
+    object::{
+        loader,
+        programs::{Kind, Programs},
+    },
 };
 
 fn programs() -> Programs {
-    Programs::new(object::load_private(Settings::default()).unwrap())
+    Programs::new(loader::load_private(Settings::default()).unwrap())
 }
 
 const HOOKS: [(Hook, &str); 2] = [(Hook::Ingress, "ingress"), (Hook::Egress, "egress")];
@@ -21,21 +25,21 @@ fn a_filter_is_put_replaced_in_place_and_removed_with_its_qdisc() {
             let (veth, mut programs) = (veth("g0"), programs());
             let kind = Kind::on_tc(hook);
             let show = || run(&format!("tc filter show dev g0 {side}"));
-            assert!(filter::find(hook, veth.index).unwrap().is_none());
-            filter::put(programs.fd(kind).unwrap(), hook, veth.index, None).unwrap();
+            assert!(clsact::find(hook, veth.index).unwrap().is_none());
+            clsact::put(programs.fd(kind).unwrap(), hook, veth.index, None).unwrap();
             let before = show();
             let words = format!("ntpguard_{side} direct-action");
             assert!(before.contains(&words), "{before}");
 
-            let ours = filter::find(hook, veth.index).unwrap().unwrap();
+            let ours = clsact::find(hook, veth.index).unwrap().unwrap();
             let mut second = self::programs();
-            filter::put(second.fd(kind).unwrap(), hook, veth.index, Some(&ours)).unwrap();
+            clsact::put(second.fd(kind).unwrap(), hook, veth.index, Some(&ours)).unwrap();
             let after = show();
             assert_eq!(after.matches("direct-action").count(), 1, "{after}");
             assert_ne!(after, before, "another program is in it");
 
-            filter::remove(filter::find(hook, veth.index).unwrap().unwrap()).unwrap();
-            assert!(filter::find(hook, veth.index).unwrap().is_none());
+            clsact::remove(clsact::find(hook, veth.index).unwrap().unwrap()).unwrap();
+            assert!(clsact::find(hook, veth.index).unwrap().is_none());
             assert!(!run("tc qdisc show dev g0").contains("clsact"));
         });
     }
@@ -62,9 +66,9 @@ fn somebody_elses_filter_and_qdisc_are_left_alone() {
             add_theirs(side, "pref 7 protocol all");
             let theirs = show();
             let program = programs.fd(Kind::on_tc(hook)).unwrap();
-            filter::put(program, hook, veth.index, None).unwrap();
-            assert!(filter::before_ours(hook, veth.index).unwrap().is_empty());
-            filter::remove(filter::find(hook, veth.index).unwrap().unwrap()).unwrap();
+            clsact::put(program, hook, veth.index, None).unwrap();
+            assert!(clsact::before_ours(hook, veth.index).unwrap().is_empty());
+            clsact::remove(clsact::find(hook, veth.index).unwrap().unwrap()).unwrap();
             assert_eq!(show(), theirs);
             assert!(run("tc qdisc show dev g0").contains("clsact"));
         });
@@ -78,8 +82,8 @@ fn a_filter_that_has_the_first_place_is_told() {
         run("tc qdisc add dev g0 clsact");
         add_theirs("ingress", "pref 1 protocol ip");
         let program = programs.fd(Kind::TcIngress).unwrap();
-        filter::put(program, Hook::Ingress, veth.index, None).unwrap();
-        let before = filter::before_ours(Hook::Ingress, veth.index).unwrap();
+        clsact::put(program, Hook::Ingress, veth.index, None).unwrap();
+        let before = clsact::before_ours(Hook::Ingress, veth.index).unwrap();
         assert_eq!(before, ["a filter of kind bpf with priority 1"]);
     });
 }

@@ -23,7 +23,7 @@ use crate::{
     },
     datapath::{
         AttachMode, Mode, Tracking,
-        stops::testing::{ALL, VARIABLE},
+        guard::failpoint::testing::{ALL, VARIABLE},
     },
     processes::Accounts,
     readers::Readers,

@@ -18,7 +18,7 @@ use ntpguard_common::tables::{DENY, Grant, Origin, Role};
 
 use crate::{
     allowlist::projection::Projection,
-    datapath::{Error, Interface, netlink, unload},
+    datapath::{Error, Interface, interface::netlink, unload},
 };
 
 /// Runs a test in a network namespace of its own, which ends with it.

@@ -12,12 +12,12 @@ use crate::{
     causes,
     datapath::{
         AttachMode, Error, Guard, How, Options, Settings, advice,
-        attach::Xdp,
-        extack,
-        link::Link,
-        netlink,
-        object::load_private,
-        programs::{Kind, Programs},
+        attach::bpf_link::Link,
+        interface::{extack, netlink, netlink::Xdp},
+        object::{
+            loader::load_private,
+            programs::{Kind, Programs},
+        },
     },
 };
 

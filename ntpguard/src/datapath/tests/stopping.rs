@@ -10,7 +10,7 @@ use crate::{
     allowlist::projection::Projection,
     datapath::{
         Error, Guard, Options, Tables,
-        stops::{
+        guard::failpoint::{
             Stop,
             testing::{ALL, VARIABLE},
         },

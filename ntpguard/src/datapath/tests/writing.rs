@@ -11,7 +11,7 @@ use ntpguard_common::{
 use super::harness::{deny, framed, reply, server, servers};
 use crate::{
     allowlist::projection::Projection,
-    datapath::{Changes, Mode, Settings, Tracking, Trial, change::Cause},
+    datapath::{Changes, Mode, Settings, Tracking, Trial, maps::apply::Cause},
 };
 
 const XDP_DROP: u32 = 1;

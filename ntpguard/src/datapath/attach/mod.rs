@@ -1,0 +1,124 @@
+//! Where programs that judge can be, and where one is.
+
+pub(super) mod bpf_link;
+pub(super) mod clsact;
+pub(super) mod external;
+pub(super) mod ingress;
+pub(super) mod others;
+pub mod tc;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Interface, Tc};
+
+/// Where the program is to run.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, clap::ValueEnum,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum AttachMode {
+    /// In the best place that there is: the driver, the network stack's tc hook, its XDP hook.
+    #[default]
+    Auto,
+    /// In the driver alone.
+    Native,
+    /// On the XDP hook of the network stack.
+    Generic,
+    /// On the tc hook, behind whatever program the XDP hooks have.
+    Tc,
+    /// Where somebody else attaches it, such as libxdp's dispatcher.
+    External,
+}
+
+impl AttachMode {
+    /// The ways to try, best first.
+    pub(super) const fn ways(self) -> &'static [How] {
+        match self {
+            Self::Auto => &[How::Native, How::Tc, How::Generic],
+            Self::Native => &[How::Native],
+            Self::Generic => &[How::Generic],
+            Self::Tc => &[How::Tc],
+            Self::External => &[How::External],
+        }
+    }
+
+    /// The best place that may be had.
+    pub(super) const fn best(self) -> How {
+        match self {
+            Self::Auto | Self::Native => How::Native,
+            Self::Generic => How::Generic,
+            Self::Tc => How::Tc,
+            Self::External => How::External,
+        }
+    }
+
+    pub(super) fn takes(self, how: How) -> bool {
+        self.ways().contains(&how)
+    }
+}
+
+/// Where a program runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum How {
+    /// In the driver, before the kernel has made a socket buffer of the frame.
+    Native,
+    /// In the network stack, with any driver.
+    Generic,
+    /// In the network stack, behind the XDP hooks.
+    Tc,
+    /// Where somebody else has attached it.
+    External,
+}
+
+impl How {
+    /// The name in tables and JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::Generic => "generic",
+            Self::Tc => "tc",
+            Self::External => "external",
+        }
+    }
+
+    /// What passes there unseen, for people.
+    pub const fn blind_to(self) -> Option<&'static str> {
+        match self {
+            // netif_receive_generic_xdp() makes one piece of a buffer and shows none of its segments.
+            Self::Generic => Some(
+                "of several NTP packets that a container or virtual machine sends in one buffer (UDP \
+                 segmentation offload), generic XDP shows the first alone: what is behind it passes \
+                 with it; tc does not have that gap",
+            ),
+            Self::Native | Self::Tc | Self::External => None,
+        }
+    }
+}
+
+/// For people.
+impl std::fmt::Display for How {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Native => "native XDP",
+            Self::Generic => "generic XDP",
+            Self::Tc => "tc",
+            Self::External => "a program that somebody else attaches",
+        })
+    }
+}
+
+/// A guarded interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attached {
+    /// Which.
+    pub interface: Interface,
+    /// Where the program runs, as the kernel says.
+    pub how: How,
+    /// Why it does not run in a better place.
+    pub why_not_better: Option<String>,
+    /// Whether the interface was guarded before, and its link has a new program now.
+    pub adopted: bool,
+    /// How what leaves is noted; `None` where requests are not tracked.
+    pub egress: Option<Tc>,
+}
