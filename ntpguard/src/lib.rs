@@ -1,36 +1,36 @@
-//! The user-space half of ntpguard: it finds out which addresses this host's time service uses,
-//! and keeps the kernel's tables holding just those.
+//! The user-space half of ntpguard: it finds out which addresses this host's time service uses, and keeps
+//! the kernel's tables holding just those.
 //!
-//! - [`sources`] reads the time daemons' configuration files into what they ask for;
-//! - [`processes`] finds those that run;
-//! - [`query`] asks the running daemons which sources they use;
-//! - [`resolve`] looks up the names among them, in time;
-//! - [`allowlist`] makes one set of grants of everything that vouches for an address;
-//! - [`trust`] finds the processes whose requests are trusted;
-//! - [`datapath`] loads the kernel programs, attaches them, and writes the tables;
-//! - [`telemetry`] reads what they tell of single packets;
-//! - [`confine`] gives up what guarding does not take;
-//! - [`readers`] has words from outside parsed in processes that have nothing else;
-//! - [`offload`] has what may block done on threads of its own;
-//! - [`escape`] shows text from outside so that it does no harm;
-//! - [`daemon`] ties these together while the guard runs.
+//! At the centre is the [`reconciler`]: it owns the claims, the names and the sources, computes what the
+//! kernel should hold, and makes it so. What it learns comes from
+//!
+//! - [`processes`], the time daemons that run, and [`sources`], what their configurations ask for;
+//! - [`query`], which asks the running daemons, and [`resolve`], which asks DNS;
+//! - [`trust`], the processes whose requests are trusted.
+//!
+//! It turns that into grants with [`allowlist`], and has [`datapath`] write them into the kernel. Around it:
+//!
+//! - [`daemon`] runs it while the guard runs, [`api`] is what commands and daemon say to each other;
+//! - [`telemetry`] reads the sampled verdicts;
+//! - [`readers`] parse text from outside in processes that can do nothing else, [`confine`] gives up
+//!   privileges, [`escape`] makes text from outside safe to show;
+//! - [`offload`] runs blocking work on threads of its own, [`clock`] reads the kernel's clocks, [`lookup`] is
+//!   the answer of what may be hidden, [`causes`] prints the chain of an error.
 
 pub mod allowlist;
+pub mod api;
 pub mod causes;
 pub mod clock;
 pub mod confine;
 pub mod daemon;
 pub mod datapath;
 pub mod escape;
-pub mod inventory;
 pub mod lookup;
 pub mod offload;
 pub mod processes;
 pub mod query;
-pub mod reader;
 pub mod readers;
 pub mod reconciler;
-pub mod report;
 pub mod resolve;
 pub mod sources;
 pub mod telemetry;

@@ -3,6 +3,7 @@
 //! The daemon has one for its lifetime; without a daemon a command has one for as long as it holds
 //! the lock of the pin directory.
 
+pub mod discovery;
 mod origins;
 
 use std::{
@@ -22,12 +23,15 @@ use crate::{
         projection::Projection,
         state::{State, StateError, StateFile},
     },
+    api::{
+        allowlist::{Edited, Granted, Listing, Updated},
+        protocol::{Addition, Removal},
+        status::{self, SCHEMA, Status},
+    },
     clock::BootSeconds,
-    daemon::protocol::{Addition, Removal},
     datapath::{self, Incomplete, Tables},
-    reader::{ROOT, Read, Reader},
     readers::Readers,
-    report::{self, Edited, Granted, Listing, SCHEMA, Status, Updated},
+    reconciler::discovery::{ROOT, Read, Reader},
     resolve::{Answer, Failure, Question},
     sources::{self, Problem, Sightings},
 };
@@ -409,10 +413,10 @@ impl Keeper {
             .origins
             .sources
             .iter()
-            .map(report::Source::of)
+            .map(status::Source::of)
             .collect();
         let names = self.book.names.status(now).into_iter();
-        status.names = names.map(|name| report::Name::of(name, now)).collect();
+        status.names = names.map(|name| status::Name::of(name, now)).collect();
         status.problems = self.problems().collect();
     }
 

@@ -1,11 +1,11 @@
 //! One set of grants, made of everything that vouches for an address.
 //!
 //! Truth is a list of [`claim::Claim`]s, kept in the [`state`] file. The kernel's tables are its
-//! [`projection`], computed by the pure [`union`].
+//! [`projection::Projection`], computed by the pure [`projection::project`].
 
 mod authority;
-mod book;
 pub mod claim;
+mod claims;
 pub mod daemons;
 pub mod learned;
 pub mod manual;
@@ -16,8 +16,7 @@ mod row;
 pub mod state;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod trial;
-pub mod union;
 
-pub use book::Book;
+pub use claims::Book;
 pub use manual::ManualError;
 pub use row::Row;

@@ -7,13 +7,15 @@ use futures_util::future::join_all;
 use ipnet::IpNet;
 use ntpguard::{
     allowlist::{claim::is_address, state::StateFile},
+    api::{
+        allowlist::{Edited, Granted, ListRow, Listing, Updated},
+        protocol::{Addition, Removal, Reply, Request},
+    },
     clock::BootSeconds,
-    daemon::protocol::{Addition, Removal, Reply, Request},
     datapath::Tables,
     escape, processes,
     readers::Readers,
     reconciler::{Keeper, KeeperError},
-    report::{Edited, Granted, ListRow, Listing, Updated},
     sources::Severity,
 };
 

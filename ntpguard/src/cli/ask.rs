@@ -4,10 +4,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use ntpguard::{
-    daemon::{
-        control::{self, ControlError},
-        protocol::{Reply, Request},
-    },
+    api::protocol::{Reply, Request},
+    daemon::control::{self, ControlError},
     datapath::{Error, Lock, PinDir},
 };
 

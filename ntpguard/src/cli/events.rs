@@ -4,9 +4,9 @@ use std::{net::IpAddr, process::ExitCode};
 
 use anyhow::{Context as _, Result, bail};
 use ntpguard::{
-    daemon::{control, protocol::Reply, subscribers::Following},
+    api::{events::Event, protocol::Reply, status::SCHEMA},
+    daemon::{control, subscribers::Following},
     escape,
-    report::{SCHEMA, events::Event},
 };
 use serde::Serialize;
 use tokio::signal;

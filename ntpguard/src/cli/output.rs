@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use comfy_table::{ContentArrangement, Table, presets};
-use ntpguard::{causes, escape, report::Source};
+use ntpguard::{api::status::Source, causes, escape};
 use serde::Serialize;
 use serde_json::ser::{CompactFormatter, Formatter};
 

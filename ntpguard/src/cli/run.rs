@@ -5,11 +5,11 @@ use std::{path::Path, process::ExitCode};
 use anyhow::{Context as _, Result};
 use ntpguard::{
     allowlist::Book,
+    api::allowlist::Listing,
     clock::BootSeconds,
     daemon::{self, Options},
     escape, processes,
     readers::Readers,
-    report::Listing,
     sources::{self, Discovered, Host, Severity, Want},
 };
 use tokio::signal::unix::{SignalKind, signal};

@@ -5,11 +5,12 @@ use std::{path::Path, process::ExitCode};
 use anyhow::Result;
 use ntpguard::{
     allowlist::{Book, state::StateFile},
+    api::{
+        inventory::{Inventory, Named, Used},
+        protocol::{Reply, Request},
+    },
     clock::BootSeconds,
-    daemon::protocol::{Reply, Request},
-    escape,
-    inventory::{Inventory, Named, Used},
-    processes, query,
+    escape, processes, query,
     readers::Readers,
     reconciler::Keeper,
     sources,

@@ -8,14 +8,15 @@ use std::{
 
 use anyhow::{Result, bail};
 use ntpguard::{
-    clock::BootSeconds,
-    daemon::{
-        control::{self, ControlError, LONGEST, SILENCE},
+    api::{
+        events::WOULD_DROP,
         protocol::{Reply, Request},
+        status::{Finding, Interface, Name, Status},
     },
+    clock::BootSeconds,
+    daemon::control::{self, ControlError, LONGEST, SILENCE},
     datapath::{self, PinDir},
     escape,
-    report::{Finding, Interface, Name, Status, events::WOULD_DROP},
 };
 use ntpguard_common::reason::Reason;
 use tokio::time::timeout;

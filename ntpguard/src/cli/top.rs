@@ -4,9 +4,9 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use ipnet::IpNet;
-use ntpguard::{
-    daemon::protocol::{Reply, Request},
-    report::events::{Top, TopSender, WOULD_DROP},
+use ntpguard::api::{
+    events::{Top, TopSender, WOULD_DROP},
+    protocol::{Reply, Request},
 };
 
 use super::{

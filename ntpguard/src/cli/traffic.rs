@@ -3,12 +3,12 @@
 use std::cmp::Reverse;
 
 use ntpguard::{
-    escape,
-    report::{
-        Traffic,
+    api::{
         astray::Answer,
+        status::Traffic,
         traffic::{Server, Ungranted, Untrusted},
     },
+    escape,
 };
 
 use super::output::{self, seconds};
@@ -217,7 +217,7 @@ fn ungranted(row: &Ungranted) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use ntpguard::report::{refusals::Refusal, traffic::Requests};
+    use ntpguard::api::{refusals::Refusal, traffic::Requests};
 
     use super::*;
 

@@ -20,10 +20,8 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use super::{
-    control::ControlError,
-    protocol::{MAX_ANSWER, Reply, Request},
-};
+use super::control::ControlError;
+use crate::api::protocol::{MAX_ANSWER, Reply, Request};
 
 /// How long a daemon may be silent that was asked.
 pub const SILENCE: Duration = Duration::from_secs(5);

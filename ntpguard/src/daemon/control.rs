@@ -28,13 +28,11 @@ use tokio::{
 };
 
 pub use super::client::{LONGEST, SILENCE, ask, ask_within, listens};
-use super::{
-    client,
-    idle::Idle,
-    protocol::{MAX_QUESTION, Reply, Request},
-    subscribers,
+use super::{client, idle::Idle, subscribers};
+use crate::{
+    api::protocol::{MAX_QUESTION, Reply, Request},
+    telemetry::News,
 };
-use crate::telemetry::News;
 
 /// The socket's name below the state directory.
 pub const SOCKET: &str = "control.sock";

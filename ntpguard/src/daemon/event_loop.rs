@@ -19,7 +19,6 @@ use super::{
     finding::{self, Finding, report_senders},
     handover::Handed,
     poller::{Rounds, Step},
-    protocol::{Reply, Request},
     reading::{Reading, report_problems},
     serving::Serving,
     status,
@@ -27,13 +26,16 @@ use super::{
 };
 use crate::{
     allowlist::projection::Projection,
+    api::{
+        allowlist::Edited,
+        inventory::Inventory,
+        protocol::{Reply, Request},
+        status::Grants,
+    },
     clock::BootSeconds,
     datapath::{Guard, InterfaceEvents, Lock, Occasion},
-    inventory::Inventory,
     offload::Outcome,
-    reader::Read,
-    reconciler::{Keeper, KeeperError},
-    report::{Edited, Grants},
+    reconciler::{Keeper, KeeperError, discovery::Read},
     resolve::{Answer, Failure, Question, Resolver},
     trust::{Found, Senders},
 };

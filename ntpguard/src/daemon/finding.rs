@@ -4,8 +4,7 @@ use std::path::Path;
 
 use crate::{
     offload::{DEADLINE, Offload, Outcome},
-    reader::hanging,
-    reconciler::Keeper,
+    reconciler::{Keeper, discovery::hanging},
     sources::{Place, Problem, Severity},
     trust::{Blind, Found, Senders, Untrusted},
 };

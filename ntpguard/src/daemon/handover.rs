@@ -28,9 +28,12 @@ use super::{
     client::{Connection, SILENCE, named},
     control::{Call, ControlError},
     event_loop::Daemon,
-    protocol::{Reply, Request},
 };
-use crate::{clock::BootSeconds, datapath::Lock};
+use crate::{
+    api::protocol::{Reply, Request},
+    clock::BootSeconds,
+    datapath::Lock,
+};
 
 /// How long a successor may take before those that want something changed are told.
 const OVERDUE: Duration = Duration::from_secs(20);

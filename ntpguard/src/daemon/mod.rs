@@ -13,7 +13,6 @@ mod finding;
 mod handover;
 mod idle;
 mod poller;
-pub mod protocol;
 mod reading;
 mod serving;
 mod start;
@@ -31,13 +30,13 @@ use thiserror::Error;
 
 use self::{control::ControlError, event_loop::Daemon, finding::report_senders, start::Start};
 use crate::{
+    api::status::Grants,
     clock::BootSeconds,
     confine,
     datapath::{self, AttachMode, Guard, Mode, PinDir, Tracking},
     processes::{self, Accounts},
     readers::Readers,
     reconciler::{Keeper, KeeperError, Origins},
-    report::Grants,
     trust::{Found, Senders},
 };
 

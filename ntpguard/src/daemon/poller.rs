@@ -11,9 +11,8 @@ use crate::{
     offload::{Offload, Outcome},
     processes::TimeDaemon,
     query::{self, Heard},
-    reader::hanging,
     readers::Readers,
-    reconciler::Keeper,
+    reconciler::{Keeper, discovery::hanging},
 };
 
 /// The name of the thread that looks for daemons, and of the finding where it hangs.

@@ -6,9 +6,11 @@ use std::collections::BTreeSet;
 use crate::{
     clock::BootSeconds,
     offload::{Offload, Outcome},
-    reader::{Progress, Read},
     readers::Readers,
-    reconciler::Keeper,
+    reconciler::{
+        Keeper,
+        discovery::{Progress, Read},
+    },
     sources::Severity,
 };
 

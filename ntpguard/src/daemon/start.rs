@@ -14,12 +14,12 @@ use super::{
     finding::Finding,
     handover::Predecessor,
     poller,
-    protocol::{Reply, Request},
     reading::{Reading, report_problems},
     serving::Serving,
 };
 use crate::{
     allowlist::{projection::Projection, state::StateFile},
+    api::protocol::{Reply, Request},
     clock::BootSeconds,
     datapath::{self, Interface, Lock, PinDir},
     offload::{Offload, Outcome},

@@ -1,12 +1,12 @@
 //! How the guard is, told by the daemon.
 
 use crate::{
+    api::status::{Daemon, Finding, Grants, Interface, Status},
     clock::BootSeconds,
     confine::Confinement,
     datapath::{self, Guard},
     readers::Readers,
     reconciler::Keeper,
-    report::{Daemon, Finding, Grants, Interface, Status},
 };
 
 /// Gathers the status of a living daemon.

@@ -14,9 +14,14 @@ use tokio::{
 use super::{
     client::{Connection, SILENCE},
     control::{ALIVE_EVERY, ControlError, send_within},
-    protocol::{Reply, Request},
 };
-use crate::{report::events::Event, telemetry::News};
+use crate::{
+    api::{
+        events::Event,
+        protocol::{Reply, Request},
+    },
+    telemetry::News,
+};
 
 /// How long a viewer may take nothing, as one that is stopped at a terminal.
 const PATIENCE: Duration = Duration::from_secs(600);

@@ -6,11 +6,11 @@ use tokio::sync::broadcast;
 
 use super::{astray::Pairs, top_talkers::Senders};
 use crate::{
-    clock::{BootSeconds, monotonic_nanoseconds},
-    report::{
+    api::{
         astray::Answer,
         events::{Event, Top},
     },
+    clock::{BootSeconds, monotonic_nanoseconds},
 };
 
 /// Events that wait for a viewer who is slower than they come. Of more he loses the oldest.

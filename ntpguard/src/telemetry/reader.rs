@@ -11,9 +11,9 @@ use tokio::time::sleep;
 
 use super::{News, astray::MOST_REQUESTS, tally::Tally, top_talkers::Kind};
 use crate::{
+    api::events::Event,
     clock::monotonic_nanoseconds,
     datapath::{Error, Mode, Noted, PinDir, Verdicts},
-    report::events::Event,
 };
 
 /// How long it rests after a look that found something. Nothing wakes it, so that no packet is late for

@@ -3,7 +3,7 @@
 use std::{thread, time::Duration};
 
 use anyhow::{Context, Result, ensure};
-use ntpguard::report::Status;
+use ntpguard::api::status::Status;
 use ntpguard_common::reason::Reason;
 
 use super::machine::{Machine, answered_by, systemctl};

@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use ntpguard::report::{Listing, Status};
+use ntpguard::api::{allowlist::Listing, status::Status};
 use serde::de::DeserializeOwned;
 
 use super::chronyd::{self, Unit};

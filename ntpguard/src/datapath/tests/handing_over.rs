@@ -15,11 +15,14 @@ use tokio::time::timeout;
 
 use super::harness::{Pins, Wire, in_netns, link, veth};
 use crate::{
-    daemon::{
-        control::{ask, socket_path},
+    api::{
         protocol::{Addition, Reply, Request},
+        status::Status,
+    },
+    daemon::{
+        self,
+        control::{ask, socket_path},
         subscribers::Following,
-        {self},
     },
     datapath::{
         AttachMode, Mode, Tracking,
@@ -28,7 +31,6 @@ use crate::{
     processes::Accounts,
     readers::Readers,
     reconciler::Origins,
-    report::Status,
     trust::Senders,
 };
 

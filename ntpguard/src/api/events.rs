@@ -11,7 +11,7 @@ use ntpguard_common::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::SCHEMA;
+use super::status::SCHEMA;
 use crate::{clock, datapath::Mode, telemetry::top_talkers::Sender};
 
 /// A packet that was judged, one of those that are told.

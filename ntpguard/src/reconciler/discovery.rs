@@ -6,10 +6,10 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use super::Origins;
 use crate::{
     clock::BootSeconds,
     readers::Readers,
-    reconciler::Origins,
     sources::{self, Discovered, Place, Problem, Reading, Severity, Sightings, Source},
 };
 

@@ -4,10 +4,10 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use serde::{Deserialize, Serialize};
 
+use super::status::{SCHEMA, Source};
 use crate::{
     allowlist::Book,
     clock::BootSeconds,
-    report::{SCHEMA, Source},
     resolve::Question,
     sources::{self, Host, Place, Problem, Want},
 };

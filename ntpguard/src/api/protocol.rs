@@ -3,12 +3,11 @@
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::{
+use super::{
+    allowlist::{Edited, Listing, Updated},
+    events::{Event, Top},
     inventory::Inventory,
-    report::{
-        Edited, Listing, Status, Updated,
-        events::{Event, Top},
-    },
+    status::Status,
 };
 
 /// The most bytes a question may have. Whoever asks at greater length is hung up on.

@@ -1,5 +1,5 @@
-use super::*;
 use crate::{
+    allowlist::claims::*,
     query::InUse,
     resolve::{self, Record},
     sources::{Family, Host, Place, Severity, Speaker},

@@ -65,7 +65,7 @@ impl Interface {
     }
 
     /// Tells of an interface that a guard without a daemon is to be on.
-    pub(super) fn of_pinned(guarded: &Guarded) -> Self {
+    pub(crate) fn of_pinned(guarded: &Guarded) -> Self {
         Self {
             index: guarded.index,
             name: guarded.name.clone(),

@@ -24,7 +24,7 @@ pub struct Refusal {
 
 impl Refusal {
     /// What was refused of a server, most packets first. `window` is for how many seconds requests are open.
-    pub(super) fn all_of(server: IpAddr, refusals: &Refusals, window: u32) -> Vec<Self> {
+    pub(crate) fn all_of(server: IpAddr, refusals: &Refusals, window: u32) -> Vec<Self> {
         let mut all: Vec<Self> = Cause::ALL
             .into_iter()
             .filter(|cause| refusals.get(*cause) > 0)

@@ -10,19 +10,18 @@ use std::{
 use ipnet::IpNet;
 use ntpguard_common::tables::{Origin, Role};
 
+use super::{
+    authority,
+    claim::Claim,
+    daemons::Daemons,
+    learned::Learned,
+    manual::{Manual, ManualError},
+    ports::Ports,
+    projection::{self, Projection},
+    readings::Readings,
+    row::Row,
+};
 use crate::{
-    allowlist::{
-        authority,
-        claim::Claim,
-        daemons::Daemons,
-        learned::Learned,
-        manual::{Manual, ManualError},
-        ports::Ports,
-        projection::Projection,
-        readings::Readings,
-        row::Row,
-        union,
-    },
     clock::BootSeconds,
     query::Answer,
     resolve::{GRACE, Names, Question},
@@ -212,7 +211,7 @@ impl Book {
 
     /// What the kernel's tables are to hold.
     pub fn projection(&self, now: BootSeconds) -> Projection {
-        union::project(&self.claims(), now)
+        projection::project(&self.claims(), now)
     }
 
     /// Drops what has come to its end.
