@@ -175,8 +175,17 @@ impl Builder {
     ///
     /// As for [`Builder::start`] and [`Guard::wait_ready`].
     pub fn ready(self) -> Result<Guard> {
+        self.ready_within(READY_SECONDS)
+    }
+
+    /// As [`Builder::ready`], for machines that take longer.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Builder::start`] and [`Guard::wait_ready`].
+    pub fn ready_within(self, seconds: u32) -> Result<Guard> {
         let mut guard = self.start()?;
-        guard.wait_ready()?;
+        guard.wait_ready_within(seconds)?;
         Ok(guard)
     }
 }
@@ -213,10 +222,14 @@ impl Guard {
     ///
     /// When that takes too long or the guard ends; with what it printed.
     pub fn wait_ready(&mut self) -> Result<Value> {
+        self.wait_ready_within(READY_SECONDS)
+    }
+
+    fn wait_ready_within(&mut self, seconds: u32) -> Result<Value> {
         let mut command = guard_command(&self.namespace, &self.home)?;
-        command.args(["status", "--wait", &READY_SECONDS.to_string(), "--json"]);
+        command.args(["status", "--wait", &seconds.to_string(), "--json"]);
         let mut status = Process::spawn(command)?;
-        let limit = Duration::from_secs(u64::from(READY_SECONDS) + 5);
+        let limit = Duration::from_secs(u64::from(seconds) + 5);
         crate::wait::eventually(limit, "the end of `status --wait`", || {
             let ended = status.ended()?;
             Ok(if self.process.ended()?.is_some() {

@@ -40,11 +40,13 @@
 //! - Daemons come from `NTPGUARD_DAEMONS`, the product from `NTPGUARD_BIN`; without these, from
 //!   where `cargo xtask setup` and `cargo build` put them.
 
+pub mod attachments;
 pub mod bpffs;
 pub mod bpftool;
 pub mod bus;
 pub mod cgroup;
 pub mod chained;
+pub mod checks;
 pub mod config;
 pub mod container;
 pub mod daemons;

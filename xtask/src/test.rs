@@ -58,7 +58,7 @@ fn steps(workspace: &Workspace, options: &Options, report: &mut Report) -> Resul
     report.step("integration tests", || integration_tests(workspace, filter))?;
     if filter.is_empty() {
         for version in vm::TESTED {
-            report.step(&format!("fixtures on Linux {version}"), || {
+            report.step(&format!("fixtures and attachments on Linux {version}"), || {
                 vm::boot(workspace, version, false)
             })?;
         }

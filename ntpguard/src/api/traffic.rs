@@ -1,6 +1,10 @@
 //! What the kernel saw of this host's requests and of the servers' replies.
 
-use std::{collections::BTreeMap, net::IpAddr, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    path::PathBuf,
+};
 
 use ntpguard_common::{
     judge::Learn,
@@ -15,7 +19,7 @@ use crate::{
     clock::BootSeconds,
     datapath::{Error, Tables},
     trust::{
-        Found,
+        self, Found,
         cgroup::{self, Hierarchy},
     },
 };
@@ -131,6 +135,10 @@ pub struct Ungranted {
     pub process: Option<String>,
     /// The cgroup of the sender; absent for what was forwarded, and for one that is gone.
     pub cgroup: Option<String>,
+    /// The directory of that cgroup, where all its processes are in a network namespace of their own: to be
+    /// named with `--trust`; absent for other senders.
+    #[serde(default)]
+    pub guest: Option<PathBuf>,
     /// Whether no process of this host sent it: it was forwarded for another host, a container or a guest.
     #[serde(default)]
     pub forwarded: bool,
@@ -166,10 +174,10 @@ impl Traffic {
             )
         });
         let strays = tables.ungranted()?;
-        let cgroups = cgroup_names(&strays);
+        let senders = senders_of(&strays);
         let mut ungranted: Vec<Ungranted> = strays
             .iter()
-            .map(|(stray, strayed)| Ungranted::of(stray, strayed, &cgroups, now))
+            .map(|(stray, strayed)| Ungranted::of(stray, strayed, &senders, now))
             .collect();
         ungranted.sort_by_key(|row| (row.seconds_ago, row.address));
         Ok(Self {
@@ -227,12 +235,30 @@ const fn limit(rate: u32) -> Option<u32> {
 }
 
 /// The cgroups of the system by their numbers, where there is a stray to be told by one.
-fn cgroup_names(strays: &[(Stray, Strayed)]) -> BTreeMap<u64, PathBuf> {
+fn senders_of(strays: &[(Stray, Strayed)]) -> BTreeMap<u64, Sender> {
     if strays.is_empty() {
         return BTreeMap::new();
     }
-    let hierarchy = Hierarchy::mounted().found();
-    hierarchy.map_or_else(BTreeMap::new, |hierarchy| cgroup::names(&hierarchy))
+    let Some(hierarchy) = Hierarchy::mounted().found() else {
+        return BTreeMap::new();
+    };
+    let numbers: BTreeSet<u64> = strays.iter().map(|(stray, _)| stray.cgroup).collect();
+    let mut names = cgroup::names(&hierarchy);
+    names.retain(|number, _| numbers.contains(number));
+    let sender = |cgroup: PathBuf| Sender {
+        guest: trust::guest(&hierarchy, &cgroup),
+        cgroup,
+    };
+    names
+        .into_iter()
+        .map(|(number, cgroup)| (number, sender(cgroup)))
+        .collect()
+}
+
+/// A cgroup that has asked servers nobody granted.
+struct Sender {
+    cgroup: PathBuf,
+    guest: Option<PathBuf>,
 }
 
 /// The word for a number of [`Learn`].
@@ -280,12 +306,13 @@ impl Ungranted {
     fn of(
         stray: &Stray,
         strayed: &Strayed,
-        cgroups: &BTreeMap<u64, PathBuf>,
+        senders: &BTreeMap<u64, Sender>,
         now: BootSeconds,
     ) -> Self {
         let process = String::from_utf8_lossy(&strayed.process);
         let process = process.trim_end_matches('\0').to_owned();
         let address = IpAddr::from(stray.server).to_canonical();
+        let sender = senders.get(&stray.cgroup);
         let role = if stray.role == Role::Control.bit() {
             Role::Control
         } else {
@@ -298,9 +325,8 @@ impl Ungranted {
             requests: strayed.count,
             seconds_ago: ago(strayed.last, now).unwrap_or(0),
             process: (!process.is_empty()).then_some(process),
-            cgroup: cgroups
-                .get(&stray.cgroup)
-                .map(|name| name.display().to_string()),
+            cgroup: sender.map(|sender| sender.cgroup.display().to_string()),
+            guest: sender.and_then(|sender| sender.guest.clone()),
             forwarded: stray.cgroup == 0,
         }
     }

@@ -1,6 +1,6 @@
 //! The part of `ntpguard status` about requests, replies, and who sent what.
 
-use std::cmp::Reverse;
+use std::{cmp::Reverse, collections::BTreeSet, path::Path};
 
 use ntpguard::{
     api::{
@@ -16,6 +16,9 @@ use super::output::{self, seconds};
 /// Most rows of a table; `--json` has all.
 const ROWS: usize = 10;
 
+/// Most guests that are explained.
+const GUESTS: usize = 3;
+
 /// What stands for the process that sent what was forwarded.
 const NO_PROCESS: &str = "(forwarded)";
 
@@ -23,6 +26,16 @@ const NO_PROCESS: &str = "(forwarded)";
 const FORWARDED: &str = "(forwarded): no process of this host sent it, but a host, container or guest that \
                          this host forwards for; run its time daemon in this host's network, grant the \
                          server, or let all requests be answered (--learn any)";
+
+/// What can be done for what a guest sent.
+fn guest(cgroup: &Path) -> String {
+    let cgroup = cgroup.display();
+    format!(
+        "{cgroup} has a network of its own, as a container or guest by macvlan, ipvlan or a bridge has: \
+         trust it (--trust {cgroup}), run its time daemon in this host's network, or let all requests be \
+         answered (--learn any)"
+    )
+}
 
 /// Says whether and how requests are tracked.
 pub(super) fn lines(traffic: &Traffic) -> Vec<String> {
@@ -106,8 +119,15 @@ pub(super) fn tables(traffic: &Traffic) -> String {
             traffic.ungranted.iter().take(ROWS).map(ungranted),
         ));
         text.push_str(&output::rest(traffic.ungranted.len(), ROWS));
-        if traffic.ungranted.iter().any(|row| row.forwarded) {
-            text.push_str(&output::wrap(FORWARDED));
+        let guests = traffic
+            .ungranted
+            .iter()
+            .filter_map(|row| row.guest.as_deref());
+        let guests: BTreeSet<&Path> = guests.collect();
+        let cures = guests.into_iter().take(GUESTS).map(guest);
+        let is_forwarded = traffic.ungranted.iter().any(|row| row.forwarded);
+        for cure in cures.chain(is_forwarded.then(|| FORWARDED.to_owned())) {
+            text.push_str(&output::wrap(&escape::line(&cure)));
             text.push('\n');
         }
         let queried = traffic.ungranted.iter().find(|row| row.needs == "control");
@@ -286,6 +306,7 @@ mod tests {
                 hint: "ntpguard allowlist add 192.0.2.66 --role control".to_owned(),
                 process: Some("ntpdig".to_owned()),
                 cgroup: None,
+                guest: None,
                 forwarded: false,
             }],
             ..Traffic::default()
@@ -317,6 +338,19 @@ mod tests {
         let words: Vec<&str> = text.split_whitespace().collect();
         assert!(words.join(" ").contains("--learn any"), "{text}");
         assert!(text.lines().all(|line| line.len() <= 80), "{text}");
+    }
+
+    #[test]
+    fn a_guest_is_said_to_be_one_with_what_to_do() {
+        let mut traffic = traffic(1);
+        let cgroup = "/sys/fs/cgroup/machine.slice/libpod-1.scope\u{1b}";
+        traffic.ungranted[0].guest = Some(cgroup.into());
+        traffic.ungranted.push(traffic.ungranted[0].clone());
+        let text = tables(&traffic);
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let cure = "(--trust /sys/fs/cgroup/machine.slice/libpod-1.scope";
+        assert_eq!(words.join(" ").matches(cure).count(), 1, "{text}");
+        assert!(!text.contains('\u{1b}'), "{text}");
     }
 
     #[test]

@@ -16,8 +16,7 @@ use super::{
 
 pub(crate) async fn run(guard: &GuardArgs) -> Result<ExitCode> {
     if let Lookup::Absent = Lookup::of(fs::metadata(&guard.pin_dir)) {
-        output::print("nothing is loaded\n")?;
-        return Ok(ExitCode::SUCCESS);
+        return without_pins(guard).await;
     }
     let _lock = lock(guard).await?;
     let removed = datapath::unload(&guard.pin_dir)?;
@@ -27,6 +26,20 @@ pub(crate) async fn run(guard: &GuardArgs) -> Result<ExitCode> {
         count(removed.programs, "program", "programs"),
         count(removed.maps, "map", "maps"),
     ))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Nothing is pinned: nothing is loaded either, unless a daemon holds it by its descriptors.
+async fn without_pins(guard: &GuardArgs) -> Result<ExitCode> {
+    if let Some(pid) = control::listens(&control::socket_path(&guard.state_dir)).await {
+        bail!(
+            "`ntpguard run` (pid {pid}) guards and holds its programs itself, as {} is not there: end \
+             it (`kill {pid}`), and they go with it; or mount the BPF file system again (`ntpguard \
+             status` says how), and it makes its pins anew",
+            guard.pin_dir.display()
+        );
+    }
+    output::print("nothing is loaded\n")?;
     Ok(ExitCode::SUCCESS)
 }
 

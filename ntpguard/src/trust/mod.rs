@@ -54,6 +54,13 @@ const ROOT: u32 = 0;
 /// room for the process's own.
 const EXPECTED_ACCOUNTS: usize = teachers::UIDS - 2;
 
+/// The directory of a cgroup whose processes are all in another network namespace than this process: a
+/// guest's or container's, which a bridge, macvlan or ipvlan lets out as what they are.
+pub(crate) fn guest(hierarchy: &Hierarchy, cgroup: &Path) -> Option<PathBuf> {
+    let path = hierarchy.path(cgroup);
+    guests::are_elsewhere(&path, Path::new(PROC)).then_some(path)
+}
+
 /// Whom to trust.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Senders {

@@ -3,21 +3,13 @@
 
 use std::process::ExitCode;
 
-use ntpguard_tests::system::{self, Outcome};
+use ntpguard_tests::{checks, system};
 
 fn main() -> ExitCode {
     // The console may be in the middle of a line.
     println!();
-    let outcome = system::run();
-    match &outcome {
-        Ok(Outcome { passed, failed }) => println!("checks: {passed} passed, {failed} failed"),
-        Err(error) => println!("checks: {error:#}"),
-    }
-    let good = outcome.is_ok_and(|outcome| outcome.failed == 0 && outcome.passed > 0);
+    let code = checks::conclude("checks", system::run());
+    let good = code == ExitCode::SUCCESS;
     println!("ntpguard-vm: {}", if good { "passed" } else { "failed" });
-    if good {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    code
 }

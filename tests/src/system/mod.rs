@@ -14,11 +14,12 @@ mod sessions;
 mod sockets;
 mod strangers;
 
-use std::{fs, time::Instant};
+use std::fs;
 
 use anyhow::{Context, Result, ensure};
 
 use self::machine::Machine;
+use crate::checks::Outcome;
 
 /// What the kernel's command line has in such a machine, and nowhere else.
 const MARK: &str = "ntpguard.vm";
@@ -62,15 +63,6 @@ const CHECKS: &[Check] = &[
     ),
 ];
 
-/// How many checks there were.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Outcome {
-    /// Those that found what is expected.
-    pub passed: u32,
-    /// The others.
-    pub failed: u32,
-}
-
 /// Runs all checks and prints a line for each.
 ///
 /// # Errors
@@ -81,19 +73,7 @@ pub fn run() -> Result<Outcome> {
     let mut machine = Machine::prepare().context("this machine cannot be prepared")?;
     let mut outcome = Outcome::default();
     for (what, check) in CHECKS {
-        let start = Instant::now();
-        let result = check(&mut machine);
-        let seconds = start.elapsed().as_secs();
-        match result {
-            Ok(()) => {
-                outcome.passed += 1;
-                println!("check: {what}: ok ({seconds} s)");
-            }
-            Err(error) => {
-                outcome.failed += 1;
-                println!("check: {what}: FAILED ({seconds} s)\n{error:#}");
-            }
-        }
+        outcome.run(what, || check(&mut machine));
     }
     if outcome.failed > 0 {
         println!("what the guard logged:\n{}", machine.log());

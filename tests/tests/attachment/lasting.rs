@@ -90,6 +90,14 @@ fn a_guard_goes_on_without_its_file_system_and_pins_into_the_next() -> Result<()
         "{said}"
     );
     ensure_drops(&lab)?;
+    // Without pins it is loaded all the same.
+    let unload = guard.cli(&["unload"])?;
+    let said = String::from_utf8_lossy(&unload.stderr).replace('\n', " ");
+    let pid = format!("(pid {})", guard.id());
+    ensure!(
+        !unload.status.success() && said.contains(&pid) && said.contains("holds its programs"),
+        "{unload:?}"
+    );
     // Grants are changed by descriptor, not by path.
     let edited = guard.cli(&["allowlist", "add", "203.0.113.9"])?;
     ensure!(edited.status.success(), "{edited:?}");

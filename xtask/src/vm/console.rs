@@ -1,6 +1,7 @@
 //! The virtual machine's serial console: shown to the user, and read for how it went.
 
 use std::{
+    collections::BTreeMap,
     io::{BufRead as _, BufReader, Read},
     process::{Command, Stdio},
     sync::mpsc::{self, Receiver, RecvTimeoutError},
@@ -11,11 +12,11 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 
 /// How it went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// This many passed, and none failed.
-    Passed(u32),
-    /// The summary says that one failed, or does not say how many passed.
+    /// None failed; with how many passed of what.
+    Passed(String),
+    /// A summary says that one failed, or does not say how many passed.
     Failed,
     /// The machine went off before they were done.
     Stopped,
@@ -23,15 +24,15 @@ pub(super) enum Outcome {
     Late,
 }
 
-/// Starts a machine, shows its console until the closing line and switches it off. `what` it counts
-/// begins the line of the summary.
-pub(super) fn watch(qemu: &mut Command, limit: Duration, what: &str) -> Result<Outcome> {
+/// Starts a machine, shows its console until the closing line and switches it off. Each thing that is
+/// counted has a summary, whose line it begins.
+pub(super) fn watch(qemu: &mut Command, limit: Duration, counted: &[&str]) -> Result<Outcome> {
     let mut machine = qemu
         .stdout(Stdio::piped())
         .spawn()
         .context("`qemu-system-x86_64` does not start")?;
     let console = machine.stdout.take().context("no console")?;
-    let outcome = follow(&lines(console), Instant::now() + limit, what);
+    let outcome = follow(&lines(console), Instant::now() + limit, counted);
     machine
         .kill()
         .and_then(|()| machine.wait())
@@ -39,15 +40,15 @@ pub(super) fn watch(qemu: &mut Command, limit: Duration, what: &str) -> Result<O
     Ok(outcome)
 }
 
-/// Says how it went with `what`, on which `machine`.
+/// Says how it went on which `machine`.
 ///
 /// # Errors
 /// It did not go well.
-pub(super) fn judge(outcome: Outcome, machine: &str, what: &str, limit: Duration) -> Result<()> {
+pub(super) fn judge(outcome: &Outcome, machine: &str, limit: Duration) -> Result<()> {
     match outcome {
-        Outcome::Passed(count) => println!("{machine}: {count} {what} passed"),
-        Outcome::Failed => bail!("{machine}: {what} failed, see above"),
-        Outcome::Stopped => bail!("{machine}: the machine stopped before the {what} were done"),
+        Outcome::Passed(counts) => println!("{machine}: {counts} passed"),
+        Outcome::Failed => bail!("{machine}: not all passed, see above"),
+        Outcome::Stopped => bail!("{machine}: the machine stopped before all was done"),
         Outcome::Late => bail!("{machine}: not done within {} s", limit.as_secs()),
     }
     Ok(())
@@ -68,8 +69,8 @@ fn lines(console: impl Read + Send + 'static) -> Receiver<String> {
     receiver
 }
 
-fn follow(lines: &Receiver<String>, deadline: Instant, what: &str) -> Outcome {
-    let mut passed = None;
+fn follow(lines: &Receiver<String>, deadline: Instant, counted: &[&str]) -> Outcome {
+    let mut passed = BTreeMap::new();
     loop {
         let line = match lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             Ok(line) => line,
@@ -77,10 +78,15 @@ fn follow(lines: &Receiver<String>, deadline: Instant, what: &str) -> Outcome {
             Err(RecvTimeoutError::Disconnected) => return Outcome::Stopped,
         };
         println!("  | {line}");
-        passed = summary(&line, what).or(passed);
+        for what in counted {
+            passed.extend(summary(&line, what).map(|count| (*what, count)));
+        }
         match line.as_str() {
-            "ntpguard-vm: passed" => return passed.map_or(Outcome::Failed, Outcome::Passed),
-            "ntpguard-vm: failed" => return Outcome::Failed,
+            "ntpguard-vm: passed" if passed.len() == counted.len() => {
+                let counts = passed.iter().map(|(what, count)| format!("{count} {what}"));
+                return Outcome::Passed(counts.collect::<Vec<_>>().join(" and "));
+            }
+            "ntpguard-vm: passed" | "ntpguard-vm: failed" => return Outcome::Failed,
             _ => {}
         }
     }
@@ -103,8 +109,31 @@ mod tests {
         follow(
             &lines(console.as_bytes()),
             Instant::now() + Duration::from_secs(10),
-            "fixtures",
+            &["fixtures"],
         )
+    }
+
+    fn passed(counts: &str) -> Outcome {
+        Outcome::Passed(counts.to_owned())
+    }
+
+    #[test]
+    fn all_that_is_counted_has_to_have_a_summary() {
+        let both = |console: &'static str| {
+            let deadline = Instant::now() + Duration::from_secs(10);
+            follow(
+                &lines(console.as_bytes()),
+                deadline,
+                &["fixtures", "checks"],
+            )
+        };
+        let one = "fixtures: 2 passed, 0 failed\n";
+        let console =
+            "fixtures: 2 passed, 0 failed\nchecks: 3 passed, 0 failed\nntpguard-vm: passed\n";
+        assert_eq!(both(console), passed("3 checks and 2 fixtures"));
+        assert_eq!(both(one), Outcome::Stopped);
+        let console = "fixtures: 2 passed, 0 failed\nntpguard-vm: passed\n";
+        assert_eq!(both(console), Outcome::Failed);
     }
 
     #[test]
@@ -118,7 +147,7 @@ mod tests {
     #[test]
     fn fixtures_that_all_passed_are_counted() {
         let console = "Linux\r\nfixtures: 211 passed, 0 failed\r\nntpguard-vm: passed\r\nmore\r\n";
-        assert_eq!(outcome(console), Outcome::Passed(211));
+        assert_eq!(outcome(console), passed("211 fixtures"));
     }
 
     #[test]
@@ -163,7 +192,7 @@ mod tests {
             follow(
                 &receiver,
                 Instant::now() + Duration::from_millis(20),
-                "fixtures"
+                &["fixtures"]
             ),
             Outcome::Late
         );
@@ -174,8 +203,8 @@ mod tests {
     fn bytes_that_are_no_text_do_not_end_the_console() {
         let console: &[u8] = b"\xff\xfe\nfixtures: 1 passed, 0 failed\nntpguard-vm: passed\n";
         let deadline = Instant::now() + Duration::from_secs(10);
-        let outcome = follow(&lines(console), deadline, "fixtures");
-        assert_eq!(outcome, Outcome::Passed(1));
+        let outcome = follow(&lines(console), deadline, &["fixtures"]);
+        assert_eq!(outcome, passed("1 fixtures"));
     }
 
     #[test]
@@ -187,8 +216,8 @@ mod tests {
         ]);
         let start = Instant::now();
         assert_eq!(
-            watch(&mut machine, Duration::from_secs(30), "fixtures").unwrap(),
-            Outcome::Passed(3)
+            watch(&mut machine, Duration::from_secs(30), &["fixtures"]).unwrap(),
+            passed("3 fixtures")
         );
         assert!(start.elapsed() < Duration::from_secs(30));
     }

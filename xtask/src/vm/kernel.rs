@@ -2,6 +2,7 @@
 //! with lists and a cache of its own, so that the machine's stay as they are.
 
 use std::{
+    collections::BTreeSet,
     ffi::OsStr,
     fs,
     path::{Path, PathBuf},
@@ -23,9 +24,12 @@ pub(super) const KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// Another mirror than the machine's, where that is not Debian's or has dropped a release.
 const MIRROR: &str = "NTPGUARD_DEBIAN_MIRROR";
 
-/// The modules that the tests need, in the order in which they are loaded: the clsact qdisc and
-/// filters that are BPF programs.
-const MODULES: [&str; 2] = ["sch_ingress", "cls_bpf"];
+/// The modules that the tests need: cables, VLANs, bonds, the clsact qdisc and filters that are BPF
+/// programs. What these depend on is fetched with them.
+const MODULES: [&str; 5] = ["veth", "8021q", "bonding", "sch_ingress", "cls_bpf"];
+
+/// The directory of a kernel's modules, beside it.
+const KEPT: &str = "modules";
 
 /// A kernel to boot.
 #[derive(Debug)]
@@ -79,19 +83,63 @@ pub(super) fn image_in(directory: &Path) -> Option<PathBuf> {
     files.filter(is_image).max()
 }
 
-/// The modules in a directory, if all are there.
+/// The modules in a directory in the order in which they are loaded, if all are there.
 fn modules_in(directory: &Path) -> Option<Vec<PathBuf>> {
-    let module = |name: &str| {
-        let files = fs::read_dir(directory).ok()?.flatten();
-        let mut paths = files.map(|entry| entry.path());
-        // Newer kernels' are compressed: .ko.xz.
-        paths.find(|path| {
-            let file = path.file_name().and_then(OsStr::to_str);
-            file.and_then(|file| file.strip_prefix(name))
-                .is_some_and(|rest| rest.starts_with(".ko"))
-        })
-    };
-    MODULES.iter().map(|name| module(name)).collect()
+    let files = fs::read_dir(directory.join(KEPT)).ok()?.flatten();
+    let files: BTreeSet<_> = files.map(|entry| entry.path()).collect();
+    let is_there = |name: &&str| files.iter().any(|file| module_name(file) == Some(name));
+    MODULES
+        .iter()
+        .all(is_there)
+        .then(|| files.into_iter().collect())
+}
+
+/// The name of the module in `03-veth.ko` or, as newer kernels have it, `veth.ko.xz`.
+fn module_name(file: &Path) -> Option<&str> {
+    let (name, _) = file.file_name()?.to_str()?.split_once(".ko")?;
+    Some(name.split_once('-').map_or(name, |(_, name)| name))
+}
+
+/// Copies the modules of an unpacked package, numbered in the order in which they are to be loaded.
+fn keep_modules(unpacked: &Path, kept: &Path) -> Result<()> {
+    // Newer packages know no `/lib`.
+    let root = [unpacked.to_owned(), unpacked.join("usr")];
+    let root = root
+        .iter()
+        .find(|root| root.join("lib/modules").is_dir())
+        .context("no modules")?;
+    let release = fs::read_dir(root.join("lib/modules"))?
+        .next()
+        .context("no modules")??;
+    let mut depmod = command::program("depmod");
+    command::run(depmod.arg("-b").arg(root).arg(release.file_name()))?;
+    let dependencies = fs::read_to_string(release.path().join("modules.dep"))?;
+    fs::create_dir_all(kept)?;
+    for (number, file) in load_order(&dependencies)?.into_iter().enumerate() {
+        let from = release.path().join(file);
+        let name = from.file_name().unwrap_or_default().display();
+        fs::copy(&from, kept.join(format!("{number:02}-{name}")))?;
+    }
+    Ok(())
+}
+
+/// The files of the modules, each after those that it depends on, from what depmod writes.
+fn load_order(dependencies: &str) -> Result<Vec<&str>> {
+    let mut order = Vec::new();
+    for name in MODULES {
+        let (file, needed) = dependencies
+            .lines()
+            .filter_map(|line| line.split_once(':'))
+            .find(|(file, _)| module_name(Path::new(file)) == Some(name))
+            .with_context(|| format!("no module {name}"))?;
+        // depmod names first what is loaded last.
+        for file in needed.split_whitespace().rev().chain([file]) {
+            if !order.contains(&file) {
+                order.push(file);
+            }
+        }
+    }
+    Ok(order)
 }
 
 fn fetch(version: &str, directory: &Path) -> Result<()> {
@@ -133,23 +181,32 @@ fn fetch(version: &str, directory: &Path) -> Result<()> {
     apt::unpack(downloaded, &work.join("unpacked"))?;
     let image =
         image_in(&work.join("unpacked/boot")).with_context(|| format!("no kernel in {package}"))?;
-    let release = fs::read_dir(work.join("unpacked/lib/modules"))?
-        .next()
-        .with_context(|| format!("no modules in {package}"))??;
-    let modules = modules_in(&release.path().join("kernel/net/sched"))
-        .with_context(|| format!("{package} lacks one of {}", MODULES.join(", ")))?;
-    for module in modules {
-        fs::rename(
-            &module,
-            directory.join(module.file_name().unwrap_or_default()),
-        )?;
-    }
+    let kept = work.join(KEPT);
+    keep_modules(&work.join("unpacked"), &kept)
+        .with_context(|| format!("{package} does not do"))?;
+    remove_kept(directory)?;
+    fs::rename(kept, directory.join(KEPT))?;
     // Last, and at once: what is in place is whole.
     fs::rename(
         &image,
         directory.join(image.file_name().unwrap_or_default()),
     )?;
     Ok(fs::remove_dir_all(&work)?)
+}
+
+/// Removes what was fetched before: modules of another version than the kernel's are of no use.
+fn remove_kept(directory: &Path) -> Result<()> {
+    let kept = directory.join(KEPT);
+    if kept.exists() {
+        fs::remove_dir_all(kept)?;
+    }
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        if entry.file_type()?.is_file() {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// The mirror that Debian is taken from.
@@ -216,6 +273,45 @@ mod tests {
             Some("linux-image-5.10.0-32-cloud-amd64")
         );
         assert_eq!(dependency("linux-image-cloud-amd64\n"), None);
+    }
+
+    #[test]
+    fn a_module_is_loaded_after_those_it_depends_on_and_once() {
+        let dependencies = "kernel/net/sched/sch_ingress.ko:
+kernel/net/sched/cls_bpf.ko:
+kernel/net/8021q/8021q.ko: kernel/net/802/mrp.ko kernel/net/802/garp.ko kernel/net/llc/llc.ko
+kernel/net/llc/llc.ko:
+kernel/drivers/net/bonding/bonding.ko.xz: kernel/net/tls/tls.ko.xz kernel/net/llc/llc.ko
+kernel/drivers/net/veth.ko:
+kernel/drivers/net/veth_other.ko:
+";
+        let order = load_order(dependencies).unwrap();
+        let names: Vec<_> = order
+            .iter()
+            .filter_map(|file| module_name(Path::new(file)))
+            .collect();
+        let expected = "veth llc garp mrp 8021q tls bonding sch_ingress cls_bpf";
+        assert_eq!(names.join(" "), expected);
+        let error = load_order("kernel/drivers/net/veth.ko:\n").unwrap_err();
+        assert_eq!(error.to_string(), "no module 8021q");
+    }
+
+    #[test]
+    fn kept_modules_are_listed_in_their_order_or_not_at_all() {
+        let directory = std::env::temp_dir().join(format!("ntpguard-kept-{}", std::process::id()));
+        fs::create_dir_all(directory.join(KEPT)).unwrap();
+        for (number, name) in MODULES.iter().enumerate().rev() {
+            assert!(modules_in(&directory).is_none());
+            fs::write(
+                directory.join(KEPT).join(format!("{number:02}-{name}.ko")),
+                "",
+            )
+            .unwrap();
+        }
+        let names = modules_in(&directory).unwrap();
+        let names: Vec<_> = names.iter().filter_map(|file| module_name(file)).collect();
+        assert_eq!(names, MODULES);
+        fs::remove_dir_all(directory).unwrap();
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! `cargo xtask vm`: the fixtures on another kernel, or the checks of a whole system, in a virtual
+//! `cargo xtask vm`: the fixtures and the guard on another kernel, or the checks of a whole system, in a virtual
 //! machine.
 
 mod archive;
@@ -24,11 +24,18 @@ use crate::{
 
 /// The kernels that every test run boots: the oldest the guard supports, and a common one.
 pub(crate) const TESTED: [&str; 2] = ["5.10", "6.1"];
-/// From power-on to the last line. A boot takes 5 s, and loading and running the fixtures two to three
-/// minutes of an emulated CPU, which others may be using too.
-const LIMIT: Duration = Duration::from_secs(600);
+/// What runs on them, by package.
+const PROGRAMS: [(&str, &str); 3] = [
+    ("ntpguard-tests", "fixtures"),
+    ("ntpguard-tests", "attachments"),
+    ("ntpguard", "ntpguard"),
+];
+/// From power-on to the last line. A boot takes 5 s, loading and running the fixtures two to three
+/// minutes of an emulated CPU, and the checks of attachments less than one; others may be using the
+/// CPU too.
+const LIMIT: Duration = Duration::from_secs(900);
 
-/// Run the fixtures on another Linux kernel, or the checks of a whole system, in a virtual machine
+/// Run the fixtures and the guard on another Linux kernel, or the checks of a whole system, in a virtual machine
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
     #[command(flatten)]
@@ -45,7 +52,7 @@ pub(crate) struct Options {
 #[derive(Debug, clap::Args)]
 #[group(required = true, multiple = false)]
 struct Guest {
-    /// A kernel, with the fixtures: its first two numbers
+    /// A kernel, with the fixtures and the checks of attachments: its first two numbers
     #[arg(long, value_name = "VERSION", value_parser = kernel::versions())]
     kernel: Option<String>,
     /// A distribution with its service manager and time daemon, with the checks of trust
@@ -66,15 +73,16 @@ pub(crate) fn execute(workspace: &Workspace, options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Boots a kernel and runs the fixtures on it.
+/// Boots a kernel and runs the fixtures and the checks of attachments on it.
 ///
 /// # Errors
 /// One of them failed, or the machine did not get that far.
 pub(crate) fn boot(workspace: &Workspace, version: &str, keep: bool) -> Result<()> {
     let kernel = kernel::get(workspace, version)?;
-    let fixtures = stripped(workspace, "ntpguard-tests", "fixtures")?;
+    let programs = PROGRAMS.map(|(package, name)| stripped(workspace, package, name));
+    let programs: Vec<_> = programs.into_iter().collect::<Result<_>>()?;
     let image = workspace.target().join(format!("vm/{version}.cpio"));
-    initramfs::write(&image, &fixtures, &kernel.modules)
+    initramfs::write(&image, &programs, &kernel.modules)
         .with_context(|| format!("{} cannot be made", image.display()))?;
 
     let mut qemu = qemu::machine(&kernel.image, &image);
@@ -84,9 +92,9 @@ pub(crate) fn boot(workspace: &Workspace, version: &str, keep: bool) -> Result<(
         "booting {}",
         kernel.image.file_name().unwrap_or_default().display()
     );
-    let outcome = console::watch(&mut qemu, LIMIT, "fixtures");
+    let outcome = console::watch(&mut qemu, LIMIT, &["fixtures", "attachments"]);
     qemu::clean_up(&qemu, &image, keep)?;
-    console::judge(outcome?, &format!("Linux {version}"), "fixtures", LIMIT)
+    console::judge(&outcome?, &format!("Linux {version}"), LIMIT)
 }
 
 /// A program of the workspace, without the debug information, which is most of it.

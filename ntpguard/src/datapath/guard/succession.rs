@@ -1,6 +1,8 @@
 //! One process after another in charge of a guard: what can be known before the next one begins, and
 //! what the one before does where the next one fails.
 
+use std::collections::BTreeMap;
+
 use ntpguard_common::{packet::Link, rates::Rates};
 
 use super::loaded::{Fixed, Loaded};
@@ -41,11 +43,20 @@ impl Guard {
         // An interface that has gone meanwhile is not to keep the others from it. To look for what else
         // differs would find all that the other process has done.
         let (mut here, mut gone) = (Vec::new(), Vec::new());
+        // One that was renamed is still to be guarded by the name that it was asked for by.
+        let asked_as: BTreeMap<u32, String> = self
+            .held
+            .iter()
+            .map(|(index, holds)| (*index, holds.asked_as.clone()))
+            .collect();
         for attached in &self.attached {
-            let interface = attached.interface.clone();
+            let mut interface = attached.interface.clone();
             if netlink::ask(interface.index)?.is_some() {
                 here.push(interface);
             } else {
+                if let Some(name) = asked_as.get(&interface.index) {
+                    interface.name.clone_from(name);
+                }
                 gone.push(Missing {
                     interface,
                     trouble: None,
@@ -57,7 +68,12 @@ impl Guard {
             senders: senders.clone(),
             ..self.options.clone()
         };
-        let taken = Self::start(&options, granted)?;
+        let mut taken = Self::start(&options, granted)?;
+        for (index, name) in asked_as {
+            if let Some(holds) = taken.held.get_mut(&index) {
+                holds.asked_as = name;
+            }
+        }
         let missing = std::mem::take(&mut self.missing);
         let mut upkeep = std::mem::take(&mut self.upkeep);
         upkeep.is_yielding = false;

@@ -3,7 +3,12 @@
 use ntpguard_common::tables::{ABI, Info, names};
 
 use super::harness::{Pins, Wire, in_netns, link, map_id, run, servers, veth};
-use crate::datapath::{AttachMode, Error, Guard, How, Mode, Options, Tables, survey, unload};
+use crate::{
+    datapath::{
+        AttachMode, Difference, Error, Guard, How, Mode, Occasion, Options, Tables, survey, unload,
+    },
+    senders::Found,
+};
 
 #[test]
 fn a_second_start_swaps_the_program_on_the_same_link_and_keeps_the_maps() {
@@ -248,5 +253,37 @@ fn a_link_of_another_network_namespace_is_left_alone() {
             assert!(matches!(error, Error::Elsewhere(_)), "{error}");
         });
         assert!(!Wire::into(&here).passes("192.0.2.9"));
+    });
+}
+
+#[test]
+fn a_renamed_interface_is_asked_for_by_its_old_name_also_after_a_handing_over_that_failed() {
+    in_netns(|| {
+        let pins = Pins::new();
+        let granted = servers(&["192.0.2.1"]);
+        let options = Options::new(&pins.0, vec![veth("g0")]);
+        let mut guard = Guard::start(&options, &granted).unwrap();
+        for command in ["down", "name lan0", "up"] {
+            let name = if command == "up" { "lan0" } else { "g0" };
+            run(&format!("ip link set {name} {command}"));
+        }
+        guard.mend(Occasion::Tick);
+        let renamed = Difference::Renamed {
+            from: "g0".to_owned(),
+            to: "lan0".to_owned(),
+        };
+        let found = |guard: &Guard| {
+            let findings = guard.look().unwrap().findings.into_iter();
+            findings.map(|one| one.difference).collect::<Vec<_>>()
+        };
+        assert_eq!(found(&guard), std::slice::from_ref(&renamed));
+
+        guard.set_yielding(true);
+        guard.resume(&Found::default(), &granted).unwrap();
+        assert_eq!(found(&guard), [renamed]);
+        run("ip link delete lan0");
+        guard.mend(Occasion::Tick);
+        assert_eq!(guard.missing[0].interface.name, "g0");
+        guard.detach().unwrap();
     });
 }

@@ -6,6 +6,7 @@ mod ini;
 mod tests;
 
 use std::{
+    net::IpAddr,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -16,7 +17,7 @@ pub(super) use self::files::main_files;
 use super::{
     Dialect, Family, Library, Place, Reading,
     draft::{Draft, Line, lines},
-    host::Spelling,
+    host::{self, Spelling},
 };
 
 /// The reader of timesyncd.conf.
@@ -135,7 +136,7 @@ impl Reader<'_> {
     }
 
     /// timesyncd goes through the servers of `NTP=` and of the links, and takes to others only
-    /// where there are none of either.
+    /// where there are none of either. What is no name or address, it leaves out.
     fn grant(&mut self) {
         let Servers {
             system,
@@ -145,8 +146,8 @@ impl Reader<'_> {
         } = std::mem::take(&mut self.servers);
         let mut named = system;
         named.extend(link);
-        if named.is_empty() {
-            named = match (fallback, built_in) {
+        if !named.iter().any(|(name, _)| is_counted(name)) {
+            named.extend(match (fallback, built_in) {
                 (Some(fallback), _) => fallback,
                 (None, Some(built_in)) => {
                     if let Some((_, place)) = built_in.first() {
@@ -167,13 +168,18 @@ impl Reader<'_> {
                     );
                     Vec::new()
                 }
-            };
+            });
         }
         for (name, place) in named {
             self.draft
                 .source(&name, Family::Any, &[Role::Server], place);
         }
     }
+}
+
+/// Whether timesyncd takes it for a server, whatever comes of asking that.
+fn is_counted(name: &str) -> bool {
+    name.parse::<IpAddr>().is_ok() || host::source(name, Family::Any, Spelling::TIMESYNCD).is_ok()
 }
 
 fn placed(words: Vec<(String, Line, u32)>) -> Vec<Named> {

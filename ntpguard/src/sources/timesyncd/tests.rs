@@ -116,6 +116,27 @@ fn what_networkd_has_for_links_counts_beside_ntp_and_before_the_fallback() {
     assert_eq!(wants, expected);
 }
 
+/// As `manager_connect` of systemd's timesyncd-manager.c goes through its lists.
+#[test]
+fn a_fallback_that_a_line_names_counts_without_any_server_of_the_system_or_of_a_link() {
+    let fallback = "[Time]\nFallbackNTP=b.example\n";
+    let place = "etc/systemd/timesyncd.conf:2:13 b.example server";
+    let beside = |state: &str| {
+        let (wants, _) = read(&[(MAIN, fallback), ("run/systemd/netif/state", state)]);
+        wants
+    };
+    assert_eq!(beside("OPER_STATE=routable\n"), [place]);
+    assert_eq!(beside("NTP=\n"), [place]);
+    assert_eq!(
+        beside("NTP=192.0.2.5\n"),
+        ["run/systemd/netif/state:1:5 192.0.2.5 server"]
+    );
+    // An address that no server has keeps timesyncd busy all the same.
+    assert!(beside("NTP=224.0.1.1\n").is_empty());
+    // What is no name is no server, and leaves the list empty.
+    assert_eq!(beside("NTP=a..example\n"), [place]);
+}
+
 #[test]
 fn a_fallback_of_nothing_is_nothing() {
     let (wants, problems) = read(&[(MAIN, &format!("{SHIPPED}FallbackNTP=\n"))]);
