@@ -8,6 +8,7 @@ use core::net::{IpAddr, SocketAddr};
 use crate::{
     address::Address,
     frame::Frame,
+    link_local::own_grant_at,
     ntp,
     packet::{Datagram, Family},
     tables::Grant,
@@ -149,7 +150,7 @@ where
         Far::Source => A::source(frame, datagram),
         Far::Destination => A::destination(frame, datagram),
     };
-    tables.grant_at(&Endpoint::new(address, port)).is_some()
+    own_grant_at(frame, address, port, tables).is_some()
 }
 
 #[cfg(feature = "user")]

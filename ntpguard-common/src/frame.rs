@@ -27,6 +27,9 @@ pub trait Frame {
         number & mask
     }
 
+    /// The index of the interface that the frame is on. Asked only where it matters.
+    fn interface(&self) -> u32;
+
     /// Whether this is several datagrams in one buffer, of which only the first can be read (generic
     /// segmentation offload). Only the network stack has those.
     #[inline(always)]
@@ -84,6 +87,7 @@ impl<W: Window> Window for &W {
     }
 }
 
+/// Bytes are on `lo`, as those are that the kernel runs a program on without an interface.
 impl Frame for [u8] {
     type Window<'a, const N: usize> = &'a [u8; N];
 
@@ -101,7 +105,15 @@ impl Frame for [u8] {
     fn field<const N: usize>(&self, offset: usize) -> [u8; N] {
         self.load(offset).unwrap_or([0; N])
     }
+
+    #[inline]
+    fn interface(&self) -> u32 {
+        LOOPBACK
+    }
 }
+
+/// The index of `lo` in every network namespace.
+pub const LOOPBACK: u32 = 1;
 
 #[cfg(test)]
 mod tests {

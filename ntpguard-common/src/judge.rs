@@ -3,9 +3,10 @@
 use crate::{
     address::Address,
     arrival::judge_arrived,
-    elsewhere::{Elsewhere, Endpoint},
+    elsewhere::Elsewhere,
     frame::Frame,
     interleaved::Received,
+    link_local::own_grant,
     packet::{Datagram, Family, Link},
     part::{Part, Proof, part},
     proof,
@@ -118,7 +119,8 @@ pub trait TablesOf<A>: Elsewhere {
     fn warm_until(&self) -> u64;
 
     /// Counts a refused packet of an address, if that is a server's: one that is asked, or granted to answer.
-    fn count_refused(&self, server: A, cause: Cause);
+    /// `interface` is the index of the one that it came by.
+    fn count_refused(&self, server: A, interface: u32, cause: Cause);
 
     /// Takes a request of a client out of what `rates` allow it. Says whether it is to be admitted.
     fn charge<C: Clocks>(&self, client: A, clocks: &C, rates: &Rates) -> bool;
@@ -225,11 +227,12 @@ where
     }
     let from = A::source(frame, datagram);
     let standing = standing(
-        tables,
+        frame,
         from,
         part.elsewhere_at(datagram),
         part.roles,
         clocks,
+        tables,
     );
     if part.proof == Proof::Association && limits.track {
         return proof::association(frame, datagram, from, standing, limits, tables);
@@ -271,24 +274,22 @@ impl Standing {
 /// Asks for the address's own grant and then, unless that settles it, for its prefix's. What is
 /// granted to a server that is asked `elsewhere`, at a port other than 123, stands alone.
 #[inline(always)]
-pub(crate) fn standing<A, C, T>(
-    tables: &T,
+pub(crate) fn standing<A, F, C, T>(
+    frame: &F,
     address: A,
     elsewhere: Option<u16>,
     roles: u32,
     clocks: &C,
+    tables: &T,
 ) -> Standing
 where
     A: Address,
+    F: Frame + ?Sized,
     C: Clocks,
     T: TablesOf<A>,
 {
     let mut without = Standing::Unlisted;
-    let own = match elsewhere {
-        Some(port) => tables.grant_at(&Endpoint::new(address, port)),
-        None => tables.grant(address),
-    };
-    if let Some(grant) = own {
+    if let Some(grant) = own_grant(frame, address, elsewhere, tables) {
         match held(&grant, roles, clocks) {
             Held::Yes(reason) => return Standing::Holds(reason),
             Held::Denied if grant.roles & BAN != 0 => return Standing::Banned,

@@ -19,6 +19,7 @@ pub mod frame;
 pub mod glance;
 pub mod interleaved;
 pub mod judge;
+pub mod link_local;
 pub mod ntp;
 pub mod outbound;
 pub mod packed;

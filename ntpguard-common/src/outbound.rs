@@ -177,7 +177,7 @@ where
         return Noted::Nothing;
     }
     let server = A::destination(frame, datagram);
-    match standing(tables, server, None, Role::Control.bit(), clocks) {
+    match standing(frame, server, None, Role::Control.bit(), clocks, tables) {
         Standing::Holds(_) => Noted::Nothing,
         _ => Noted::Control(server.mapped()),
     }
@@ -275,7 +275,8 @@ impl<F: Frame + ?Sized> Outbound<'_, F> {
         let port = self.datagram.destination_port;
         let (sender, noted) = if limits.learn != Learn::Off && is_trusted() {
             (Sender::Trusted, Noted::Trusted)
-        } else if limits.learn == Learn::Any || is_granted(ledger, server, port, clocks) {
+        } else if limits.learn == Learn::Any || is_granted(self.frame, server, port, clocks, ledger)
+        {
             (Sender::Other, Noted::Granted)
         } else {
             return Noted::Ungranted(server.mapped());
@@ -333,14 +334,15 @@ impl<F: Frame + ?Sized> Outbound<'_, F> {
 
 /// Whether somebody lets `server` answer us from `port`.
 #[inline(always)]
-fn is_granted<A, C, T>(tables: &T, server: A, port: u16, clocks: &C) -> bool
+fn is_granted<A, F, C, T>(frame: &F, server: A, port: u16, clocks: &C, tables: &T) -> bool
 where
     A: Address,
+    F: Frame + ?Sized,
     C: Clocks,
     T: TablesOf<A>,
 {
     let roles = Role::Server.bit() | Role::Peer.bit();
     let elsewhere = (port != ntp::PORT).then_some(port);
-    let standing = standing(tables, server, elsewhere, roles, clocks);
+    let standing = standing(frame, server, elsewhere, roles, clocks, tables);
     matches!(standing, Standing::Holds(_))
 }

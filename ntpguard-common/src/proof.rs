@@ -73,7 +73,13 @@ where
     T: TablesOf<A>,
 {
     let request = answered(frame, datagram);
-    if !may_be_long(tables, request.server, part.elsewhere_at(datagram), clocks) {
+    if !may_be_long(
+        frame,
+        request.server,
+        part.elsewhere_at(datagram),
+        clocks,
+        tables,
+    ) {
         return Reason::Oversize;
     }
     let length = u32::from(datagram.payload_len);
@@ -140,11 +146,12 @@ where
         Standing::Lacks
     } else {
         standing(
-            tables,
+            frame,
             request.server,
             part.elsewhere_at(datagram),
             part.roles,
             clocks,
+            tables,
         )
     };
     if standing == Standing::Banned {

@@ -2,9 +2,9 @@
 
 use crate::{
     address::Address,
-    elsewhere::Endpoint,
     frame::Frame,
     judge::{Clocks, Limits, Standing, TablesOf, has_ended, may_know, standing},
+    link_local::own_grant,
     packet::Datagram,
     part::{self, Part},
     proof,
@@ -15,22 +15,20 @@ use crate::{
 
 /// Whether the replies of a server may be longer than what they answer, by [`LONG_REPLIES`].
 #[inline(always)]
-pub(crate) fn may_be_long<A, C, T>(
-    tables: &T,
+pub(crate) fn may_be_long<A, F, C, T>(
+    frame: &F,
     address: A,
     elsewhere: Option<u16>,
     clocks: &C,
+    tables: &T,
 ) -> bool
 where
     A: Address,
+    F: Frame + ?Sized,
     C: Clocks,
     T: TablesOf<A>,
 {
-    let own = match elsewhere {
-        Some(port) => tables.grant_at(&Endpoint::new(address, port)),
-        None => tables.grant(address),
-    };
-    if let Some(grant) = own {
+    if let Some(grant) = own_grant(frame, address, elsewhere, tables) {
         if allows_long(&grant, clocks) {
             return true;
         }
@@ -96,7 +94,7 @@ where
         other => (other, part.roles),
     };
     if let Some(cause) = Cause::of(reason, roles) {
-        tables.count_refused(server, cause);
+        tables.count_refused(server, frame.interface(), cause);
     }
     reason
 }
@@ -114,12 +112,19 @@ where
     let role = Role::Broadcast.bit();
     let group = A::destination(frame, datagram);
     if !matches!(
-        standing(tables, group, None, role, clocks),
+        standing(frame, group, None, role, clocks, tables),
         Standing::Holds(_)
     ) {
         return Reason::Mode;
     }
-    match standing(tables, A::source(frame, datagram), None, role, clocks) {
+    match standing(
+        frame,
+        A::source(frame, datagram),
+        None,
+        role,
+        clocks,
+        tables,
+    ) {
         Standing::Unlisted => Reason::Mode,
         other => other.reason(),
     }

@@ -4,13 +4,14 @@
 //! change only together with [`ABI`].
 
 /// The number of this layout, kept in [`Info::abi`].
-pub const ABI: u32 = 7;
+pub const ABI: u32 = 8;
 
 /// Names of the maps, as they are in the object and under the pin directory.
 pub mod names {
     /// Address (4 bytes, network order) → [`Grant`](super::Grant).
     pub const ALLOW_V4: &str = "ALLOW_V4";
-    /// Address (16 bytes, network order) → [`Grant`](super::Grant).
+    /// Address (16 bytes, network order), or the [key](crate::link_local) of one on an interface →
+    /// [`Grant`](super::Grant).
     pub const ALLOW_V6: &str = "ALLOW_V6";
     /// IPv4 prefix → [`Grant`](super::Grant), longest match.
     pub const ALLOW_NET_V4: &str = "ALLOW_NET_V4";

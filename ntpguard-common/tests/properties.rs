@@ -5,7 +5,8 @@ use ntpguard_common::{
     address::Address as _,
     arrival::judge_unusual,
     fixtures::{
-        self, Fixture, ModelTables, NOW, StoppedClocks, untracked, with_options, with_tags,
+        self, Fixture, ModelTables, NOW, OnInterface, StoppedClocks, untracked, with_options,
+        with_tags,
     },
     glance::{Arriving, arriving, is_plainly_foreign, known},
     judge::{Verdict, judge, screen},
@@ -53,6 +54,29 @@ fn mutated() -> impl Strategy<Value = (Vec<u8>, Link)> {
     (fixture(), changes).prop_map(|(fixture, changes)| {
         let mut frame = fixture.frame.clone();
         for (at, value) in changes {
+            if let Some(byte) = frame.get_mut(at) {
+                *byte = value;
+            }
+        }
+        (frame, fixture.link)
+    })
+}
+
+/// The same of the fixtures about link-local addresses, and more often of the interface in their source.
+fn mutated_link_local() -> impl Strategy<Value = (Vec<u8>, Link)> {
+    let indices = ETHERNET + 8 + 4..ETHERNET + 8 + 8;
+    let number = prop::option::of((indices, 0..4_u8));
+    let fixture = any::<Index>().prop_map(|index| {
+        let fixtures = FIXTURES.iter();
+        let found: Vec<_> = fixtures
+            .filter(|fixture| fixture.name.starts_with("link-local"))
+            .collect();
+        *index.get(&found)
+    });
+    let change = prop::option::of((0..100_usize, any::<u8>()));
+    (fixture, number, change).prop_map(|(fixture, number, change)| {
+        let mut frame = fixture.frame.clone();
+        for (at, value) in number.into_iter().chain(change) {
             if let Some(byte) = frame.get_mut(at) {
                 *byte = value;
             }
@@ -281,6 +305,17 @@ proptest! {
     fn a_glance_finds_what_the_judge_would((frame, link) in mutated(), cut in any::<Index>()) {
         glance_and_judge(&frame, link);
         glance_and_judge(&frame[..=cut.index(frame.len())], link);
+    }
+
+    #[test]
+    fn what_is_granted_on_an_interface_is_granted_there_and_nowhere_else(
+        (frame, link) in mutated_link_local(),
+        interface in 0..4_u32,
+    ) {
+        let frame = OnInterface(frame.as_slice(), interface);
+        let judge = |tables: &ModelTables| judge(&frame, &StoppedClocks(NOW), untracked(link), tables);
+        let flat = fixtures::tables().on_interface(interface);
+        prop_assert_eq!(judge(&fixtures::tables()), judge(&flat));
     }
 
     #[test]

@@ -70,6 +70,12 @@ impl Frame for XdpFrame {
         let queue = unsafe { (*self.0.ctx).rx_queue_index };
         mixed_with(queue, number) & mask
     }
+
+    #[inline(always)]
+    fn interface(&self) -> u32 {
+        // SAFETY: the context is the kernel's.
+        unsafe { (*self.0.ctx).ingress_ifindex }
+    }
 }
 
 /// An XDP frame in any number of buffers, of which the first may be short or empty: mlx5 puts all of a
@@ -115,6 +121,11 @@ impl Frame for WholeFrame {
     fn forget(&self, number: usize, mask: usize) -> usize {
         self.0.forget(number, mask)
     }
+
+    #[inline(always)]
+    fn interface(&self) -> u32 {
+        self.0.interface()
+    }
 }
 
 impl WholeFrame {
@@ -153,6 +164,12 @@ impl Frame for LinearFrame {
     #[inline(always)]
     fn field<const N: usize>(&self, offset: usize) -> [u8; N] {
         self.load(offset).unwrap_or([0; N])
+    }
+
+    #[inline(always)]
+    fn interface(&self) -> u32 {
+        // SAFETY: the context is the kernel's.
+        unsafe { (*self.0.skb.skb).ifindex }
     }
 }
 
@@ -194,6 +211,12 @@ impl Frame for SkbFrame {
     fn is_coalesced(&self) -> bool {
         // SAFETY: the context is the kernel's.
         unsafe { (*self.0.skb.skb).gso_size != 0 }
+    }
+
+    #[inline(always)]
+    fn interface(&self) -> u32 {
+        // SAFETY: the context is the kernel's.
+        unsafe { (*self.0.skb.skb).ifindex }
     }
 }
 
@@ -257,6 +280,11 @@ impl Frame for ArrivedFrame {
     #[inline(always)]
     fn is_coalesced(&self) -> bool {
         self.0.is_coalesced()
+    }
+
+    #[inline(always)]
+    fn interface(&self) -> u32 {
+        self.0.interface()
     }
 }
 

@@ -269,8 +269,8 @@ impl<A: InMaps> TablesOf<A> for KernelTables {
     }
 
     #[inline(always)]
-    fn count_refused(&self, server: A, cause: Cause) {
-        let Some(refusals) = refusals_of(server) else {
+    fn count_refused(&self, server: A, interface: u32, cause: Cause) {
+        let Some(refusals) = refusals_of(server, interface) else {
             return;
         };
         let slot = cause as usize % Refusals::SLOTS;

@@ -4,7 +4,7 @@
 use std::{iter, net::IpAddr};
 
 use ipnet::IpNet;
-use ntpguard_common::{address::Address, elsewhere::Ports, sieve::Bits};
+use ntpguard_common::{address::Address, elsewhere::Ports, link_local, sieve::Bits};
 
 use crate::allowlist::projection::Projection;
 
@@ -20,7 +20,8 @@ pub(in crate::datapath) fn sieve<'a>(grants: impl IntoIterator<Item = &'a Projec
         }
         let addresses = projection.addresses.keys().map(|address| match address {
             IpAddr::V4(address) => address.octets().hash(),
-            IpAddr::V6(address) => address.octets().hash(),
+            // The kernel asks for the address, whatever the interface.
+            IpAddr::V6(key) => link_local::address(key.octets()).hash(),
         });
         let blocks = projection
             .prefixes
