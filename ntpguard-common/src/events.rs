@@ -8,7 +8,7 @@ use network_types::{
     udp::UdpHdr,
 };
 
-use crate::{
+use crate::wire::{
     address::Address as _,
     frame::Frame,
     ntp::{self, FirstByte, Mode, Timestamp},
@@ -175,9 +175,11 @@ fn describe_udp<F: Frame + ?Sized>(frame: &F, offset: usize, event: &mut Event) 
 mod tests {
     use super::*;
     use crate::{
-        address::Address,
         fixtures,
-        packet::{Datagram, OnNtpPort, Packet, walk},
+        wire::{
+            address::Address,
+            packet::{Datagram, OnNtpPort, Packet, walk},
+        },
     };
 
     fn described(frame: &[u8], link: Link) -> Event {

@@ -1,37 +1,26 @@
-//! What the kernel and the user-space half of ntpguard share, and the judge itself.
+//! The judge, and what the kernel and the user-space half of ntpguard share.
 //!
-//! [`judge::judge`] is a pure function of a packet and the tables. The same source runs in the
-//! kernel, in unit tests and under fuzzing, so that what is tested is what filters: the kernel only
-//! puts some of its [`stages`] into BPF subprograms.
+//! [`rule::judge::judge`] is a pure function of a packet and the maps. The same source runs in the kernel,
+//! in unit tests and under fuzzing, so that what is tested is what filters: the kernel only puts some of
+//! the judge's [`rule::stages`] into BPF subprograms.
+//!
+//! - [`wire`] reads what is in a frame;
+//! - [`rule`] decides what may pass, and why;
+//! - [`maps`] is the layout of the kernel's maps, and how they are asked;
+//! - [`reason`] is what each packet is counted under, [`events`] what is sampled of it, [`clock`] the clocks
+//!   that packets are judged by, [`packed`] the arguments of BPF subprograms.
 
 #![no_std]
 
 #[cfg(any(test, feature = "fixtures"))]
 extern crate alloc;
 
-pub mod address;
-pub mod arrival;
-pub mod elsewhere;
+pub mod clock;
 pub mod events;
 #[cfg(any(test, feature = "fixtures"))]
 pub mod fixtures;
-pub mod frame;
-pub mod glance;
-pub mod interleaved;
-pub mod judge;
-pub mod link_local;
-pub mod ntp;
-pub mod outbound;
+pub mod maps;
 pub mod packed;
-pub mod packet;
-pub mod part;
-mod proof;
-pub mod rates;
 pub mod reason;
-pub mod refusals;
-pub mod refuse;
-pub mod requests;
-pub mod sieve;
-pub mod stages;
-pub mod tables;
-pub mod teachers;
+pub mod rule;
+pub mod wire;

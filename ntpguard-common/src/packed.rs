@@ -1,14 +1,16 @@
 //! Arguments of BPF subprograms: what the walk found, in numbers.
 //!
-//! See [`stages`](crate::stages) for what subprograms are for. They take and give numbers, and of
+//! See [`stages`](crate::rule::stages) for what subprograms are for. They take and give numbers, and of
 //! a number that it is given the verifier knows nothing: so whatever is unpacked is within bounds,
 //! whatever it is unpacked from.
 
 use crate::{
-    frame::Frame,
-    packet::{Datagram, Family, Inner, NETWORK_MASK, PAYLOAD_MASK},
-    part::{Part, Proof},
     reason::Reason,
+    rule::classify::{Part, Proof},
+    wire::{
+        frame::Frame,
+        packet::{Datagram, Family, Inner, NETWORK_MASK, PAYLOAD_MASK},
+    },
 };
 
 const PAYLOAD_SHIFT: u32 = 16;
@@ -391,7 +393,7 @@ mod tests {
 
     #[test]
     fn every_role_fits() {
-        use crate::tables::Role;
+        use crate::maps::tables::Role;
         for role in Role::ALL {
             assert_eq!(u64::from(role.bit()) & ROLES_MASK, u64::from(role.bit()));
         }

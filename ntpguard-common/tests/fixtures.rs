@@ -4,13 +4,17 @@ use std::{cell::Cell, collections::BTreeSet};
 
 use etherparse::{NetSlice, SlicedPacket, TransportSlice};
 use ntpguard_common::{
+    clock::Clocks,
     fixtures::{
         self, Coalesced, Fixture, ModelTables, NOW, Step, StoppedClocks, judge_split, untracked,
     },
-    judge::{Clocks, Learn, Limits, Verdict, judge},
-    outbound::{Noted, note},
-    packet::Link,
     reason::Reason,
+    rule::{
+        judge::{Verdict, judge},
+        outbound::{Noted, note},
+        policy::{Learn, Limits},
+    },
+    wire::packet::Link,
 };
 
 fn verdict(fixture: &Fixture) -> Verdict {

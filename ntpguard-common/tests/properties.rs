@@ -2,18 +2,22 @@
 
 use etherparse::{Ipv6ExtensionSlice, LenSource, NetSlice, SlicedPacket, TransportSlice};
 use ntpguard_common::{
-    address::Address as _,
-    arrival::judge_unusual,
     fixtures::{
         self, Fixture, ModelTables, NOW, OnInterface, StoppedClocks, untracked, with_options,
         with_tags,
     },
-    glance::{Arriving, arriving, is_plainly_foreign, known},
-    judge::{Verdict, judge, screen},
-    outbound::{LedgerOf as _, request},
-    packet::{Family, Link, MAX_EXTENSION_HEADERS, MAX_TAGS, OnNtpPort, Packet, walk},
     reason::Reason,
-    stages::Inline,
+    rule::{
+        arrival::judge_unusual,
+        judge::{Verdict, judge, screen},
+        outbound::{LedgerOf as _, request},
+        stages::Inline,
+    },
+    wire::{
+        address::Address as _,
+        fast_path::{Arriving, arriving, is_plainly_foreign, known},
+        packet::{Family, Link, MAX_EXTENSION_HEADERS, MAX_TAGS, OnNtpPort, Packet, walk},
+    },
 };
 use proptest::{collection::vec, prelude::*, sample::Index};
 use std::sync::LazyLock;

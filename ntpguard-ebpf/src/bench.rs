@@ -20,10 +20,9 @@ use aya_ebpf::{
     programs::{TcContext, XdpContext},
 };
 use ntpguard_common::{
-    ntp,
-    requests::{Request, Sent},
-    sieve::Bits,
-    tables::REQUESTS_SIZE,
+    maps::{prefilter::Bits, tables::REQUESTS_SIZE},
+    rule::requests::{Request, Sent},
+    wire::ntp,
 };
 
 /// How many sources there are; 0 leaves the frame's own.

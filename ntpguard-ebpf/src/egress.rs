@@ -11,13 +11,15 @@ use aya_ebpf::{
     programs::TcContext,
 };
 use ntpguard_common::{
-    judge::Clocks as _,
-    outbound::{Noted, look, note_leaving, note_request},
+    clock::Clocks as _,
+    maps::tables::{EXPLAIN_BASE, Role},
     packed,
-    packet::{Datagram, Family, Link},
-    requests::Stray,
-    stages::Leaving,
-    tables::{EXPLAIN_BASE, Role},
+    rule::{
+        outbound::{Noted, look, note_leaving, note_request},
+        requests::Stray,
+        stages::Leaving,
+    },
+    wire::packet::{Datagram, Family, Link},
 };
 
 use crate::{

@@ -7,10 +7,10 @@ use core::{cell::UnsafeCell, ptr};
 
 use aya_ebpf::bindings::{__sk_buff, BPF_RB_NO_WAKEUP, xdp_md};
 use ntpguard_common::{
+    clock::Clocks as _,
     events::{Event, INTERVAL, describe},
-    frame::Frame,
-    judge::Clocks as _,
     reason::Counters,
+    wire::frame::Frame,
 };
 
 use crate::{

@@ -8,7 +8,7 @@ use aya_ebpf::{
     helpers::generated::{bpf_skb_load_bytes, bpf_skb_load_bytes_relative, bpf_xdp_load_bytes},
     programs::{TcContext, XdpContext},
 };
-use ntpguard_common::{
+use ntpguard_common::wire::{
     frame::{Frame, Window},
     packet::Link,
 };

@@ -8,14 +8,18 @@ use aya_ebpf::{
     programs::{TcContext, XdpContext},
 };
 use ntpguard_common::{
-    arrival::{judge_arrived, judge_whole},
-    frame::Frame,
-    judge::decide,
     packed,
-    packet::{Datagram, Family, Link},
     reason::Reason,
-    refuse::{Refused, refuse},
-    stages::{Arrived, find, gather, look_inside, screen_found},
+    rule::{
+        arrival::{judge_arrived, judge_whole},
+        judge::decide,
+        refuse::{Refused, refuse},
+        stages::{Arrived, find, gather, look_inside, screen_found},
+    },
+    wire::{
+        frame::Frame,
+        packet::{Datagram, Family, Link},
+    },
 };
 
 use crate::{

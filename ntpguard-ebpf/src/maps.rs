@@ -1,4 +1,4 @@
-//! The kernel tables, as `ntpguard_common::tables` documents them.
+//! The kernel tables, as `ntpguard_common::maps::tables` documents them.
 
 use core::{arch::asm, ffi::c_void, ptr};
 
@@ -11,22 +11,27 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use ntpguard_common::{
-    address::Address,
-    elsewhere::{Elsewhere, Endpoint, Ports},
+    clock::Clocks,
     events::EVENTS_SIZE,
-    interleaved::{LastReceived, PLACES, Received},
-    judge::{Clocks, Sender, TablesOf},
-    outbound::LedgerOf,
-    rates::{Bucket, Moment, Moments, RATES_SIZE, Rates},
-    reason::Counters,
-    refusals::{Cause, REFUSALS_SIZE, Refusals},
-    requests::{Learned, Request, Requests, Sent, Server, Stray, Strayed},
-    sieve::{Bits, Marks},
-    tables::{
-        DEFAULT_TABLE_SIZE, ELSEWHERE_SIZE, Grant, Info, REQUESTS_SIZE, SERVERS_SIZE,
-        TEACHERS_SIZE, UNGRANTED_SIZE,
+    maps::{
+        lookup::{Sender, TablesOf},
+        prefilter::{Bits, Marks},
+        refusals::{Cause, REFUSALS_SIZE, Refusals},
+        tables::{
+            DEFAULT_TABLE_SIZE, ELSEWHERE_SIZE, Grant, Info, REQUESTS_SIZE, SERVERS_SIZE,
+            TEACHERS_SIZE, UNGRANTED_SIZE,
+        },
+        trusted::{Depths, Teacher, TeacherUid},
     },
-    teachers::{Depths, Teacher, TeacherUid},
+    reason::Counters,
+    rule::{
+        custom_port::{Elsewhere, Endpoint, Ports},
+        interleaved::{LastReceived, PLACES, Received},
+        outbound::LedgerOf,
+        rates::{Bucket, Moment, Moments, RATES_SIZE, Rates},
+        requests::{Learned, Request, Requests, Sent, Server, Stray, Strayed},
+    },
+    wire::address::Address,
 };
 
 use self::servers::refusals_of;

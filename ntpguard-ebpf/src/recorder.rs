@@ -5,13 +5,15 @@ use aya_ebpf::bindings::{
     xdp_action::{XDP_DROP, XDP_PASS},
 };
 use ntpguard_common::{
-    frame::Frame,
-    judge::Clocks as _,
-    ntp::{self, FirstByte},
-    packet::Datagram,
+    clock::Clocks as _,
+    maps::tables::EXPLAIN_BASE,
     reason::{Counters, Reason},
-    requests::Server,
-    tables::EXPLAIN_BASE,
+    rule::requests::Server,
+    wire::{
+        frame::Frame,
+        ntp::{self, FirstByte},
+        packet::Datagram,
+    },
 };
 
 use crate::{

@@ -7,9 +7,12 @@ use aya_ebpf::{
     helpers::{bpf_ktime_get_boot_ns, generated::bpf_jiffies64},
 };
 use ntpguard_common::{
-    judge::{Clock, Clocks, Learn, Limits},
-    packet::Link,
-    rates::{Rate, Rates},
+    clock::{Clock, Clocks},
+    rule::{
+        policy::{Learn, Limits},
+        rates::{Rate, Rates},
+    },
+    wire::packet::Link,
 };
 
 use crate::maps;

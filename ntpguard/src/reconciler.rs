@@ -12,7 +12,7 @@ use std::{
 };
 
 use ipnet::IpNet;
-use ntpguard_common::tables::{Origin, Role};
+use ntpguard_common::maps::tables::{Origin, Role};
 use thiserror::Error;
 
 pub use self::origins::Origins;

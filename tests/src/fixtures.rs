@@ -20,10 +20,12 @@ use ntpguard::{
 };
 use ntpguard_common::{
     fixtures::{self, Fixture, ModelTables, StoppedClocks, untracked},
-    judge::{Verdict, judge},
-    packet::Link,
-    rates::Rates,
     reason::{Counters, Reason},
+    rule::{
+        judge::{Verdict, judge},
+        rates::Rates,
+    },
+    wire::packet::Link,
 };
 use proptest::{
     collection::vec,

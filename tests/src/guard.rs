@@ -14,7 +14,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::Signal;
-use ntpguard_common::{reason::Reason, tables::names::COUNTERS};
+use ntpguard_common::{maps::tables::names::COUNTERS, reason::Reason};
 use serde_json::Value;
 use tempfile::TempDir;
 

@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use ntpguard_common::{ntp, reason::Reason, tables::Role};
+use ntpguard_common::{maps::tables::Role, reason::Reason, wire::ntp};
 use serde_json::Value;
 use tempfile::TempDir;
 

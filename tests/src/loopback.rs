@@ -10,8 +10,8 @@ use ntpguard::{
     datapath::{self, AttachMode, Guard, Interface, Mode, Options},
 };
 use ntpguard_common::{
-    packet::Link,
-    tables::{Grant, Origin, Role},
+    maps::tables::{Grant, Origin, Role},
+    wire::packet::Link,
 };
 
 use crate::{packets::ntp::Message, process::run_program};

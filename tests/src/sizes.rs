@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs};
 use anyhow::{Context as _, Result};
 use aya::programs::ProgramInfo;
 use ntpguard::datapath::{Hook, Settings, Trial};
-use ntpguard_common::packet::Link;
+use ntpguard_common::wire::packet::Link;
 use serde::{Deserialize, Serialize};
 
 /// Where sizes are recorded.

@@ -3,7 +3,7 @@
 use std::{fs, net::Ipv4Addr, path::Path, time::Duration};
 
 use anyhow::{Result, ensure};
-use ntpguard_common::{ntp, reason::Reason, tables::names};
+use ntpguard_common::{maps::tables::names, reason::Reason, wire::ntp};
 use ntpguard_tests::{
     bpftool,
     cgroup::Cgroup,

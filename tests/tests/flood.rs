@@ -17,7 +17,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
-use ntpguard_common::{ntp, reason::Reason, tables::names};
+use ntpguard_common::{maps::tables::names, reason::Reason, wire::ntp};
 use ntpguard_tests::{
     bpftool,
     daemons::{Setup, chrony::Chronyd},

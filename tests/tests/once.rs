@@ -11,7 +11,7 @@ use nix::{
     sched::{CpuSet, sched_setaffinity},
     unistd::Pid,
 };
-use ntpguard_common::{ntp, reason::Reason};
+use ntpguard_common::{reason::Reason, wire::ntp};
 use ntpguard_tests::{
     config::ConfigFile,
     guard::{Builder, Guard},

@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
-use ntpguard_common::tables::Role;
+use ntpguard_common::maps::tables::Role;
 use ntpguard_tests::{bpftool, guard::Home, lab::Lab, wait::eventually};
 
 const MANY: u16 = 10_000;

@@ -4,9 +4,11 @@ use core::hint::black_box;
 
 use aya_ebpf::bindings::BPF_NOEXIST;
 use ntpguard_common::{
-    judge::TablesOf as _,
-    refusals::{Refusals, is_server},
-    requests::{Server, Stray, Strayed},
+    maps::{
+        lookup::TablesOf as _,
+        refusals::{Refusals, is_server},
+    },
+    rule::requests::{Server, Stray, Strayed},
 };
 
 use super::{InMaps, KernelTables, REFUSALS, SERVERS, UNGRANTED};

@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, net::IpAddr, path::Path, sync::Arc};
 
 use ipnet::IpNet;
-use ntpguard_common::{ntp, tables::Role};
+use ntpguard_common::{maps::tables::Role, wire::ntp};
 use thiserror::Error;
 
 use crate::{
@@ -187,7 +187,7 @@ impl Refused {
 
 #[cfg(test)]
 mod tests {
-    use ntpguard_common::tables::Origin;
+    use ntpguard_common::maps::tables::Origin;
 
     use super::*;
 

@@ -4,8 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 use ntpguard_common::{
-    ntp,
-    tables::{Origin, Role},
+    maps::tables::{Origin, Role},
+    wire::ntp,
 };
 
 use crate::{

@@ -8,7 +8,7 @@ use std::{
 };
 
 use ipnet::IpNet;
-use ntpguard_common::tables::{Origin, Role};
+use ntpguard_common::maps::tables::{Origin, Role};
 
 use super::{
     authority,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ntpguard_common::tables::{Origin, Role};
+use ntpguard_common::maps::tables::{Origin, Role};
 
 use crate::{
     allowlist::{claim::Claim, ports::Ports},

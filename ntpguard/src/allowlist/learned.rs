@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, net::IpAddr};
 
 use ntpguard_common::{
-    requests,
-    tables::{Origin, Role},
+    maps::tables::{Origin, Role},
+    rule::requests,
 };
 
 use crate::{

@@ -1,7 +1,7 @@
 //! What was granted and denied by hand.
 
 use ipnet::IpNet;
-use ntpguard_common::tables::Role;
+use ntpguard_common::maps::tables::Role;
 use thiserror::Error;
 
 use crate::{allowlist::claim::Claim, clock::BootSeconds};

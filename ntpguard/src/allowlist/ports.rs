@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, net::SocketAddr};
 
-use ntpguard_common::{ntp, tables::Role};
+use ntpguard_common::{maps::tables::Role, wire::ntp};
 
 use crate::{
     allowlist::claim::Claim,
@@ -77,7 +77,7 @@ fn plain(name: &str) -> String {
 mod tests {
     use std::path::Path;
 
-    use ntpguard_common::tables::Origin;
+    use ntpguard_common::maps::tables::Origin;
 
     use super::*;
     use crate::sources::Place;

@@ -11,8 +11,8 @@ use std::{
 
 use ipnet::IpNet;
 use ntpguard_common::{
-    ntp,
-    tables::{BAN, DENY, Grant, LONG_REPLIES, Origin, Role},
+    maps::tables::{BAN, DENY, Grant, LONG_REPLIES, Origin, Role},
+    wire::ntp,
 };
 
 use super::claim::{Claim, is_address};

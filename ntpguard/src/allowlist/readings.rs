@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use ntpguard_common::tables::Origin;
+use ntpguard_common::maps::tables::Origin;
 
 use crate::{
     allowlist::{

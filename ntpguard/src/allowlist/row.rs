@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 use ntpguard_common::{
-    ntp,
-    tables::{Origin, Role},
+    maps::tables::{Origin, Role},
+    wire::ntp,
 };
 use serde::{Deserialize, Serialize};
 
@@ -180,7 +180,7 @@ const fn ntp_port() -> u16 {
 }
 
 mod role_name {
-    use ntpguard_common::tables::Role;
+    use ntpguard_common::maps::tables::Role;
     use serde::{Deserialize, Deserializer, Serializer, de::Error as _};
 
     use crate::allowlist::claim::{DENIED, parse_role};
@@ -202,7 +202,7 @@ mod role_name {
 }
 
 mod origin_name {
-    use ntpguard_common::tables::Origin;
+    use ntpguard_common::maps::tables::Origin;
     use serde::{Deserialize, Deserializer, Serializer, de::Error as _};
 
     #[expect(

@@ -240,7 +240,7 @@ impl State {
 
 #[cfg(test)]
 mod tests {
-    use ntpguard_common::tables::{Origin, Role};
+    use ntpguard_common::maps::tables::{Origin, Role};
 
     use super::*;
     use crate::sources::{Family, Speaker};

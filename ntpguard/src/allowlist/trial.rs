@@ -13,7 +13,7 @@ use std::{
     sync::Arc,
 };
 
-use ntpguard_common::tables::Role;
+use ntpguard_common::maps::tables::Role;
 
 use crate::{
     allowlist::{Book, projection::Projection},

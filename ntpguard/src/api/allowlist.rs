@@ -6,7 +6,7 @@ use std::{
 };
 
 use ipnet::IpNet;
-use ntpguard_common::{ntp, tables::Origin};
+use ntpguard_common::{maps::tables::Origin, wire::ntp};
 use serde::{Deserialize, Serialize};
 
 use super::status::SCHEMA;
@@ -161,7 +161,7 @@ pub struct Updated {
 
 #[cfg(test)]
 mod tests {
-    use ntpguard_common::tables::{Grant, Role};
+    use ntpguard_common::maps::tables::{Grant, Role};
 
     use super::*;
 

@@ -6,8 +6,8 @@ use ipnet::IpNet;
 use nix::net::if_::if_indextoname;
 use ntpguard_common::{
     events::{self, ADDRESSES, PAYLOAD, PORTS},
-    ntp::FirstByte,
     reason::Reason,
+    wire::ntp::FirstByte,
 };
 use serde::{Deserialize, Serialize};
 

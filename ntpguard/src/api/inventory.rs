@@ -175,7 +175,7 @@ impl Named {
 mod tests {
     use std::path::Path;
 
-    use ntpguard_common::tables::Role;
+    use ntpguard_common::maps::tables::Role;
 
     use super::*;
     use crate::{

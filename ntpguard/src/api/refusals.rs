@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use ntpguard_common::{
+use ntpguard_common::maps::{
     refusals::{Cause, Refusals},
     tables::Role,
 };

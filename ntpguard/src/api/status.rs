@@ -220,7 +220,7 @@ pub fn by_reason(counters: &Counters) -> BTreeMap<String, u64> {
 
 #[cfg(test)]
 mod tests {
-    use ntpguard_common::tables::Grant;
+    use ntpguard_common::maps::tables::Grant;
 
     use super::*;
 

@@ -7,10 +7,11 @@ use std::{
 };
 
 use ntpguard_common::{
-    judge::Learn,
-    refusals::Refusals,
-    requests::{self, Stray, Strayed},
-    tables::Role,
+    maps::{refusals::Refusals, tables::Role},
+    rule::{
+        policy::Learn,
+        requests::{self, Stray, Strayed},
+    },
 };
 use serde::{Deserialize, Serialize};
 

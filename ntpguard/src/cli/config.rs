@@ -17,7 +17,8 @@ use ntpguard::{
     trust::{Senders, Trust},
 };
 use ntpguard_common::{
-    judge::Learn, rates::Rates, requests::REPLY_WINDOW, tables::DEFAULT_TABLE_SIZE,
+    maps::tables::DEFAULT_TABLE_SIZE,
+    rule::{policy::Learn, rates::Rates, requests::REPLY_WINDOW},
 };
 use serde::Deserialize;
 

@@ -4,7 +4,10 @@ use std::{fs, process::ExitCode};
 
 use anyhow::{Context as _, Result};
 use ntpguard::datapath::{Settings, Tracking, object::chained};
-use ntpguard_common::{packet::Link, rates::Rates, requests::REPLY_WINDOW};
+use ntpguard_common::{
+    rule::{rates::Rates, requests::REPLY_WINDOW},
+    wire::packet::Link,
+};
 
 use super::{args::ObjectArgs, tracking::tracked};
 

@@ -15,7 +15,7 @@ use ntpguard::{
     reconciler::Keeper,
     sources,
 };
-use ntpguard_common::ntp;
+use ntpguard_common::wire::ntp;
 
 use super::{
     args::{GuardArgs, SourcesArgs},

@@ -2,7 +2,7 @@
 
 use clap::{ValueEnum, builder::RangedI64ValueParser};
 use ntpguard::datapath::{LONGEST_WINDOW, Tracking};
-use ntpguard_common::judge::Learn;
+use ntpguard_common::rule::policy::Learn;
 use serde::Deserialize;
 
 /// Whether a reply must answer a request.

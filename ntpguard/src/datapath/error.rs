@@ -7,7 +7,7 @@ use std::{
 };
 
 use aya::{EbpfError, maps::MapError, pin::PinError, programs::ProgramError};
-use ntpguard_common::tables::MAX_INTERFACES;
+use ntpguard_common::maps::tables::MAX_INTERFACES;
 
 use super::{
     How, Incomplete,

@@ -5,8 +5,8 @@ use std::time::Duration;
 use aya::programs::{ProgramError, SchedClassifier, TestRun, TestRunOptions, TestRunResult, Xdp};
 use nix::libc::EINVAL;
 use ntpguard_common::{
-    requests::Request,
-    tables::{Info, names},
+    maps::tables::{Info, names},
+    rule::requests::Request,
 };
 
 use super::{
@@ -29,7 +29,7 @@ pub struct Trial {
 pub struct TrialResult {
     /// The XDP or tc action, or [`EXPLAIN_BASE`] and the reason from a program set to explain.
     ///
-    /// [`EXPLAIN_BASE`]: ntpguard_common::tables::EXPLAIN_BASE
+    /// [`EXPLAIN_BASE`]: ntpguard_common::maps::tables::EXPLAIN_BASE
     pub return_value: u32,
     /// The mean time of one run.
     pub duration: Duration,
@@ -48,7 +48,7 @@ impl Trial {
     /// Sets the clock of a program that was loaded for [`Clock::Given`], and the end of the first
     /// seconds: nanoseconds of boot time.
     ///
-    /// [`Clock::Given`]: ntpguard_common::judge::Clock::Given
+    /// [`Clock::Given`]: ntpguard_common::clock::Clock::Given
     pub fn set_time(&mut self, now: u64, warm_until: u64) -> Result<(), Error> {
         let info = self.tables.info()?;
         self.tables.set_info(&Info {

@@ -11,7 +11,7 @@ use std::{
     },
 };
 
-use ntpguard_common::tables::Role;
+use ntpguard_common::maps::tables::Role;
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Builder;
 

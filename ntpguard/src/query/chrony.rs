@@ -5,7 +5,7 @@ pub(super) mod wire;
 
 use std::collections::BTreeSet;
 
-use ntpguard_common::tables::Role;
+use ntpguard_common::maps::tables::Role;
 use tokio::net::UdpSocket;
 
 use self::wire::{Mode, Reply, Request};

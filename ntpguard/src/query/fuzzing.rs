@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use ntpguard_common::tables::Role;
+use ntpguard_common::maps::tables::Role;
 
 use super::{
     Answer, AskError, InUse, chrony as chronyd, mode6 as ntpd, ntpd_rs as rs, timesyncd as systemd,

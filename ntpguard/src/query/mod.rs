@@ -24,7 +24,7 @@ use std::{
 };
 
 use futures_util::future::{BoxFuture, join_all, ready};
-use ntpguard_common::tables::Role;
+use ntpguard_common::maps::tables::Role;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::time::timeout;

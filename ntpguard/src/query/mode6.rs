@@ -5,7 +5,7 @@ pub(super) mod wire;
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use ntpguard_common::{ntp, tables::Role};
+use ntpguard_common::{maps::tables::Role, wire::ntp};
 use tokio::net::UdpSocket;
 
 use self::wire::{Message, Opcode, Variables};

@@ -3,7 +3,7 @@
 
 use std::{path::Path, sync::Arc};
 
-use ntpguard_common::tables::Role;
+use ntpguard_common::maps::tables::Role;
 
 use super::{
     Dialect, Family, Library, Reading,

@@ -7,7 +7,7 @@ use std::{
 };
 
 use ipnet::IpNet;
-use ntpguard_common::{ntp, tables::Role};
+use ntpguard_common::{maps::tables::Role, wire::ntp};
 
 use super::{
     Channel, Family, Host, Library, Place, Problem, Reading, Severity, Speaker, Want,

@@ -35,7 +35,7 @@ use std::{
 };
 
 use ipnet::IpNet;
-use ntpguard_common::tables::Role;
+use ntpguard_common::maps::tables::Role;
 use serde::{Deserialize, Serialize};
 
 pub use self::{

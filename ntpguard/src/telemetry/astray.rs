@@ -11,8 +11,8 @@ use std::{
 
 use ntpguard_common::{
     events::{Event, PAYLOAD},
-    ntp::{FirstByte, Mode, NO_TIMESTAMP, Timestamp},
     reason::Reason,
+    wire::ntp::{FirstByte, Mode, NO_TIMESTAMP, Timestamp},
 };
 
 use crate::datapath::Unanswered;

@@ -24,7 +24,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use ntpguard_common::teachers::{self, DEEPEST, UNKNOWN_DEPTH};
+use ntpguard_common::maps::trusted::{self, DEEPEST, UNKNOWN_DEPTH};
 
 use self::cgroup::Hierarchy;
 pub use self::{
@@ -52,7 +52,7 @@ const ROOT: u32 = 0;
 
 /// Most accounts that count in a well-known daemon's cgroup before its process is seen, so that there is
 /// room for the process's own.
-const EXPECTED_ACCOUNTS: usize = teachers::UIDS - 2;
+const EXPECTED_ACCOUNTS: usize = trusted::UIDS - 2;
 
 /// The directory of a cgroup whose processes are all in another network namespace than this process: a
 /// guest's or container's, which a bridge, macvlan or ipvlan lets out as what they are.
@@ -159,7 +159,7 @@ impl Senders {
 
 impl Found {
     /// The trusted cgroups as the kernel is to know them.
-    pub fn for_kernel(&self) -> BTreeMap<u64, teachers::Teacher> {
+    pub fn for_kernel(&self) -> BTreeMap<u64, trusted::Teacher> {
         let teachers = self.teachers.iter();
         teachers
             .map(|(id, teacher)| (*id, teacher.for_kernel()))
@@ -269,10 +269,10 @@ impl Found {
 }
 
 impl Teacher {
-    fn for_kernel(&self) -> teachers::Teacher {
+    fn for_kernel(&self) -> trusted::Teacher {
         let uids: Vec<u32> = self.uids.iter().flatten().copied().collect();
         let last = uids.last().copied().unwrap_or(ROOT);
-        teachers::Teacher {
+        trusted::Teacher {
             since: 0,
             depth: self.depth.unwrap_or(UNKNOWN_DEPTH),
             any_uid: u32::from(self.uids.is_none()),
@@ -346,7 +346,7 @@ fn name(daemon: &TimeDaemon) -> String {
 mod tests {
     use super::*;
 
-    fn teacher(uids: Option<&[u32]>, depth: Option<u32>) -> teachers::Teacher {
+    fn teacher(uids: Option<&[u32]>, depth: Option<u32>) -> trusted::Teacher {
         let teacher = Teacher {
             cgroup: "/x".into(),
             why: String::new(),
@@ -361,7 +361,7 @@ mod tests {
         let some = teacher(Some(&[0, 102]), Some(2));
         assert_eq!((some.depth, some.any_uid), (2, 0));
         assert_eq!(some.uids, [0, 102, 102, 102]);
-        assert_eq!(teacher(Some(&[0]), Some(1)).uids, [0; teachers::UIDS]);
+        assert_eq!(teacher(Some(&[0]), Some(1)).uids, [0; trusted::UIDS]);
         assert_eq!(teacher(Some(&[0, 1, 2, 3, 4]), None).uids, [0, 1, 2, 3]);
         assert_eq!(teacher(Some(&[0]), None).depth, UNKNOWN_DEPTH);
         assert_eq!(teacher(None, Some(1)).any_uid, 1);

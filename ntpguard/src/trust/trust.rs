@@ -6,7 +6,7 @@ use std::{
     str::FromStr,
 };
 
-use ntpguard_common::teachers::DEEPEST;
+use ntpguard_common::maps::trusted::DEEPEST;
 use thiserror::Error;
 
 use super::cgroup::Hierarchy;

@@ -6,11 +6,14 @@
 use libfuzzer_sys::fuzz_target;
 use ntpguard_common::{
     fixtures::{NOW, StoppedClocks, WINDOW, tables},
-    judge::{Learn, Limits, Verdict, judge},
-    outbound::note,
-    packet::Link,
-    rates::Rates,
     reason::Reason,
+    rule::{
+        judge::{Verdict, judge},
+        outbound::note,
+        policy::{Learn, Limits},
+        rates::Rates,
+    },
+    wire::packet::Link,
 };
 
 fuzz_target!(|input: (u8, u8, &[u8])| {

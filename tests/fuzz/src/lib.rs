@@ -12,7 +12,7 @@ use ntpguard::{
     allowlist::trial::{self, SPEAKERS},
     sources::{Host, Kind, Place, Reading, Want, fuzzing},
 };
-use ntpguard_common::tables::Role;
+use ntpguard_common::maps::tables::Role;
 use tempfile::TempDir;
 
 /// Where the configurations are written, since dialects read files.

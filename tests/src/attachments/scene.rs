@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use nix::sys::utsname::uname;
-use ntpguard_common::{ntp, reason::Reason};
+use ntpguard_common::{reason::Reason, wire::ntp};
 use serde_json::Value;
 
 use crate::{

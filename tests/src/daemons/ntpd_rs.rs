@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use ntpguard_common::ntp;
+use ntpguard_common::wire::ntp;
 use serde_json::Value;
 
 use super::{START_LIMIT, Setup, binary, clock};

@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use ntpguard_common::ntp;
+use ntpguard_common::wire::ntp;
 
 use crate::{namespace::Namespace, packets::ntp::Message};
 

@@ -106,7 +106,7 @@ pub fn monlist_request() -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use ntpguard_common::ntp::{FirstByte, HEADER_LEN, Mode};
+    use ntpguard_common::wire::ntp::{FirstByte, HEADER_LEN, Mode};
 
     use super::*;
 

@@ -14,7 +14,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use nix::sys::socket::{setsockopt, sockopt::RcvBufForce};
-use ntpguard_common::ntp;
+use ntpguard_common::wire::ntp;
 
 use crate::{namespace::Namespace, wait::eventually};
 

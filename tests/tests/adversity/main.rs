@@ -3,7 +3,7 @@
 use std::{fs, path::PathBuf, time::Duration};
 
 use anyhow::{Result, ensure};
-use ntpguard_common::tables::Role;
+use ntpguard_common::maps::tables::Role;
 use ntpguard_tests::{guard::Guard, lab::Lab, wait::eventually};
 use serde_json::Value;
 

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Result, ensure};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use ntpguard_common::tables::Role;
+use ntpguard_common::maps::tables::Role;
 use ntpguard_tests::{guard::Home, lab::Lab, wait::eventually};
 
 use super::{CHANGE_LIMIT, KNOWN, NEW, STRANGER, line, status};

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Result, ensure};
 use nix::{sys::stat::Mode, unistd::mkfifo};
-use ntpguard_common::tables::Role;
+use ntpguard_common::maps::tables::Role;
 use ntpguard_tests::{lab::Lab, wait::eventually};
 
 use super::{CHANGE_LIMIT, KNOWN, NEW, Watched, line, status, unhurt};

@@ -3,7 +3,7 @@
 use std::{fs, net::Ipv4Addr, process::Output, thread, time::Duration};
 
 use anyhow::{Result, bail, ensure};
-use ntpguard_common::tables::Role;
+use ntpguard_common::maps::tables::Role;
 use ntpguard_tests::{guard::Home, lab::Lab};
 use serde_json::Value;
 

@@ -1,7 +1,7 @@
 //! Additions and removals hold on the very next packet, whatever is left of the daemon.
 
 use anyhow::{Context as _, Result, ensure};
-use ntpguard_common::tables::{Role, names};
+use ntpguard_common::maps::tables::{Role, names};
 use ntpguard_tests::{bpftool, guard::Home, lab::Lab};
 
 use super::{ADDRESS, OTHER, empty_source, guarded, listed, ok, orphaned};

@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use ntpguard_common::tables::Role;
+use ntpguard_common::maps::tables::Role;
 use ntpguard_tests::{guard::Home, lab::Lab, wait::eventually};
 use serde_json::json;
 

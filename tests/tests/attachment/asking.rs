@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::Result;
-use ntpguard_common::ntp;
+use ntpguard_common::wire::ntp;
 use ntpguard_tests::{
     packets::{self, ntp::Message},
     switch::Host,

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fs};
 
 use anyhow::{Context, Result, ensure};
-use ntpguard_common::tables::{Origin, Role, names};
+use ntpguard_common::maps::tables::{Origin, Role, names};
 use ntpguard_tests::{
     bpftool::{self, Entry},
     config::ConfigFile,
@@ -101,7 +101,7 @@ fn info_tells_how_the_guard_was_loaded() -> Result<()> {
         .and_then(|entry| entry.value.as_ref())
         .context("no INFO")?;
     ensure!(
-        info["abi"] == ntpguard_common::tables::ABI && info["mode"] == 0,
+        info["abi"] == ntpguard_common::maps::tables::ABI && info["mode"] == 0,
         "{info}"
     );
     ensure!(info["interfaces"][0] == cable.left.index, "{info}");

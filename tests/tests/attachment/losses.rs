@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use ntpguard_common::{reason::Reason, tables::Role};
+use ntpguard_common::{maps::tables::Role, reason::Reason};
 use ntpguard_tests::{
     config::ConfigFile,
     guard::Guard,

@@ -3,8 +3,8 @@
 use anyhow::{Result, ensure};
 use etherparse::Ipv4Header;
 use ntpguard_common::{
-    packet::{MAX_EXTENSION_HEADERS, MAX_TAGS},
     reason::Reason,
+    wire::packet::{MAX_EXTENSION_HEADERS, MAX_TAGS},
 };
 use ntpguard_tests::packets::ntp::Message;
 

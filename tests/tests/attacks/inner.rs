@@ -2,7 +2,7 @@
 //! arrived.
 
 use anyhow::Result;
-use ntpguard_common::{ntp, reason::Reason};
+use ntpguard_common::{reason::Reason, wire::ntp};
 use ntpguard_tests::packets::ntp::Message;
 
 use super::ipv6::{ROUTING, V6_LEN, V6_NEXT, V6_PAYLOAD_LEN};

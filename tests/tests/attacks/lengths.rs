@@ -1,7 +1,7 @@
 //! Packets too short for what they say they are, and lengths that are not true.
 
 use anyhow::Result;
-use ntpguard_common::{ntp, reason::Reason};
+use ntpguard_common::{reason::Reason, wire::ntp};
 use ntpguard_tests::packets::ntp::Message;
 
 use super::scene::{Arrives, Attack, CLIENTS, FROM_NTP, SERVERS, STRANGERS, Scene, TO_NTP};

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
-use ntpguard_common::{ntp, reason::Reason, tables::Role};
+use ntpguard_common::{maps::tables::Role, reason::Reason, wire::ntp};
 use ntpguard_tests::{
     guard::Guard,
     lab::Lab,

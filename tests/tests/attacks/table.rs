@@ -9,9 +9,9 @@ use ntpguard::{
     datapath::{Settings, Tracking, Trial},
 };
 use ntpguard_common::{
-    rates::Rates,
+    maps::tables::{EXPLAIN_BASE, Grant, Role},
     reason::Reason,
-    tables::{EXPLAIN_BASE, Grant, Role},
+    rule::rates::Rates,
 };
 use ntpguard_tests::packets::frame::{self, Ethernet};
 

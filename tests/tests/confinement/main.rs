@@ -75,7 +75,7 @@ fn every_thread_keeps_what_guarding_takes_and_no_more() -> Result<()> {
     lab.admits(
         guard.home(),
         "192.0.2.7",
-        ntpguard_common::tables::Role::Client,
+        ntpguard_common::maps::tables::Role::Client,
     )
 }
 

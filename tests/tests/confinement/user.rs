@@ -138,7 +138,7 @@ fn three_capabilities_and_two_directories_are_enough() -> Result<()> {
     );
     let stranger = lab.frame(
         "203.0.113.9".parse()?,
-        ntpguard_common::tables::Role::Client,
+        ntpguard_common::maps::tables::Role::Client,
     )?;
     let before = lab.sink.count();
     RawSocket::open(&lab.outside.port)?.send(&stranger)?;

@@ -13,9 +13,9 @@ use anyhow::{Context, Result, ensure};
 use ipnet::IpNet;
 use ntpguard_common::{
     fixtures::{ModelTables, NOW, StoppedClocks, untracked},
-    judge::{Verdict, judge},
-    packet::Link,
-    tables::{Grant, Role},
+    maps::tables::{Grant, Role},
+    rule::judge::{Verdict, judge},
+    wire::packet::Link,
 };
 use ntpguard_tests::{guard::Guard, lab::Lab};
 

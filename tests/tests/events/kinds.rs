@@ -1,7 +1,10 @@
 //! What is told of each kind of packet, on each hook.
 
 use anyhow::{Context as _, Result, ensure};
-use ntpguard_common::{ntp, packet::MAX_TAGS, reason::Reason};
+use ntpguard_common::{
+    reason::Reason,
+    wire::{ntp, packet::MAX_TAGS},
+};
 use ntpguard_tests::packets::{
     frame,
     ntp::{Message, monlist_request},

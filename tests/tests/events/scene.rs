@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use anyhow::{Context, Result, ensure};
-use ntpguard_common::{ntp, reason::Reason, tables::Role};
+use ntpguard_common::{maps::tables::Role, reason::Reason, wire::ntp};
 use ntpguard_tests::{
     guard::Guard,
     lab::Lab,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use ntpguard_common::{ntp::HEADER_LEN, reason::Reason};
+use ntpguard_common::{reason::Reason, wire::ntp::HEADER_LEN};
 use ntpguard_tests::packets::{ntp::Message, raw::RawSocket};
 
 use super::scene::{Family, Scene};

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Context as _, Result, ensure};
-use ntpguard_common::ntp;
+use ntpguard_common::wire::ntp;
 use ntpguard_tests::{
     daemons::{Setup, chrony::Chronyd, responder::Manner},
     guard::Guard,

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use anyhow::{Result, ensure};
-use ntpguard_common::{ntp, reason::Reason};
+use ntpguard_common::{reason::Reason, wire::ntp};
 use ntpguard_tests::{
     bpftool,
     daemons::{Setup, responder::Manner},

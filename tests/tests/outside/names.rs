@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use nix::sys::prctl::set_name;
-use ntpguard_common::ntp;
+use ntpguard_common::wire::ntp;
 use ntpguard_tests::{guard::Guard, lab::Lab, packets::ntp::Message, wait::eventually};
 
 /// Turns a terminal red, forges a line, and turns the direction of writing.

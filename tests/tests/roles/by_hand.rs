@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
-use ntpguard_common::tables::Role;
+use ntpguard_common::maps::tables::Role;
 use ntpguard_tests::{dns::DnsServer, guard::Guard, lab::Lab, wait::eventually};
 use serde_json::json;
 

@@ -1,7 +1,7 @@
 //! What a daemon's configuration says of others than its servers: `restrict` and `peer` lines.
 
 use anyhow::{Result, ensure};
-use ntpguard_common::tables::Role;
+use ntpguard_common::maps::tables::Role;
 use ntpguard_tests::lab::Lab;
 
 use super::{NAMED, STRANGER, STRANGER_V6, may_be, with_config};

@@ -1,7 +1,7 @@
 //! Who may be what: one table made of everything that vouches for an address.
 
 use anyhow::{Result, ensure};
-use ntpguard_common::tables::Role;
+use ntpguard_common::maps::tables::Role;
 use ntpguard_tests::{
     guard::{Guard, Home},
     lab::Lab,

@@ -1,7 +1,7 @@
 //! Each role admits its own packets alone, and monitoring tells the same of them.
 
 use anyhow::{Result, ensure};
-use ntpguard_common::tables::Role;
+use ntpguard_common::maps::tables::Role;
 use ntpguard_tests::{guard::Guard, lab::Lab};
 use serde_json::Value;
 

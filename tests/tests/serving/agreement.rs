@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, ensure};
 use fastrand::Rng;
 use ipnet::IpNet;
 use ntpguard::sources::Kind;
-use ntpguard_common::ntp;
+use ntpguard_common::wire::ntp;
 use ntpguard_tests::{
     config::ConfigFile,
     daemons::{chrony::Chronyd, ntpd_rs::NtpdRs, ntpsec::Ntpd, openntpd::OpenNtpd},

@@ -7,9 +7,9 @@ use std::{
 
 use anyhow::{Result, ensure};
 use ntpguard_common::{
-    rates::{MOST_LET_THROUGH, Rates},
+    maps::tables::Role,
     reason::Reason,
-    tables::Role,
+    rule::rates::{MOST_LET_THROUGH, Rates},
 };
 use ntpguard_tests::{
     daemons::{Setup, chrony::Chronyd},

@@ -13,7 +13,7 @@ use ntpguard::{
     datapath::{Settings, Trial},
     sources::Kind,
 };
-use ntpguard_common::{ntp, rates::Rates, reason::Reason, tables::EXPLAIN_BASE};
+use ntpguard_common::{maps::tables::EXPLAIN_BASE, reason::Reason, rule::rates::Rates, wire::ntp};
 use ntpguard_tests::packets::{
     frame::{self, Ethernet},
     ntp::Message,

@@ -16,10 +16,10 @@ use ntpguard::{
     datapath::{Mode, Settings, Trial},
 };
 use ntpguard_common::{
-    ntp,
-    rates::Rates,
+    maps::tables::{Grant, Origin, Role},
     reason::{Counters, Reason},
-    tables::{Grant, Origin, Role},
+    rule::rates::Rates,
+    wire::ntp,
 };
 use ntpguard_tests::{
     packets::{

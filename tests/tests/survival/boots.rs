@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::{Result, ensure};
-use ntpguard_common::tables::Role;
+use ntpguard_common::maps::tables::Role;
 use ntpguard_tests::{
     dns::{Behaviour, DnsServer},
     lab::Lab,

@@ -1,7 +1,7 @@
 //! How a daemon ends, and what is left of its guard then.
 
 use anyhow::{Result, ensure};
-use ntpguard_common::tables::Role;
+use ntpguard_common::maps::tables::Role;
 use ntpguard_tests::{guard::Guard, lab::Lab};
 
 use super::{LISTED, STRANGER, guarded, source, status};

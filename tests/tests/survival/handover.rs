@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use ntpguard_common::{reason::Reason, tables::Role};
+use ntpguard_common::{maps::tables::Role, reason::Reason};
 use ntpguard_tests::{
     guard::{Guard, Home},
     lab::Lab,

@@ -3,7 +3,7 @@
 use std::{sync::Arc, thread, time::Duration};
 
 use anyhow::{Result, ensure};
-use ntpguard_common::tables::Role;
+use ntpguard_common::maps::tables::Role;
 use ntpguard_tests::{guard::Home, lab::Lab};
 
 use super::{LISTED, STRANGER, flood, flood_arrives_unguarded, guarded, source, successor};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::{Result, ensure};
-use ntpguard_common::{reason::Reason, tables::Role};
+use ntpguard_common::{maps::tables::Role, reason::Reason};
 use ntpguard_tests::{
     guard::{Counts, Guard, Home},
     lab::Lab,

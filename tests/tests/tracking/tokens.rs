@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use ntpguard_common::{ntp, reason::Reason};
+use ntpguard_common::{reason::Reason, wire::ntp};
 use ntpguard_tests::{
     daemons::{
         Setup, chrony::Chronyd, ntpd_rs::NtpdRs, ntpdig, ntpsec::Ntpd, openntpd::OpenNtpd,

@@ -2,7 +2,7 @@
 //! safe to believe even where the rest is damaged, or means something that this version does not know.
 
 use ipnet::IpNet;
-use ntpguard_common::tables::Origin;
+use ntpguard_common::maps::tables::Origin;
 use serde::Deserialize;
 
 use crate::{

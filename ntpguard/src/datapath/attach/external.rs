@@ -4,7 +4,7 @@ use aya::{
     maps::MapInfo,
     programs::{ProgramType, loaded_programs},
 };
-use ntpguard_common::tables::names;
+use ntpguard_common::maps::tables::names;
 
 use crate::datapath::{Error, PinDir};
 

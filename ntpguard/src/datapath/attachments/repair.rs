@@ -7,7 +7,7 @@ use std::{
     time::Instant,
 };
 
-use ntpguard_common::tables::names;
+use ntpguard_common::maps::tables::names;
 
 use super::{
     difference::{Difference, PinLoss, Repairable},

@@ -18,7 +18,7 @@ use std::{
 };
 
 use aya::maps::{MapData, MapInfo, MapType};
-use ntpguard_common::tables::{ABI, Info, names};
+use ntpguard_common::maps::tables::{ABI, Info, names};
 
 use super::failpoint::{self, Stop};
 use crate::datapath::{Error, PinDir, Settings, Tables, object::loader::Loader, pins};

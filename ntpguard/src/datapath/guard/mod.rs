@@ -26,10 +26,10 @@ use std::{
 };
 
 use ntpguard_common::{
-    judge::Clock,
-    packet::Link,
-    rates::Rates,
-    tables::{DEFAULT_TABLE_SIZE, MAX_INTERFACES},
+    clock::Clock,
+    maps::tables::{DEFAULT_TABLE_SIZE, MAX_INTERFACES},
+    rule::rates::Rates,
+    wire::packet::Link,
 };
 
 use self::{

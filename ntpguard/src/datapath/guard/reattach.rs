@@ -334,7 +334,7 @@ impl Guard {
         let index = interface.index;
         let mut together = self.interfaces();
         together.push(interface.clone());
-        if together.len() > ntpguard_common::tables::MAX_INTERFACES {
+        if together.len() > ntpguard_common::maps::tables::MAX_INTERFACES {
             return Err(Error::TooManyInterfaces(together.len()));
         }
         netlink::blocking(stacking::ensure_apart(&together))?;

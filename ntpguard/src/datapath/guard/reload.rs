@@ -1,7 +1,7 @@
 //! Programs for what is granted: those that look at other ports, only while anybody is asked there.
 
 use nix::libc::ENOLINK;
-use ntpguard_common::packet::Link;
+use ntpguard_common::wire::packet::Link;
 
 use super::loaded::{Fixed, Loaded};
 use crate::{

@@ -8,10 +8,9 @@
 use std::collections::BTreeMap;
 
 use ntpguard_common::{
-    judge::WARM_UP,
-    packet::Link,
-    rates::Rates,
-    tables::{ABI, Info},
+    maps::tables::{ABI, Info},
+    rule::{judge::WARM_UP, rates::Rates},
+    wire::packet::Link,
 };
 
 use super::{

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, path::Path};
 
-use ntpguard_common::{packet::Link as Packets, tables::Info};
+use ntpguard_common::{maps::tables::Info, wire::packet::Link as Packets};
 
 use crate::datapath::{
     Difference, Error, Finding, How, Mode, Outlook, PinDir, Tables, Tc,

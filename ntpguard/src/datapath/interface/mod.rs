@@ -9,7 +9,7 @@ pub(super) mod netlink;
 pub(super) mod stacking;
 
 use futures_util::TryStreamExt as _;
-use ntpguard_common::packet::Link;
+use ntpguard_common::wire::packet::Link;
 use rtnetlink::{
     RouteMessageBuilder,
     packet_route::{

@@ -10,7 +10,7 @@ use aya::maps::MapError;
 use ipnet::IpNet;
 use itertools::{EitherOrBoth, Itertools as _};
 use nix::libc::{E2BIG, ENOSPC};
-use ntpguard_common::tables::{BAN, Grant, Info, names};
+use ntpguard_common::maps::tables::{BAN, Grant, Info, names};
 
 use super::tables::errno;
 use crate::{

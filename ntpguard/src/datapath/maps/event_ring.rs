@@ -3,7 +3,7 @@
 use std::{fmt, ptr};
 
 use aya::maps::{Map, MapData, PerCpuArray, RingBuf};
-use ntpguard_common::{events::Event, reason::Counters, tables::names};
+use ntpguard_common::{events::Event, maps::tables::names, reason::Counters};
 
 use super::tables;
 use crate::datapath::{Error, Mode, PinDir};

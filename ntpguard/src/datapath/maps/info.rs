@@ -1,6 +1,6 @@
 //! The interfaces as `INFO` names them.
 
-use ntpguard_common::tables::{Info, MAX_INTERFACES};
+use ntpguard_common::maps::tables::{Info, MAX_INTERFACES};
 
 /// The interfaces that `INFO` names.
 pub(in crate::datapath) fn guarded(info: &Info) -> Vec<u32> {

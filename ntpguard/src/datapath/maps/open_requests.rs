@@ -10,9 +10,9 @@ use aya::{
     maps::{HashMap, Map, MapData},
 };
 use ntpguard_common::{
-    ntp::{NO_TIMESTAMP, Timestamp},
-    requests::{Request, Sent},
-    tables::names,
+    maps::tables::names,
+    rule::requests::{Request, Sent},
+    wire::ntp::{NO_TIMESTAMP, Timestamp},
 };
 
 use crate::datapath::{Error, PinDir};

@@ -1,10 +1,14 @@
-//! The bits by which the kernel knows most strangers without a look-up ([`ntpguard_common::sieve`]),
-//! and the ports at which nobody is asked ([`ntpguard_common::elsewhere`]).
+//! The bits by which the kernel knows most strangers without a look-up ([`ntpguard_common::maps::prefilter`]),
+//! and the ports at which nobody is asked ([`ntpguard_common::rule::custom_port`]).
 
 use std::{iter, net::IpAddr};
 
 use ipnet::IpNet;
-use ntpguard_common::{address::Address, elsewhere::Ports, link_local, sieve::Bits};
+use ntpguard_common::{
+    maps::{link_local, prefilter::Bits},
+    rule::custom_port::Ports,
+    wire::address::Address,
+};
 
 use crate::allowlist::projection::Projection;
 
@@ -83,7 +87,7 @@ fn blocks(prefix: IpNet) -> Box<dyn Iterator<Item = u64>> {
 
 #[cfg(test)]
 mod tests {
-    use ntpguard_common::tables::Grant;
+    use ntpguard_common::maps::tables::Grant;
     use proptest::prelude::*;
 
     use super::*;

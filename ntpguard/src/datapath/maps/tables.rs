@@ -19,13 +19,17 @@ use aya::{
 use ipnet::IpNet;
 use nix::libc::{ENOENT, ENOMEM};
 use ntpguard_common::{
-    elsewhere::{Endpoint, Ports},
+    maps::{
+        prefilter::Bits,
+        refusals::Refusals,
+        tables::{ABI, Grant, Info, names},
+        trusted::{Depths, Teacher, TeacherUid},
+    },
     reason::Counters,
-    refusals::Refusals,
-    requests::{Learned, Requests, Server, Stray, Strayed},
-    sieve::Bits,
-    tables::{ABI, Grant, Info, names},
-    teachers::{Depths, Teacher, TeacherUid},
+    rule::{
+        custom_port::{Endpoint, Ports},
+        requests::{Learned, Requests, Server, Stray, Strayed},
+    },
 };
 
 mod traffic;

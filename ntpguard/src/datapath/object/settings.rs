@@ -1,11 +1,10 @@
 //! What is fixed in a program when it is loaded.
 
 use ntpguard_common::{
-    judge::{Clock, Learn},
-    packet::Link,
-    rates::Rates,
-    requests::REPLY_WINDOW,
-    tables::DEFAULT_TABLE_SIZE,
+    clock::Clock,
+    maps::tables::DEFAULT_TABLE_SIZE,
+    rule::{policy::Learn, rates::Rates, requests::REPLY_WINDOW},
+    wire::packet::Link,
 };
 use serde::{Deserialize, Serialize};
 

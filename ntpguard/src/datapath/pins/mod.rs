@@ -14,7 +14,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use ntpguard_common::packet::Link;
+use ntpguard_common::wire::packet::Link;
 
 use super::{Error, attach::bpf_link::Link as BpfLink, guard::held::Pinned};
 

@@ -4,8 +4,8 @@ use std::{io::Write as _, time::Duration};
 
 use aya::programs::{Xdp, XdpMode};
 use ntpguard_common::{
-    packet::Link,
-    tables::{ABI, names},
+    maps::tables::{ABI, names},
+    wire::packet::Link,
 };
 
 use super::harness::{

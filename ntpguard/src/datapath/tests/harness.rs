@@ -14,7 +14,7 @@ use nix::{
     sched::{CloneFlags, unshare},
     unistd::Uid,
 };
-use ntpguard_common::tables::{DENY, Grant, Origin, Role};
+use ntpguard_common::maps::tables::{DENY, Grant, Origin, Role};
 
 use crate::{
     allowlist::projection::Projection,

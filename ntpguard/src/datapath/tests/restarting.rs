@@ -1,13 +1,13 @@
 //! A start over a guard that is there: adopted, swapped, its maps kept or replaced.
 
-use ntpguard_common::tables::{ABI, Info, names};
+use ntpguard_common::maps::tables::{ABI, Info, names};
 
 use super::harness::{Pins, Wire, in_netns, link, map_id, run, servers, veth};
 use crate::{
     datapath::{
         AttachMode, Difference, Error, Guard, How, Mode, Occasion, Options, Tables, survey, unload,
     },
-    senders::Found,
+    trust::Found,
 };
 
 #[test]

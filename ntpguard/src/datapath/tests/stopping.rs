@@ -3,7 +3,7 @@
 use std::{os::unix::process::ExitStatusExt as _, path::PathBuf, process::Command};
 
 use nix::libc::SIGKILL;
-use ntpguard_common::tables::{ABI, names};
+use ntpguard_common::maps::tables::{ABI, names};
 
 use super::harness::{Pins, Wire, in_netns, interface, link, servers, veth};
 use crate::{
@@ -54,7 +54,7 @@ fn killed_at(stop: Stop, pins: &Pins) {
 
 fn foreign(pins: &Pins) {
     let mut tables = Tables::open(&pins.0).unwrap().unwrap();
-    let info = ntpguard_common::tables::Info {
+    let info = ntpguard_common::maps::tables::Info {
         abi: ABI + 1,
         ..tables.info().unwrap()
     };

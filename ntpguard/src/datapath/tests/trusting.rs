@@ -3,9 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ntpguard_common::{
+use ntpguard_common::maps::{
     tables::EXPLAIN_BASE,
-    teachers::{DEEPEST, Teacher, UIDS, UNKNOWN_DEPTH},
+    trusted::{DEEPEST, Teacher, UIDS, UNKNOWN_DEPTH},
 };
 
 use super::harness::{framed, request};

@@ -3,9 +3,9 @@
 use std::{collections::BTreeSet, time::Instant};
 
 use ntpguard_common::{
-    packet::Link,
+    maps::tables::{EXPLAIN_BASE, names},
     reason::Reason,
-    tables::{EXPLAIN_BASE, names},
+    wire::packet::Link,
 };
 
 use super::harness::{deny, framed, reply, server, servers};

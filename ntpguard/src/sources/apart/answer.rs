@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use ntpguard_common::tables::Role;
+use ntpguard_common::maps::tables::Role;
 
 use super::{
     super::{Channel, Host, Place, Problem, Reading, Want, host::is_name},

@@ -6,7 +6,7 @@
 //! twice. Which words were one argument is lost. Servers and files are found all the same; nothing
 //! else is taken from a command line, since `allow 10.0.0.0/8` may look like `allow`.
 
-use ntpguard_common::ntp;
+use ntpguard_common::wire::ntp;
 
 use super::super::{Family, kind::is_chronys};
 

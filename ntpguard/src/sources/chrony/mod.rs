@@ -15,7 +15,7 @@ use std::{
     sync::Arc,
 };
 
-use ntpguard_common::tables::Role;
+use ntpguard_common::maps::tables::Role;
 
 pub(super) use self::arguments::Piece;
 use self::{access::Access, arguments::Server, words::Words};

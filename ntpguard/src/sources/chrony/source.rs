@@ -1,6 +1,6 @@
 //! `server`, `pool`, `peer` and `initstepslew`.
 
-use ntpguard_common::{ntp, tables::Role};
+use ntpguard_common::{maps::tables::Role, wire::ntp};
 
 use super::{
     super::{

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, net::IpAddr};
 
-use ntpguard_common::{ntp, tables::Role};
+use ntpguard_common::{maps::tables::Role, wire::ntp};
 
 use super::{
     super::{

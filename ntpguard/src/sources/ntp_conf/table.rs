@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use ntpguard_common::tables::Role;
+use ntpguard_common::maps::tables::Role;
 
 use super::super::{Place, draft::Draft};
 

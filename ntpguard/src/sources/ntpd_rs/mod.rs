@@ -9,7 +9,7 @@ mod tests;
 
 use std::{net::Ipv6Addr, ops::Range, path::Path, sync::Arc};
 
-use ntpguard_common::{ntp, tables::Role};
+use ntpguard_common::{maps::tables::Role, wire::ntp};
 use toml::{
     Spanned,
     de::{DeTable, DeValue},

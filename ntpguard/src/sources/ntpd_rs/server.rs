@@ -5,7 +5,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use ipnet::IpNet;
-use ntpguard_common::{ntp, tables::Role};
+use ntpguard_common::{maps::tables::Role, wire::ntp};
 use toml::{Spanned, de::DeValue};
 
 use super::{super::Place, Reader, str_of};

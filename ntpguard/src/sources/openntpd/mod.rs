@@ -15,7 +15,7 @@ use std::{
 };
 
 use ipnet::IpNet;
-use ntpguard_common::tables::Role;
+use ntpguard_common::maps::tables::Role;
 
 use self::words::{Scanner, Word};
 use super::{

@@ -11,7 +11,7 @@ use std::{
     sync::Arc,
 };
 
-use ntpguard_common::tables::Role;
+use ntpguard_common::maps::tables::Role;
 
 pub(super) use self::files::main_files;
 use super::{

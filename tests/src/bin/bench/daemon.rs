@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use nix::unistd::{SysconfVar, sysconf};
-use ntpguard_common::{reason::Reason, tables::Role};
+use ntpguard_common::{maps::tables::Role, reason::Reason};
 use ntpguard_tests::{
     dns::DnsServer, guard::Guard, lab::Lab, packets::flood::Flood, wait::eventually,
 };

@@ -10,7 +10,7 @@ use ntpguard::{
     allowlist::projection::Projection,
     datapath::{Hook, Settings, Trial},
 };
-use ntpguard_common::tables::REQUESTS_SIZE;
+use ntpguard_common::maps::tables::REQUESTS_SIZE;
 use ntpguard_tests::fixtures;
 use serde::Serialize;
 

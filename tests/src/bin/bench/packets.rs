@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use anyhow::{Context as _, Result};
 use etherparse::PacketBuilder;
-use ntpguard_common::ntp;
+use ntpguard_common::wire::ntp;
 use ntpguard_tests::packets::{
     frame::{self, Ethernet},
     ntp::{Message, monlist_request},

@@ -10,8 +10,8 @@ use ntpguard::{
     datapath::{Settings, Tracking, Trial},
 };
 use ntpguard_common::{
-    rates::Rates,
-    tables::{Grant, Origin, Role},
+    maps::tables::{Grant, Origin, Role},
+    rule::rates::Rates,
 };
 use serde::Serialize;
 

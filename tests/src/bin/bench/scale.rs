@@ -12,7 +12,7 @@ use ntpguard::{
     allowlist::projection::Projection,
     datapath::{Settings, Tracking, Trial},
 };
-use ntpguard_common::tables::DEFAULT_TABLE_SIZE;
+use ntpguard_common::maps::tables::DEFAULT_TABLE_SIZE;
 use ntpguard_tests::bpftool;
 use serde::Serialize;
 

@@ -4,9 +4,8 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use aya::maps::MapError;
 use ntpguard_common::{
-    refusals::Refusals,
-    requests::{Learned, Requests, Server, Stray, Strayed},
-    tables::names,
+    maps::{refusals::Refusals, tables::names},
+    rule::requests::{Learned, Requests, Server, Stray, Strayed},
 };
 
 use super::{Error, Tables, clear, read_all};

@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use aya::programs::{XdpMode, xdp::XdpLinkId};
-use ntpguard_common::ntp;
+use ntpguard_common::wire::ntp;
 use ntpguard_tests::{guard::Guard, link::Port, packets};
 use serde::Serialize;
 

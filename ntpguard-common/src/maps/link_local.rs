@@ -6,12 +6,10 @@
 //! 2.5.6), so such a key is no address, and the packet that claims to come from it finds no grant. KAME's
 //! stack has scopes in its addresses likewise.
 
+use super::{lookup::TablesOf, tables::Grant};
 use crate::{
-    address::Address,
-    elsewhere::{Elsewhere, Endpoint},
-    frame::Frame,
-    judge::TablesOf,
-    tables::Grant,
+    rule::custom_port::{Elsewhere, Endpoint},
+    wire::{address::Address, frame::Frame},
 };
 
 /// Whether an address is a link-local unicast one, `fe80::/10`.

@@ -10,52 +10,52 @@ pub const ABI: u32 = 8;
 pub mod names {
     /// Address (4 bytes, network order) → [`Grant`](super::Grant).
     pub const ALLOW_V4: &str = "ALLOW_V4";
-    /// Address (16 bytes, network order), or the [key](crate::link_local) of one on an interface →
+    /// Address (16 bytes, network order), or the [key](crate::maps::link_local) of one on an interface →
     /// [`Grant`](super::Grant).
     pub const ALLOW_V6: &str = "ALLOW_V6";
     /// IPv4 prefix → [`Grant`](super::Grant), longest match.
     pub const ALLOW_NET_V4: &str = "ALLOW_NET_V4";
     /// IPv6 prefix → [`Grant`](super::Grant), longest match.
     pub const ALLOW_NET_V6: &str = "ALLOW_NET_V6";
-    /// [`Endpoint`](crate::elsewhere::Endpoint) → [`Grant`](super::Grant).
+    /// [`Endpoint`](crate::rule::custom_port::Endpoint) → [`Grant`](super::Grant).
     pub const ELSEWHERE: &str = "ELSEWHERE";
-    /// 0 → [`Ports`](crate::elsewhere::Ports).
+    /// 0 → [`Ports`](crate::rule::custom_port::Ports).
     pub const PORT_BITS: &str = "PORT_BITS";
-    /// 0 → [`Bits`](crate::sieve::Bits).
+    /// 0 → [`Bits`](crate::maps::prefilter::Bits).
     pub const GRANT_BITS: &str = "GRANT_BITS";
-    /// 0 → [`Marks`](crate::sieve::Marks).
+    /// 0 → [`Marks`](crate::maps::prefilter::Marks).
     pub const ASKED_MARKS: &str = "ASKED_MARKS";
-    /// [`Request`](crate::requests::Request) of a trusted sender →
-    /// [`Sent`](crate::requests::Sent), IPv4.
+    /// [`Request`](crate::rule::requests::Request) of a trusted sender →
+    /// [`Sent`](crate::rule::requests::Sent), IPv4.
     pub const TRUSTED_V4: &str = "TRUSTED_V4";
     /// The same, IPv6.
     pub const TRUSTED_V6: &str = "TRUSTED_V6";
-    /// [`Request`](crate::requests::Request) of anybody else →
-    /// [`Sent`](crate::requests::Sent), IPv4.
+    /// [`Request`](crate::rule::requests::Request) of anybody else →
+    /// [`Sent`](crate::rule::requests::Sent), IPv4.
     pub const ASKED_V4: &str = "ASKED_V4";
     /// The same, IPv6.
     pub const ASKED_V6: &str = "ASKED_V6";
-    /// Address (4 bytes, network order) → [`Learned`](crate::requests::Learned).
+    /// Address (4 bytes, network order) → [`Learned`](crate::rule::requests::Learned).
     pub const LEARNED_V4: &str = "LEARNED_V4";
-    /// Address (16 bytes, network order) → [`Learned`](crate::requests::Learned).
+    /// Address (16 bytes, network order) → [`Learned`](crate::rule::requests::Learned).
     pub const LEARNED_V6: &str = "LEARNED_V6";
-    /// Address (16 bytes, IPv4 as IPv4-mapped) → [`Server`](crate::requests::Server).
+    /// Address (16 bytes, IPv4 as IPv4-mapped) → [`Server`](crate::rule::requests::Server).
     pub const SERVERS: &str = "SERVERS";
-    /// Address (16 bytes, IPv4 as IPv4-mapped) → [`Refusals`](crate::refusals::Refusals), per CPU.
+    /// Address (16 bytes, IPv4 as IPv4-mapped) → [`Refusals`](crate::maps::refusals::Refusals), per CPU.
     pub const REFUSALS: &str = "REFUSALS";
     /// The place of a receive timestamp that a server gave →
-    /// [`LastReceived`](crate::interleaved::LastReceived).
+    /// [`LastReceived`](crate::rule::interleaved::LastReceived).
     pub const RECEIVED: &str = "RECEIVED";
-    /// Cgroup id → [`Teacher`](crate::teachers::Teacher).
+    /// Cgroup id → [`Teacher`](crate::maps::trusted::Teacher).
     /// [`Info::depths`](super::Info::depths) has the depths of these cgroups.
     pub const TEACHERS: &str = "TEACHERS";
-    /// Uid → [`TeacherUid`](crate::teachers::TeacherUid).
+    /// Uid → [`TeacherUid`](crate::maps::trusted::TeacherUid).
     pub const TEACHER_UIDS: &str = "TEACHER_UIDS";
-    /// 0 → [`Requests`](crate::requests::Requests), per CPU.
+    /// 0 → [`Requests`](crate::rule::requests::Requests), per CPU.
     pub const REQUESTS: &str = "REQUESTS";
-    /// [`Stray`](crate::requests::Stray) → [`Strayed`](crate::requests::Strayed).
+    /// [`Stray`](crate::rule::requests::Stray) → [`Strayed`](crate::rule::requests::Strayed).
     pub const UNGRANTED: &str = "UNGRANTED";
-    /// 0 everybody, from 1 on clients by a keyed hash → [`Bucket`](crate::rates::Bucket).
+    /// 0 everybody, from 1 on clients by a keyed hash → [`Bucket`](crate::rule::rates::Bucket).
     pub const RATES: &str = "RATES";
     /// 0 enforced, 1 monitored → [`Counters`](crate::reason::Counters), per CPU.
     pub const COUNTERS: &str = "COUNTERS";
@@ -171,7 +171,7 @@ pub const DENY: u32 = 1 << 31;
 /// answered from there. Always together with [`DENY`].
 pub const BAN: u32 = 1 << 30;
 
-/// The bit of [`Grant::roles`] that lets replies be [longer](crate::refusals::LONGER_BY) than their requests.
+/// The bit of [`Grant::roles`] that lets replies be [longer](super::refusals::LONGER_BY) than their requests.
 /// It counts with [`Role::Server`] alone.
 pub const LONG_REPLIES: u32 = 1 << 29;
 
@@ -292,7 +292,7 @@ pub struct Info {
     /// The time at which programs loaded for [`Clock::Given`] judge, nanoseconds; others do not
     /// read it.
     ///
-    /// [`Clock::Given`]: crate::judge::Clock::Given
+    /// [`Clock::Given`]: crate::clock::Clock::Given
     pub clock: u64,
     /// Until when replies from granted servers pass without a request, nanoseconds of monotonic
     /// time (`CLOCK_MONOTONIC`); 0 for never.
@@ -304,13 +304,13 @@ pub struct Info {
     /// Grants with [`BAN`]; while there are none the judge does not search for the server of a
     /// trusted sender's request.
     pub bans: u32,
-    /// [`Depths`](crate::teachers::Depths) of the trusted cgroups.
+    /// [`Depths`](super::trusted::Depths) of the trusted cgroups.
     pub depths: u32,
     /// How long after its request a reply is admitted, in seconds; 0 where requests are not tracked.
     pub reply_window: u32,
     /// Whose requests admit replies whatever is granted: the number of a [`Learn`].
     ///
-    /// [`Learn`]: crate::judge::Learn
+    /// [`Learn`]: crate::rule::policy::Learn
     pub learn: u32,
     /// Packets a second that each client may send, 0 for no limit.
     pub client_rate: u32,
@@ -330,7 +330,7 @@ pub const EXPLAIN_BASE: u32 = 0x100;
 #[cfg(feature = "user")]
 mod pod {
     use super::{Grant, Info};
-    use crate::{reason::Counters, sieve::Bits};
+    use crate::{maps::prefilter::Bits, reason::Counters};
 
     // SAFETY: repr(C), made of integers alone, without padding, valid for every bit pattern.
     unsafe impl aya::Pod for Grant {}

@@ -4,7 +4,7 @@
 //! CPU's nearest cache. What the sieve lets through is looked up, so a stranger that shares a bit
 //! with somebody known costs more, and is dropped all the same.
 
-use crate::address::Address;
+use crate::wire::address::Address;
 
 /// What is granted: the value of the `GRANT_BITS` map, one page. A bit is set for the hash of each
 /// granted address, and of each block of addresses in which a prefix is granted.
@@ -92,20 +92,6 @@ impl Marks {
     pub fn of<A: Address>(server: A) -> usize {
         (server.hash() >> 53) as usize
     }
-}
-
-/// Scatters 64 bits: the upper ones depend on all (Knuth, The Art of Computer Programming, volume 3,
-/// section 6.4).
-#[inline(always)]
-pub(crate) const fn scatter(bits: u64) -> u64 {
-    bits.wrapping_mul(0x9e37_79b9_7f4a_7c15)
-}
-
-/// The same of 128 bits.
-#[inline(always)]
-pub(crate) const fn scatter_wide(bits: u128) -> u64 {
-    let (high, low) = ((bits >> 64) as u64, bits as u64);
-    scatter(high.wrapping_mul(0xd6e8_feb8_6659_fd93) ^ low)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! are nanoseconds of monotonic time (`CLOCK_MONOTONIC`) as of the last tick: reading a precise
 //! clock would cost as much as all the rest of a packet's way.
 
-use crate::ntp::{NO_TIMESTAMP, Timestamp};
+use crate::wire::ntp::{NO_TIMESTAMP, Timestamp};
 
 /// How long a request may be answered unless something else is configured, in seconds: what busybox's
 /// ntpd waits (`RESPONSE_INTERVAL`), longest of the time daemons. OpenNTPD waits 15 s, chronyd `maxdelay`
@@ -114,7 +114,7 @@ pub struct Stray {
     pub server: [u8; 16],
     /// The sender's cgroup, by its number; 0 where there is none, as for what is forwarded.
     pub cgroup: u64,
-    /// The role that the server would need, a [`Role`](crate::tables::Role)'s bit: `server` or `control`.
+    /// The role that the server would need, a [`Role`](crate::maps::tables::Role)'s bit: `server` or `control`.
     pub role: u32,
     /// Keeps the size a multiple of the alignment.
     pub reserved: u32,

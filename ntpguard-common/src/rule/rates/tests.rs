@@ -7,8 +7,10 @@ use alloc::{
 };
 use core::cell::{Cell, RefCell};
 
-use super::*;
-use crate::fixtures::{ModelBucket, StoppedClocks};
+use crate::{
+    fixtures::{ModelBucket, StoppedClocks},
+    rule::rates::*,
+};
 
 const RATE: Rate = Rate::per_second(10, 2);
 const CLIENT: u64 = 0xc000_0201;

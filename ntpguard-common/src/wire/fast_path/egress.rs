@@ -9,9 +9,11 @@ use network_types::{
 };
 
 use crate::{
-    elsewhere::Elsewhere,
-    frame::Frame,
-    packet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, Link, PLAIN_IPV4, UDP, is_extension, is_tag},
+    rule::custom_port::Elsewhere,
+    wire::{
+        frame::Frame,
+        packet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, Link, PLAIN_IPV4, UDP, is_extension, is_tag},
+    },
 };
 
 /// Whether a frame is certainly no datagram to a port at which servers are asked. A frame of which

@@ -9,19 +9,21 @@ use network_types::{
 };
 
 use crate::{
-    address::Address,
-    frame::{Frame, Window},
-    judge::{Tables, TablesOf},
-    ntp::{self, FirstByte, Mode},
-    packet::{
-        Datagram, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Family, IPV4_FRAGMENT_OFFSET,
-        IPV4_MORE_FRAGMENTS, IPV6_VERSION, Link, PLAIN_IPV4, UDP, datagram, is_extension, is_tag,
-        u16_at,
+    maps::lookup::{Tables, TablesOf},
+    rule::classify::{FirstBytes, Part, plain_part},
+    wire::{
+        address::Address,
+        frame::{Frame, Window},
+        ntp::{self, FirstByte, Mode},
+        packet::{
+            Datagram, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Family, IPV4_FRAGMENT_OFFSET,
+            IPV4_MORE_FRAGMENTS, IPV6_VERSION, Link, PLAIN_IPV4, UDP, datagram, is_extension,
+            is_tag, u16_at,
+        },
     },
-    part::{FirstBytes, Part, plain_part},
 };
 
-/// What a frame that arrives plainly is: what [`judge`](crate::judge::judge) would find.
+/// What a frame that arrives plainly is: what [`judge`](crate::rule::judge::judge) would find.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Arriving {
     /// None of the guard's business.

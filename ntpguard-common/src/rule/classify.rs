@@ -1,12 +1,14 @@
 //! The part that a packet plays, as its mode, version and ports tell.
 
 use crate::{
-    address::Address,
-    frame::Frame,
-    ntp::{self, FirstByte, Mode},
-    packet::{Datagram, Family, Link},
+    maps::tables::Role,
     reason::Reason,
-    tables::Role,
+    wire::{
+        address::Address,
+        frame::Frame,
+        ntp::{self, FirstByte, Mode},
+        packet::{Datagram, Family, Link},
+    },
 };
 
 /// The part a packet plays: any one of `roles` lets its source play it, with this proof.

@@ -1,16 +1,22 @@
 //! What becomes of packets that the judge refuses: counted for their server, or admitted after all.
 
-use crate::{
-    address::Address,
-    frame::Frame,
-    judge::{Clocks, Limits, Standing, TablesOf, has_ended, may_know, standing},
-    link_local::own_grant,
-    packet::Datagram,
-    part::{self, Part},
+use super::{
+    access::{Standing, has_ended, standing},
+    classify::{self, Part},
+    judge::may_know,
+    policy::Limits,
     proof,
+};
+use crate::{
+    clock::Clocks,
+    maps::{
+        link_local::own_grant,
+        lookup::TablesOf,
+        refusals::Cause,
+        tables::{DENY, Grant, LONG_REPLIES, Role},
+    },
     reason::Reason,
-    refusals::Cause,
-    tables::{DENY, Grant, LONG_REPLIES, Role},
+    wire::{address::Address, frame::Frame, packet::Datagram},
 };
 
 /// Whether the replies of a server may be longer than what they answer, by [`LONG_REPLIES`].
@@ -87,7 +93,7 @@ where
                 proof::long_answer::<A, F, C, T>(frame, datagram, part, clocks, limits, tables);
             (reason, part.roles)
         }
-        Reason::Mode if part::is_to_group::<A, F>(frame, datagram) => {
+        Reason::Mode if classify::is_to_group::<A, F>(frame, datagram) => {
             let reason = to_group::<A, F, C, T>(frame, datagram, clocks, tables);
             (reason, Role::Broadcast.bit())
         }

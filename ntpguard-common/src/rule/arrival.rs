@@ -1,18 +1,17 @@
 //! From a frame that arrives to the reason why it is admitted or dropped: which stage of the judge comes
 //! when.
 
+use super::{classify::Part, custom_port::Elsewhere as _, judge::screen, stages::Arrived};
 use crate::{
-    elsewhere::Elsewhere as _,
-    frame::Frame,
-    glance::{Arriving, arriving, known},
-    judge::screen,
-    ntp,
+    maps::refusals::Cause,
     packed::{self, Gathered, Screened},
-    packet::{Datagram, Family, MAX_INNER_PACKETS, OnNtpPort, Packet, walk},
-    part::Part,
     reason::Reason,
-    refusals::Cause,
-    stages::Arrived,
+    wire::{
+        fast_path::{Arriving, arriving, known},
+        frame::Frame,
+        ntp,
+        packet::{Datagram, Family, MAX_INNER_PACKETS, OnNtpPort, Packet, walk},
+    },
 };
 
 /// Judges a frame that arrives at this host, in the stages of whoever judges it. The kernel's programs

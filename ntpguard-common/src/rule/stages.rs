@@ -7,16 +7,25 @@
 //! packets that are not NTP do not pay for the registers that the rest needs. What such functions are
 //! given and give is numbers, made by [`packed`].
 
-use crate::{
-    address::Address,
-    elsewhere::{Elsewhere, Far, is_asked},
-    frame::Frame,
-    judge::{Clocks, Limits, Tables, TablesOf, Verdict, decide, screen},
+use super::{
+    custom_port::{Elsewhere, Far, is_asked},
+    judge::{Verdict, decide, screen},
     outbound::{Ledger, LedgerOf, Noted, look, note_request},
-    packed,
-    packet::{Datagram, Family, Link, OnAnyPort, OnNtpPort, Packet, Wanted as _, walk, walk_inner},
-    reason::Reason,
+    policy::Limits,
     refuse::{Refused, refuse},
+};
+use crate::{
+    clock::Clocks,
+    maps::lookup::{Tables, TablesOf},
+    packed,
+    reason::Reason,
+    wire::{
+        address::Address,
+        frame::Frame,
+        packet::{
+            Datagram, Family, Link, OnAnyPort, OnNtpPort, Packet, Wanted as _, walk, walk_inner,
+        },
+    },
 };
 
 /// A frame that has arrived, and the stages by which it is judged.
@@ -63,7 +72,7 @@ pub trait Arrived {
     /// Looks into a packet inside another: see [`look_inside`].
     fn look_inside(&self, inner: u64) -> u64;
 
-    /// Walks through all there is of the frame, for [`judge_whole`](crate::arrival::judge_whole): see
+    /// Walks through all there is of the frame, for [`judge_whole`](super::arrival::judge_whole): see
     /// [`gather`].
     fn gather(&self) -> u64 {
         packed::pack_refused(Reason::HeaderChain)

@@ -13,9 +13,11 @@
 //! forgery.
 
 use crate::{
-    address::Address,
-    ntp::{NO_TIMESTAMP, Timestamp},
-    sieve::scatter,
+    maps::hash::scatter,
+    wire::{
+        address::Address,
+        ntp::{NO_TIMESTAMP, Timestamp},
+    },
 };
 
 /// How many places there are. A client that asks every minute shares them with whatever else is

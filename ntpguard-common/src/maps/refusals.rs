@@ -5,10 +5,8 @@
 //! is granted to answer. No other address gets an entry: packets forged in a server's name raise a number,
 //! and nothing that they claim takes memory.
 
-use crate::{
-    reason::Reason,
-    tables::{Grant, Role},
-};
+use super::tables::{Grant, Role};
+use crate::reason::Reason;
 
 /// Servers whose refusals are kept; the map holds a value for each CPU.
 pub const REFUSALS_SIZE: u32 = 1_024;

@@ -6,12 +6,13 @@
 use core::net::{IpAddr, SocketAddr};
 
 use crate::{
-    address::Address,
-    frame::Frame,
-    link_local::own_grant_at,
-    ntp,
-    packet::{Datagram, Family},
-    tables::Grant,
+    maps::{link_local::own_grant_at, tables::Grant},
+    wire::{
+        address::Address,
+        frame::Frame,
+        ntp,
+        packet::{Datagram, Family},
+    },
 };
 
 /// A server and the port that it is asked at: the key of the `ELSEWHERE` map.

@@ -4,11 +4,12 @@ use core::mem::offset_of;
 
 use network_types::ip::{Ipv4Hdr, Ipv6Hdr};
 
-use crate::{frame::Frame, link_local, packet::Datagram, sieve};
+use super::{frame::Frame, packet::Datagram};
+use crate::maps::{hash, link_local};
 
 /// An address of either family, as the bytes that a packet carries: network order.
 pub trait Address: Copy {
-    /// The length of the prefixes that the [`sieve`] knows.
+    /// The length of the prefixes that the [`prefilter`] knows.
     const BLOCK: u8;
 
     /// The sender of a datagram of this family.
@@ -17,7 +18,7 @@ pub trait Address: Copy {
     /// The receiver of a datagram of this family.
     fn destination<F: Frame + ?Sized>(frame: &F, datagram: &Datagram) -> Self;
 
-    /// What stands for the address in the [`sieve`].
+    /// What stands for the address in the [`prefilter`].
     fn hash(self) -> u64;
 
     /// What stands there for every address of the same block: of the first [`Self::BLOCK`] bits.
@@ -58,13 +59,13 @@ impl Address for [u8; 4] {
 
     #[inline(always)]
     fn hash(self) -> u64 {
-        sieve::scatter(u32::from_ne_bytes(self).into())
+        hash::scatter(u32::from_ne_bytes(self).into())
     }
 
     #[inline(always)]
     fn block_hash(self) -> u64 {
         let [a, b, _, _] = self;
-        sieve::scatter(u16::from_ne_bytes([a, b]).into())
+        hash::scatter(u16::from_ne_bytes([a, b]).into())
     }
 
     #[inline(always)]
@@ -115,13 +116,13 @@ impl Address for [u8; 16] {
 
     #[inline(always)]
     fn hash(self) -> u64 {
-        sieve::scatter_wide(u128::from_be_bytes(self))
+        hash::scatter_wide(u128::from_be_bytes(self))
     }
 
     #[inline(always)]
     fn block_hash(self) -> u64 {
         let [a, b, c, d, ..] = self;
-        sieve::scatter(u32::from_ne_bytes([a, b, c, d]).into())
+        hash::scatter(u32::from_ne_bytes([a, b, c, d]).into())
     }
 
     #[inline(always)]

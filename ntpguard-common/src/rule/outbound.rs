@@ -2,19 +2,28 @@
 
 use core::hint::black_box;
 
-use crate::{
-    address::Address,
-    elsewhere::{self, Elsewhere, Far},
-    frame::Frame,
-    glance::is_plainly_foreign,
+use super::{
+    access::{Standing, standing},
+    custom_port::{self, Elsewhere, Far},
     interleaved::Received,
-    judge::{Clocks, Learn, Limits, Sender, Standing, TablesOf, standing},
-    ntp::{self, FirstByte, Mode, NO_TIMESTAMP, Timestamp},
-    packed,
-    packet::{self, Datagram, Link, Packet, Wanted},
+    policy::{Learn, Limits},
     requests::{Request, Sent},
     stages::{Inline, InlineLeaving, Leaving},
-    tables::Role,
+};
+use crate::{
+    clock::Clocks,
+    maps::{
+        lookup::{Sender, TablesOf},
+        tables::Role,
+    },
+    packed,
+    wire::{
+        address::Address,
+        fast_path::is_plainly_foreign,
+        frame::Frame,
+        ntp::{self, FirstByte, Mode, NO_TIMESTAMP, Timestamp},
+        packet::{self, Datagram, Link, Packet, Wanted},
+    },
 };
 
 /// Where what is sent is written down, for addresses of one family. Times are nanoseconds of
@@ -111,7 +120,7 @@ where
     };
     let is_request = datagram.flaw.is_none()
         && (datagram.destination_port == ntp::PORT
-            || elsewhere::is_asked(frame, &datagram, Far::Destination, tables));
+            || custom_port::is_asked(frame, &datagram, Far::Destination, tables));
     is_request.then_some(datagram)
 }
 
@@ -191,7 +200,7 @@ struct Question {
     /// What it may carry instead, if the request is in interleaved mode.
     sibling: Timestamp,
     /// What the server must then have given as its receive timestamp: see
-    /// [`interleaved`](crate::interleaved).
+    /// [`interleaved`](super::interleaved).
     origin: Timestamp,
     /// Whether it also makes an association.
     is_symmetric: bool,

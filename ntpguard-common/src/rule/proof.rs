@@ -5,18 +5,27 @@
 
 use core::hint::black_box;
 
-use crate::{
-    address::Address,
-    frame::Frame,
+use super::{
+    access::{Standing, standing},
+    classify::Part,
     interleaved::{Received, tells_modes_apart},
-    judge::{Clocks, Learn, Limits, Sender, Standing, TablesOf, standing},
-    ntp::{self, NO_TIMESTAMP, Timestamp},
-    packet::Datagram,
-    part::Part,
-    reason::Reason,
-    refusals::LONGER_BY,
+    policy::{Learn, Limits},
     refuse::may_be_long,
     requests::{Request, Sent},
+};
+use crate::{
+    clock::Clocks,
+    maps::{
+        lookup::{Sender, TablesOf},
+        refusals::LONGER_BY,
+    },
+    reason::Reason,
+    wire::{
+        address::Address,
+        frame::Frame,
+        ntp::{self, NO_TIMESTAMP, Timestamp},
+        packet::Datagram,
+    },
 };
 
 /// Judges a reply: it must carry the token of an open request, be no longer than that, and be the

@@ -11,7 +11,8 @@ use network_types::{
     udp::UdpHdr,
 };
 
-use crate::{frame::Frame, ntp, packed, reason::Reason};
+use super::{frame::Frame, ntp};
+use crate::{packed, reason::Reason};
 
 /// What stands at the start of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

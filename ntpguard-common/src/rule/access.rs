@@ -1,0 +1,114 @@
+//! What a packet's source is granted, against what its class needs.
+
+use crate::{
+    clock::Clocks,
+    maps::{
+        link_local::own_grant,
+        lookup::TablesOf,
+        tables::{BAN, DENY, Grant, Role},
+    },
+    reason::Reason,
+    wire::{address::Address, frame::Frame},
+};
+
+/// What the tables say of an address and a set of roles.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// It holds one of them, and its packet is admitted for this reason.
+    Holds(Reason),
+    /// It is granted something, or denied it, but none of these.
+    Lacks,
+    /// Somebody cut it off by hand.
+    Banned,
+    /// Nobody granted it anything.
+    Unlisted,
+}
+
+impl Standing {
+    /// Why a packet that needs no other proof is admitted or dropped.
+    #[inline(always)]
+    pub(crate) const fn reason(self) -> Reason {
+        match self {
+            Self::Holds(reason) => reason,
+            Self::Lacks | Self::Banned => Reason::Role,
+            Self::Unlisted => Reason::Unlisted,
+        }
+    }
+}
+
+/// Asks for the address's own grant and then, unless that settles it, for its prefix's. What is
+/// granted to a server that is asked `elsewhere`, at a port other than 123, stands alone.
+#[inline(always)]
+pub(crate) fn standing<A, F, C, T>(
+    frame: &F,
+    address: A,
+    elsewhere: Option<u16>,
+    roles: u32,
+    clocks: &C,
+    tables: &T,
+) -> Standing
+where
+    A: Address,
+    F: Frame + ?Sized,
+    C: Clocks,
+    T: TablesOf<A>,
+{
+    let mut without = Standing::Unlisted;
+    if let Some(grant) = own_grant(frame, address, elsewhere, tables) {
+        match held(&grant, roles, clocks) {
+            Held::Yes(reason) => return Standing::Holds(reason),
+            Held::Denied if grant.roles & BAN != 0 => return Standing::Banned,
+            Held::Denied => return Standing::Lacks,
+            Held::No => without = Standing::Lacks,
+        }
+    }
+    if elsewhere.is_none()
+        && let Some(grant) = tables.prefix(address)
+    {
+        match held(&grant, roles, clocks) {
+            Held::Yes(reason) => return Standing::Holds(reason),
+            Held::Denied if grant.roles & BAN != 0 => without = Standing::Banned,
+            Held::Denied | Held::No => without = Standing::Lacks,
+        }
+    }
+    without
+}
+
+/// Whether a grant holds a role that is asked for.
+enum Held {
+    /// It does, and the packet is admitted for this reason.
+    Yes(Reason),
+    /// It does not, and a wider prefix may.
+    No,
+    /// It does not, and says that no wider prefix may either.
+    Denied,
+}
+
+#[inline(always)]
+fn held<C: Clocks>(grant: &Grant, roles: u32, clocks: &C) -> Held {
+    for (role, reason) in [
+        (Role::Server, Reason::Server),
+        (Role::Client, Reason::Client),
+        (Role::Peer, Reason::Peer),
+        (Role::Broadcast, Reason::Broadcast),
+        (Role::Control, Reason::Control),
+    ] {
+        if grant.roles & roles & role.bit() != 0 && !has_ended(grant.expires.get(role), clocks) {
+            return Held::Yes(reason);
+        }
+    }
+    if grant.roles & DENY != 0 {
+        Held::Denied
+    } else {
+        Held::No
+    }
+}
+
+/// Whether a role that ends at `end`, seconds of boot time or 0 for never, has ended.
+#[inline(always)]
+pub(crate) fn has_ended<C: Clocks>(end: u32, clocks: &C) -> bool {
+    end != 0 && clocks.boot() / NANOSECONDS >= u64::from(end)
+}
+
+/// In a second.
+pub(crate) const NANOSECONDS: u64 = 1_000_000_000;
