@@ -20,3 +20,6 @@ pub enum Clock {
     /// Whoever runs the program says what time it is, in `INFO`. For trials only.
     Given = 1,
 }
+
+/// In a second.
+pub(crate) const NANOSECONDS: u64 = 1_000_000_000;

@@ -8,7 +8,7 @@
 //! - [`rule`] decides what may pass, and why;
 //! - [`maps`] is the layout of the kernel's maps, and how they are asked;
 //! - [`reason`] is what each packet is counted under, [`events`] what is sampled of it, [`clock`] the clocks
-//!   that packets are judged by, [`packed`] the arguments of BPF subprograms.
+//!   that packets are judged by, [`rule::packed`] the arguments of BPF subprograms.
 
 #![no_std]
 
@@ -19,8 +19,8 @@ pub mod clock;
 pub mod events;
 #[cfg(any(test, feature = "fixtures"))]
 pub mod fixtures;
+mod hash;
 pub mod maps;
-pub mod packed;
 pub mod reason;
 pub mod rule;
 pub mod wire;

@@ -167,6 +167,15 @@ impl core::fmt::Display for Reason {
     }
 }
 
+/// What the judge says of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Not the guard's business: passed untouched and uncounted.
+    Foreign,
+    /// NTP's: admitted or dropped, and counted, for this reason.
+    Judged(Reason),
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,11 +8,12 @@ use ntpguard_common::{
     fixtures::{
         self, Coalesced, Fixture, ModelTables, NOW, Step, StoppedClocks, judge_split, untracked,
     },
-    reason::Reason,
+    reason::{Reason, Verdict},
     rule::{
-        judge::{Verdict, judge},
-        outbound::{Noted, note},
+        judge::judge,
+        outbound::note,
         policy::{Learn, Limits},
+        track::Noted,
     },
     wire::packet::Link,
 };

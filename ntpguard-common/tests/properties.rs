@@ -6,16 +6,18 @@ use ntpguard_common::{
         self, Fixture, ModelTables, NOW, OnInterface, StoppedClocks, untracked, with_options,
         with_tags,
     },
-    reason::Reason,
+    maps::lookup::LedgerOf as _,
+    reason::{Reason, Verdict},
     rule::{
         arrival::judge_unusual,
-        judge::{Verdict, judge, screen},
-        outbound::{LedgerOf as _, request},
+        decide::screen,
+        fast_path::{Arriving, arriving, is_plainly_foreign, known},
+        judge::judge,
         stages::Inline,
+        track::request,
     },
     wire::{
         address::Address as _,
-        fast_path::{Arriving, arriving, is_plainly_foreign, known},
         packet::{Family, Link, MAX_EXTENSION_HEADERS, MAX_TAGS, OnNtpPort, Packet, walk},
     },
 };

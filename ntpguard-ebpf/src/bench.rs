@@ -20,8 +20,11 @@ use aya_ebpf::{
     programs::{TcContext, XdpContext},
 };
 use ntpguard_common::{
-    maps::{prefilter::Bits, tables::REQUESTS_SIZE},
-    rule::requests::{Request, Sent},
+    maps::{
+        prefilter::Bits,
+        requests::{Request, Sent},
+        tables::REQUESTS_SIZE,
+    },
     wire::ntp,
 };
 

@@ -12,12 +12,15 @@ use aya_ebpf::{
 };
 use ntpguard_common::{
     clock::Clocks as _,
-    maps::tables::{EXPLAIN_BASE, Role},
-    packed,
-    rule::{
-        outbound::{Noted, look, note_leaving, note_request},
+    maps::{
         requests::Stray,
-        stages::Leaving,
+        tables::{EXPLAIN_BASE, Role},
+    },
+    rule::{
+        outbound::note_leaving,
+        packed,
+        stages::{Leaving, look},
+        track::{Noted, note_request},
     },
     wire::packet::{Datagram, Family, Link},
 };

@@ -8,11 +8,11 @@ use aya_ebpf::{
     programs::{TcContext, XdpContext},
 };
 use ntpguard_common::{
-    packed,
     reason::Reason,
     rule::{
         arrival::{judge_arrived, judge_whole},
-        judge::decide,
+        decide::decide,
+        packed,
         refuse::{Refused, refuse},
         stages::{Arrived, find, gather, look_inside, screen_found},
     },

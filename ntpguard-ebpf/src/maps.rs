@@ -14,9 +14,13 @@ use ntpguard_common::{
     clock::Clocks,
     events::EVENTS_SIZE,
     maps::{
-        lookup::{Sender, TablesOf},
+        endpoint::{Elsewhere, Endpoint, Ports},
+        lookup::{LedgerOf, Sender, TablesOf},
         prefilter::{Bits, Marks},
+        rates::{Bucket, Moment, Moments, RATES_SIZE, Rates},
+        received::{LastReceived, PLACES, Received},
         refusals::{Cause, REFUSALS_SIZE, Refusals},
+        requests::{Learned, Request, Requests, Sent, Server, Stray, Strayed},
         tables::{
             DEFAULT_TABLE_SIZE, ELSEWHERE_SIZE, Grant, Info, REQUESTS_SIZE, SERVERS_SIZE,
             TEACHERS_SIZE, UNGRANTED_SIZE,
@@ -24,13 +28,6 @@ use ntpguard_common::{
         trusted::{Depths, Teacher, TeacherUid},
     },
     reason::Counters,
-    rule::{
-        custom_port::{Elsewhere, Endpoint, Ports},
-        interleaved::{LastReceived, PLACES, Received},
-        outbound::LedgerOf,
-        rates::{Bucket, Moment, Moments, RATES_SIZE, Rates},
-        requests::{Learned, Request, Requests, Sent, Server, Stray, Strayed},
-    },
     wire::address::Address,
 };
 

@@ -6,9 +6,8 @@ use aya_ebpf::bindings::{
 };
 use ntpguard_common::{
     clock::Clocks as _,
-    maps::tables::EXPLAIN_BASE,
+    maps::{requests::Server, tables::EXPLAIN_BASE},
     reason::{Counters, Reason},
-    rule::requests::Server,
     wire::{
         frame::Frame,
         ntp::{self, FirstByte},

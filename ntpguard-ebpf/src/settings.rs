@@ -8,10 +8,8 @@ use aya_ebpf::{
 };
 use ntpguard_common::{
     clock::{Clock, Clocks},
-    rule::{
-        policy::{Learn, Limits},
-        rates::{Rate, Rates},
-    },
+    maps::rates::{Rate, Rates},
+    rule::policy::{Learn, Limits},
     wire::packet::Link,
 };
 

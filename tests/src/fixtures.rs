@@ -20,11 +20,9 @@ use ntpguard::{
 };
 use ntpguard_common::{
     fixtures::{self, Fixture, ModelTables, StoppedClocks, untracked},
-    reason::{Counters, Reason},
-    rule::{
-        judge::{Verdict, judge},
-        rates::Rates,
-    },
+    maps::rates::Rates,
+    reason::{Counters, Reason, Verdict},
+    rule::judge::judge,
     wire::packet::Link,
 };
 use proptest::{

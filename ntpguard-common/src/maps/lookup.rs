@@ -1,15 +1,14 @@
 //! What the judge asks of the kernel's maps: the kernel answers from the maps, tests from a model.
 
-use super::{refusals::Cause, tables::Grant};
-use crate::{
-    clock::Clocks,
-    rule::{
-        custom_port::Elsewhere,
-        interleaved::Received,
-        rates::Rates,
-        requests::{Request, Sent},
-    },
+use super::{
+    endpoint::Elsewhere,
+    rates::Rates,
+    received::Received,
+    refusals::Cause,
+    requests::{Request, Sent},
+    tables::Grant,
 };
+use crate::clock::Clocks;
 
 /// Who sent a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -72,3 +71,21 @@ pub trait TablesOf<A>: Elsewhere {
 pub trait Tables: TablesOf<[u8; 4]> + TablesOf<[u8; 16]> {}
 
 impl<T: TablesOf<[u8; 4]> + TablesOf<[u8; 16]>> Tables for T {}
+
+/// Where what is sent is written down, for addresses of one family. Times are nanoseconds of
+/// monotonic time.
+pub trait LedgerOf<A>: TablesOf<A> {
+    /// Notes a request, or that we send a peer symmetric packets.
+    fn note(&self, sender: Sender, request: &Request<A>, sent: &Sent);
+
+    /// Remembers that a request which needs no grant went to `server` at `now`.
+    fn learn(&self, server: A, now: u64);
+
+    /// Remembers that a request which needs a grant went to `server` at `now`.
+    fn asked(&self, server: A, now: u64);
+}
+
+/// Where what is sent is written down.
+pub trait Ledger: LedgerOf<[u8; 4]> + LedgerOf<[u8; 16]> {}
+
+impl<T: LedgerOf<[u8; 4]> + LedgerOf<[u8; 16]>> Ledger for T {}

@@ -10,52 +10,52 @@ pub const ABI: u32 = 8;
 pub mod names {
     /// Address (4 bytes, network order) → [`Grant`](super::Grant).
     pub const ALLOW_V4: &str = "ALLOW_V4";
-    /// Address (16 bytes, network order), or the [key](crate::maps::link_local) of one on an interface →
+    /// Address (16 bytes, network order), or the [key](crate::wire::link_local) of one on an interface →
     /// [`Grant`](super::Grant).
     pub const ALLOW_V6: &str = "ALLOW_V6";
     /// IPv4 prefix → [`Grant`](super::Grant), longest match.
     pub const ALLOW_NET_V4: &str = "ALLOW_NET_V4";
     /// IPv6 prefix → [`Grant`](super::Grant), longest match.
     pub const ALLOW_NET_V6: &str = "ALLOW_NET_V6";
-    /// [`Endpoint`](crate::rule::custom_port::Endpoint) → [`Grant`](super::Grant).
+    /// [`Endpoint`](crate::maps::endpoint::Endpoint) → [`Grant`](super::Grant).
     pub const ELSEWHERE: &str = "ELSEWHERE";
-    /// 0 → [`Ports`](crate::rule::custom_port::Ports).
+    /// 0 → [`Ports`](crate::maps::endpoint::Ports).
     pub const PORT_BITS: &str = "PORT_BITS";
     /// 0 → [`Bits`](crate::maps::prefilter::Bits).
     pub const GRANT_BITS: &str = "GRANT_BITS";
     /// 0 → [`Marks`](crate::maps::prefilter::Marks).
     pub const ASKED_MARKS: &str = "ASKED_MARKS";
-    /// [`Request`](crate::rule::requests::Request) of a trusted sender →
-    /// [`Sent`](crate::rule::requests::Sent), IPv4.
+    /// [`Request`](crate::maps::requests::Request) of a trusted sender →
+    /// [`Sent`](crate::maps::requests::Sent), IPv4.
     pub const TRUSTED_V4: &str = "TRUSTED_V4";
     /// The same, IPv6.
     pub const TRUSTED_V6: &str = "TRUSTED_V6";
-    /// [`Request`](crate::rule::requests::Request) of anybody else →
-    /// [`Sent`](crate::rule::requests::Sent), IPv4.
+    /// [`Request`](crate::maps::requests::Request) of anybody else →
+    /// [`Sent`](crate::maps::requests::Sent), IPv4.
     pub const ASKED_V4: &str = "ASKED_V4";
     /// The same, IPv6.
     pub const ASKED_V6: &str = "ASKED_V6";
-    /// Address (4 bytes, network order) → [`Learned`](crate::rule::requests::Learned).
+    /// Address (4 bytes, network order) → [`Learned`](crate::maps::requests::Learned).
     pub const LEARNED_V4: &str = "LEARNED_V4";
-    /// Address (16 bytes, network order) → [`Learned`](crate::rule::requests::Learned).
+    /// Address (16 bytes, network order) → [`Learned`](crate::maps::requests::Learned).
     pub const LEARNED_V6: &str = "LEARNED_V6";
-    /// Address (16 bytes, IPv4 as IPv4-mapped) → [`Server`](crate::rule::requests::Server).
+    /// Address (16 bytes, IPv4 as IPv4-mapped) → [`Server`](crate::maps::requests::Server).
     pub const SERVERS: &str = "SERVERS";
     /// Address (16 bytes, IPv4 as IPv4-mapped) → [`Refusals`](crate::maps::refusals::Refusals), per CPU.
     pub const REFUSALS: &str = "REFUSALS";
     /// The place of a receive timestamp that a server gave →
-    /// [`LastReceived`](crate::rule::interleaved::LastReceived).
+    /// [`LastReceived`](crate::maps::received::LastReceived).
     pub const RECEIVED: &str = "RECEIVED";
     /// Cgroup id → [`Teacher`](crate::maps::trusted::Teacher).
     /// [`Info::depths`](super::Info::depths) has the depths of these cgroups.
     pub const TEACHERS: &str = "TEACHERS";
     /// Uid → [`TeacherUid`](crate::maps::trusted::TeacherUid).
     pub const TEACHER_UIDS: &str = "TEACHER_UIDS";
-    /// 0 → [`Requests`](crate::rule::requests::Requests), per CPU.
+    /// 0 → [`Requests`](crate::maps::requests::Requests), per CPU.
     pub const REQUESTS: &str = "REQUESTS";
-    /// [`Stray`](crate::rule::requests::Stray) → [`Strayed`](crate::rule::requests::Strayed).
+    /// [`Stray`](crate::maps::requests::Stray) → [`Strayed`](crate::maps::requests::Strayed).
     pub const UNGRANTED: &str = "UNGRANTED";
-    /// 0 everybody, from 1 on clients by a keyed hash → [`Bucket`](crate::rule::rates::Bucket).
+    /// 0 everybody, from 1 on clients by a keyed hash → [`Bucket`](crate::maps::rates::Bucket).
     pub const RATES: &str = "RATES";
     /// 0 enforced, 1 monitored → [`Counters`](crate::reason::Counters), per CPU.
     pub const COUNTERS: &str = "COUNTERS";

@@ -1,9 +1,9 @@
 //! What a packet's source is granted, against what its class needs.
 
 use crate::{
-    clock::Clocks,
+    clock::{Clocks, NANOSECONDS},
     maps::{
-        link_local::own_grant,
+        endpoint::{Elsewhere, Endpoint},
         lookup::TablesOf,
         tables::{BAN, DENY, Grant, Role},
     },
@@ -110,5 +110,61 @@ pub(crate) fn has_ended<C: Clocks>(end: u32, clocks: &C) -> bool {
     end != 0 && clocks.boot() / NANOSECONDS >= u64::from(end)
 }
 
-/// In a second.
-pub(crate) const NANOSECONDS: u64 = 1_000_000_000;
+/// What is granted to an address itself, at NTP's port or at another where it is asked `elsewhere`.
+#[inline(always)]
+pub(crate) fn own_grant<A, F, T>(
+    frame: &F,
+    address: A,
+    elsewhere: Option<u16>,
+    tables: &T,
+) -> Option<Grant>
+where
+    A: Address,
+    F: Frame + ?Sized,
+    T: TablesOf<A>,
+{
+    match elsewhere {
+        Some(port) => own_grant_at(frame, address, port, tables),
+        None => look(frame, address, |key| tables.grant(key)),
+    }
+}
+
+/// What is granted to an address at a port other than NTP's.
+#[inline(always)]
+pub(crate) fn own_grant_at<A, F, T>(frame: &F, address: A, port: u16, tables: &T) -> Option<Grant>
+where
+    A: Address,
+    F: Frame + ?Sized,
+    T: Elsewhere,
+{
+    look(frame, address, |key| {
+        tables.grant_at(&Endpoint::new(key, port))
+    })
+}
+
+/// Looks on the interface that the frame is on, and else for what holds on every one, which is a part of
+/// what is granted on one.
+#[inline(always)]
+fn look<A, F>(frame: &F, address: A, grant: impl Fn(A) -> Option<Grant>) -> Option<Grant>
+where
+    A: Address,
+    F: Frame + ?Sized,
+{
+    if address.is_link_local() {
+        // It claims to be a key.
+        if address.interface() != 0 {
+            return None;
+        }
+        let here = grant(address.on(frame.interface()));
+        if here.is_some() {
+            return here;
+        }
+    }
+    grant(address)
+}
+
+/// Whether anything may be known of an address.
+#[inline(always)]
+pub(crate) fn may_know<A: Copy, T: TablesOf<A>>(address: A, tables: &T) -> bool {
+    tables.may_grant(address) || tables.may_trust(address)
+}

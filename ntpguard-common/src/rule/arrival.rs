@@ -1,14 +1,19 @@
 //! From a frame that arrives to the reason why it is admitted or dropped: which stage of the judge comes
 //! when.
 
-use super::{classify::Part, custom_port::Elsewhere as _, judge::screen, stages::Arrived};
-use crate::{
-    maps::refusals::Cause,
+use super::{
+    classify::Part,
+    decide::screen,
+    fast_path::{Arriving, arriving, known},
     packed::{self, Gathered, Screened},
+    stages::Arrived,
+};
+use crate::{
+    maps::{endpoint::Elsewhere as _, refusals::Cause},
     reason::Reason,
     wire::{
-        fast_path::{Arriving, arriving, known},
         frame::Frame,
+        inner::family,
         ntp,
         packet::{Datagram, Family, MAX_INNER_PACKETS, OnNtpPort, Packet, walk},
     },
@@ -229,19 +234,15 @@ fn judge_found<A: Arrived>(arrived: &A, found: u64) -> Option<u32> {
         Screened::Ungranted => None,
         Screened::Dropped(reason) if reason == Reason::Unlisted as u32 => Some(reason),
         Screened::Dropped(reason) => {
-            let family = packed::family(found);
+            let family = family(found);
             let (_, ports) = packed::pack(&packed::unpack_found(arrived.frame(), found));
             let part = packed::PART_ELSEWHERE;
             Some(refuse_if_counted(
                 arrived, family, found, ports, part, reason,
             ))
         }
-        Screened::Part { ports, part } => Some(decide_or_refuse(
-            arrived,
-            packed::family(found),
-            found,
-            ports,
-            part,
-        )),
+        Screened::Part { ports, part } => {
+            Some(decide_or_refuse(arrived, family(found), found, ports, part))
+        }
     }
 }

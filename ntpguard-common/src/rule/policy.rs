@@ -1,7 +1,6 @@
 //! What is fixed of the rule while a program is loaded.
 
-use super::rates::Rates;
-use crate::wire::packet::Link;
+use crate::{maps::rates::Rates, wire::packet::Link};
 
 /// What is fixed while a program is loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

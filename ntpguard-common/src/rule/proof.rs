@@ -8,16 +8,16 @@ use core::hint::black_box;
 use super::{
     access::{Standing, standing},
     classify::Part,
-    interleaved::{Received, tells_modes_apart},
     policy::{Learn, Limits},
     refuse::may_be_long,
-    requests::{Request, Sent},
 };
 use crate::{
     clock::Clocks,
     maps::{
         lookup::{Sender, TablesOf},
+        received::Received,
         refusals::LONGER_BY,
+        requests::{Request, Sent},
     },
     reason::Reason,
     wire::{
@@ -307,4 +307,23 @@ where
         return Reason::Peer;
     }
     Reason::Unsolicited
+}
+
+/// Whether a reply with these timestamps tells the modes apart. A kiss of death of NTPsec's has one
+/// timestamp everywhere, and so may a server whose clock is coarse.
+#[inline(always)]
+pub(crate) fn tells_modes_apart(receive: Timestamp, transmit: Timestamp) -> bool {
+    receive != NO_TIMESTAMP && receive != transmit
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timestamp_that_is_also_the_transmit_timestamp_tells_nothing() {
+        assert!(tells_modes_apart(*b"received", *b"transmit"));
+        assert!(!tells_modes_apart(*b"received", *b"received"));
+        assert!(!tells_modes_apart(NO_TIMESTAMP, *b"transmit"));
+    }
 }

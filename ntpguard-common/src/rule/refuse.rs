@@ -1,16 +1,14 @@
 //! What becomes of packets that the judge refuses: counted for their server, or admitted after all.
 
 use super::{
-    access::{Standing, has_ended, standing},
+    access::{Standing, has_ended, may_know, own_grant, standing},
     classify::{self, Part},
-    judge::may_know,
     policy::Limits,
     proof,
 };
 use crate::{
     clock::Clocks,
     maps::{
-        link_local::own_grant,
         lookup::TablesOf,
         refusals::Cause,
         tables::{DENY, Grant, LONG_REPLIES, Role},

@@ -8,20 +8,24 @@
 //! given and give is numbers, made by [`packed`].
 
 use super::{
-    custom_port::{Elsewhere, Far, is_asked},
-    judge::{Verdict, decide, screen},
-    outbound::{Ledger, LedgerOf, Noted, look, note_request},
+    custom_port::{Far, is_asked},
+    decide::{decide, screen},
+    packed,
     policy::Limits,
     refuse::{Refused, refuse},
+    track::{Noted, note_request, request},
 };
 use crate::{
     clock::Clocks,
-    maps::lookup::{Tables, TablesOf},
-    packed,
-    reason::Reason,
+    maps::{
+        endpoint::Elsewhere,
+        lookup::{Ledger, LedgerOf, Tables, TablesOf},
+    },
+    reason::{Reason, Verdict},
     wire::{
         address::Address,
         frame::Frame,
+        inner::unpack_inner,
         packet::{
             Datagram, Family, Link, OnAnyPort, OnNtpPort, Packet, Wanted as _, walk, walk_inner,
         },
@@ -146,7 +150,7 @@ where
     F: Frame + ?Sized,
     T: Elsewhere,
 {
-    let inner = packed::unpack_inner(frame, inner);
+    let inner = unpack_inner(frame, inner);
     match walk_inner(frame, inner, &OnAnyPort) {
         Packet::Foreign | Packet::OtherPorts => packed::NOTHING,
         Packet::Bad(_) | Packet::Cut(_) => packed::HIDDEN,
@@ -383,4 +387,14 @@ where
         } = self.inline;
         note_request::<A, F, C, T>(frame, datagram, &self.is_trusted, clocks, limits, tables)
     }
+}
+
+/// The stage of [`Leaving::look`].
+#[inline(always)]
+pub fn look<L: Leaving>(leaving: &L) -> L::Outcome {
+    let Some(datagram) = request(leaving.frame(), leaving.link(), leaving.tables()) else {
+        return leaving.pass();
+    };
+    let (place, ports) = packed::pack(&datagram);
+    leaving.note(datagram.family, place, ports)
 }

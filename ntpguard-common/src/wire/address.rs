@@ -4,8 +4,8 @@ use core::mem::offset_of;
 
 use network_types::ip::{Ipv4Hdr, Ipv6Hdr};
 
-use super::{frame::Frame, packet::Datagram};
-use crate::maps::{hash, link_local};
+use super::{frame::Frame, link_local, packet::Datagram};
+use crate::hash;
 
 /// An address of either family, as the bytes that a packet carries: network order.
 pub trait Address: Copy {

@@ -11,8 +11,12 @@ use network_types::{
     udp::UdpHdr,
 };
 
-use super::{frame::Frame, ntp};
-use crate::{packed, reason::Reason};
+use super::{
+    frame::Frame,
+    inner::{Inner, pack_inner},
+    ntp,
+};
+use crate::reason::Reason;
 
 /// What stands at the start of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,22 +83,12 @@ pub enum Packet {
     Bad(Reason),
     /// A UDP datagram that was looked for, right or wrong.
     Datagram(Datagram),
-    /// An [`Inner`] packet, as [`packed::pack_inner`] makes it: beside fields of other sizes the compiler
+    /// An [`Inner`] packet, as [`pack_inner`] makes it: beside fields of other sizes the compiler
     /// would take numbers of other variants apart, which verifiers before 6.8 cannot follow.
     Inner(u64),
     /// The frame, or what can be read of it here, ends before that is known. If there is no more of it,
     /// it is bad for this reason or, with none, foreign: no stack takes it.
     Cut(Option<Reason>),
-}
-
-/// A packet behind a routing header, which a host at the end of the route takes out by itself and puts
-/// where the whole arrived: `ipv6_srh_rcv` and `ipv6_rpl_srh_rcv` in Linux.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Inner {
-    /// What it is, as the header before it says.
-    pub family: Family,
-    /// Offset of its IP header.
-    pub network: usize,
 }
 
 /// Where a datagram's parts are. Offsets are bytes from the start of the frame.
@@ -349,7 +343,7 @@ fn walk_extensions<F: Frame + ?Sized>(
     let rest = frame.forget(rest.into(), u16::MAX.into()) as u16;
     let seen = frame.forget(seen, SEEN_FRAGMENT | SEEN_JUMBO | SEEN_ROUTING);
     let inner = |family| {
-        Packet::Inner(packed::pack_inner(Inner {
+        Packet::Inner(pack_inner(Inner {
             family,
             network: offset,
         }))

@@ -3,12 +3,10 @@
 use core::hint::black_box;
 
 use aya_ebpf::bindings::BPF_NOEXIST;
-use ntpguard_common::{
-    maps::{
-        lookup::TablesOf as _,
-        refusals::{Refusals, is_server},
-    },
-    rule::requests::{Server, Stray, Strayed},
+use ntpguard_common::maps::{
+    lookup::TablesOf as _,
+    refusals::{Refusals, is_server},
+    requests::{Server, Stray, Strayed},
 };
 
 use super::{InMaps, KernelTables, REFUSALS, SERVERS, UNGRANTED};

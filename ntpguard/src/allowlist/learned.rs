@@ -2,9 +2,9 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use ntpguard_common::{
-    maps::tables::{Origin, Role},
-    rule::requests,
+use ntpguard_common::maps::{
+    requests,
+    tables::{Origin, Role},
 };
 
 use crate::{

@@ -7,11 +7,12 @@ use std::{
 };
 
 use ntpguard_common::{
-    maps::{refusals::Refusals, tables::Role},
-    rule::{
-        policy::Learn,
+    maps::{
+        refusals::Refusals,
         requests::{self, Stray, Strayed},
+        tables::Role,
     },
+    rule::policy::Learn,
 };
 use serde::{Deserialize, Serialize};
 

@@ -17,8 +17,8 @@ use ntpguard::{
     trust::{Senders, Trust},
 };
 use ntpguard_common::{
-    maps::tables::DEFAULT_TABLE_SIZE,
-    rule::{policy::Learn, rates::Rates, requests::REPLY_WINDOW},
+    maps::{rates::Rates, requests::REPLY_WINDOW, tables::DEFAULT_TABLE_SIZE},
+    rule::policy::Learn,
 };
 use serde::Deserialize;
 

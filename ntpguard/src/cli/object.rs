@@ -5,7 +5,7 @@ use std::{fs, process::ExitCode};
 use anyhow::{Context as _, Result};
 use ntpguard::datapath::{Settings, Tracking, object::chained};
 use ntpguard_common::{
-    rule::{rates::Rates, requests::REPLY_WINDOW},
+    maps::{rates::Rates, requests::REPLY_WINDOW},
     wire::packet::Link,
 };
 

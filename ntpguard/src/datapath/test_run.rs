@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use aya::programs::{ProgramError, SchedClassifier, TestRun, TestRunOptions, TestRunResult, Xdp};
 use nix::libc::EINVAL;
-use ntpguard_common::{
-    maps::tables::{Info, names},
-    rule::requests::Request,
+use ntpguard_common::maps::{
+    requests::Request,
+    tables::{Info, names},
 };
 
 use super::{

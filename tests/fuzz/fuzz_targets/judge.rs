@@ -6,12 +6,12 @@
 use libfuzzer_sys::fuzz_target;
 use ntpguard_common::{
     fixtures::{NOW, StoppedClocks, WINDOW, tables},
-    reason::Reason,
+    maps::rates::Rates,
+    reason::{Reason, Verdict},
     rule::{
-        judge::{Verdict, judge},
+        judge::judge,
         outbound::note,
         policy::{Learn, Limits},
-        rates::Rates,
     },
     wire::packet::Link,
 };

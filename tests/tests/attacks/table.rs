@@ -9,9 +9,11 @@ use ntpguard::{
     datapath::{Settings, Tracking, Trial},
 };
 use ntpguard_common::{
-    maps::tables::{EXPLAIN_BASE, Grant, Role},
+    maps::{
+        rates::Rates,
+        tables::{EXPLAIN_BASE, Grant, Role},
+    },
     reason::Reason,
-    rule::rates::Rates,
 };
 use ntpguard_tests::packets::frame::{self, Ethernet};
 

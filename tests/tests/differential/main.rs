@@ -14,7 +14,8 @@ use ipnet::IpNet;
 use ntpguard_common::{
     fixtures::{ModelTables, NOW, StoppedClocks, untracked},
     maps::tables::{Grant, Role},
-    rule::judge::{Verdict, judge},
+    reason::Verdict,
+    rule::judge::judge,
     wire::packet::Link,
 };
 use ntpguard_tests::{guard::Guard, lab::Lab};

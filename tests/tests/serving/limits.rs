@@ -7,9 +7,11 @@ use std::{
 
 use anyhow::{Result, ensure};
 use ntpguard_common::{
-    maps::tables::Role,
+    maps::{
+        rates::{MOST_LET_THROUGH, Rates},
+        tables::Role,
+    },
     reason::Reason,
-    rule::rates::{MOST_LET_THROUGH, Rates},
 };
 use ntpguard_tests::{
     daemons::{Setup, chrony::Chronyd},

@@ -13,7 +13,11 @@ use ntpguard::{
     datapath::{Settings, Trial},
     sources::Kind,
 };
-use ntpguard_common::{maps::tables::EXPLAIN_BASE, reason::Reason, rule::rates::Rates, wire::ntp};
+use ntpguard_common::{
+    maps::{rates::Rates, tables::EXPLAIN_BASE},
+    reason::Reason,
+    wire::ntp,
+};
 use ntpguard_tests::packets::{
     frame::{self, Ethernet},
     ntp::Message,

@@ -16,9 +16,11 @@ use ntpguard::{
     datapath::{Mode, Settings, Trial},
 };
 use ntpguard_common::{
-    maps::tables::{Grant, Origin, Role},
+    maps::{
+        rates::Rates,
+        tables::{Grant, Origin, Role},
+    },
     reason::{Counters, Reason},
-    rule::rates::Rates,
     wire::ntp,
 };
 use ntpguard_tests::{

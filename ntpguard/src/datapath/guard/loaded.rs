@@ -3,7 +3,7 @@
 use std::{os::fd::BorrowedFd, path::Path};
 
 use aya::Ebpf;
-use ntpguard_common::{rule::rates::Rates, wire::packet::Link};
+use ntpguard_common::{maps::rates::Rates, wire::packet::Link};
 
 use super::held::{Holds, Pinned};
 use crate::datapath::{

@@ -27,8 +27,10 @@ use std::{
 
 use ntpguard_common::{
     clock::Clock,
-    maps::tables::{DEFAULT_TABLE_SIZE, MAX_INTERFACES},
-    rule::rates::Rates,
+    maps::{
+        rates::Rates,
+        tables::{DEFAULT_TABLE_SIZE, MAX_INTERFACES},
+    },
     wire::packet::Link,
 };
 

@@ -8,8 +8,11 @@
 use std::collections::BTreeMap;
 
 use ntpguard_common::{
-    maps::tables::{ABI, Info},
-    rule::{judge::WARM_UP, rates::Rates},
+    maps::{
+        rates::Rates,
+        tables::{ABI, Info},
+    },
+    rule::judge::WARM_UP,
     wire::packet::Link,
 };
 

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use ntpguard_common::{rule::rates::Rates, wire::packet::Link};
+use ntpguard_common::{maps::rates::Rates, wire::packet::Link};
 
 use super::loaded::{Fixed, Loaded};
 use crate::{

@@ -10,8 +10,10 @@ use aya::{
     maps::{HashMap, Map, MapData},
 };
 use ntpguard_common::{
-    maps::tables::names,
-    rule::requests::{Request, Sent},
+    maps::{
+        requests::{Request, Sent},
+        tables::names,
+    },
     wire::ntp::{NO_TIMESTAMP, Timestamp},
 };
 

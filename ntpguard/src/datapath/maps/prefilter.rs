@@ -5,9 +5,8 @@ use std::{iter, net::IpAddr};
 
 use ipnet::IpNet;
 use ntpguard_common::{
-    maps::{link_local, prefilter::Bits},
-    rule::custom_port::Ports,
-    wire::address::Address,
+    maps::{endpoint::Ports, prefilter::Bits},
+    wire::{address::Address, link_local},
 };
 
 use crate::allowlist::projection::Projection;

@@ -20,16 +20,14 @@ use ipnet::IpNet;
 use nix::libc::{ENOENT, ENOMEM};
 use ntpguard_common::{
     maps::{
+        endpoint::{Endpoint, Ports},
         prefilter::Bits,
         refusals::Refusals,
+        requests::{Learned, Requests, Server, Stray, Strayed},
         tables::{ABI, Grant, Info, names},
         trusted::{Depths, Teacher, TeacherUid},
     },
     reason::Counters,
-    rule::{
-        custom_port::{Endpoint, Ports},
-        requests::{Learned, Requests, Server, Stray, Strayed},
-    },
 };
 
 mod traffic;

@@ -1,6 +1,6 @@
 //! The object as libxdp takes it, for a program that is chained with those of others.
 
-use ntpguard_common::rule::rates::Rates;
+use ntpguard_common::maps::rates::Rates;
 use object::{
     build::elf::{Builder, SectionData},
     elf::{SHT_REL, STV_HIDDEN},

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use ntpguard_common::rule::rates::Rates;
+use ntpguard_common::maps::rates::Rates;
 
 use super::settings::{LONGEST_WINDOW, Mode, Settings};
 use crate::clock;

@@ -8,7 +8,7 @@ use aya::{
     sys::{BpfHelper, is_helper_supported},
 };
 use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
-use ntpguard_common::{maps::tables::names, rule::rates::Rates};
+use ntpguard_common::maps::{rates::Rates, tables::names};
 
 use super::{
     constants::{Value, constants},

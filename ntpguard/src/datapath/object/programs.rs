@@ -8,7 +8,7 @@ use aya::{
     programs::{Program, ProgramError},
 };
 
-use ntpguard_common::rule::requests::Sent;
+use ntpguard_common::maps::requests::Sent;
 
 use {crate::datapath::Error, crate::datapath::Hook, crate::datapath::maps::tables};
 

@@ -2,8 +2,8 @@
 
 use ntpguard_common::{
     clock::Clock,
-    maps::tables::DEFAULT_TABLE_SIZE,
-    rule::{policy::Learn, rates::Rates, requests::REPLY_WINDOW},
+    maps::{rates::Rates, requests::REPLY_WINDOW, tables::DEFAULT_TABLE_SIZE},
+    rule::policy::Learn,
     wire::packet::Link,
 };
 use serde::{Deserialize, Serialize};

@@ -10,7 +10,7 @@ use std::{
 };
 
 use nix::libc::SIGKILL;
-use ntpguard_common::{maps::tables::DEFAULT_TABLE_SIZE, rule::rates::Rates};
+use ntpguard_common::maps::{rates::Rates, tables::DEFAULT_TABLE_SIZE};
 use tokio::time::timeout;
 
 use super::harness::{Pins, Wire, in_netns, link, veth};

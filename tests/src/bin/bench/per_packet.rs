@@ -9,9 +9,9 @@ use ntpguard::{
     allowlist::projection::Projection,
     datapath::{Settings, Tracking, Trial},
 };
-use ntpguard_common::{
-    maps::tables::{Grant, Origin, Role},
-    rule::rates::Rates,
+use ntpguard_common::maps::{
+    rates::Rates,
+    tables::{Grant, Origin, Role},
 };
 use serde::Serialize;
 

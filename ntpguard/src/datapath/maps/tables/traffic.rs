@@ -3,9 +3,10 @@
 use std::{collections::BTreeMap, net::IpAddr};
 
 use aya::maps::MapError;
-use ntpguard_common::{
-    maps::{refusals::Refusals, tables::names},
-    rule::requests::{Learned, Requests, Server, Stray, Strayed},
+use ntpguard_common::maps::{
+    refusals::Refusals,
+    requests::{Learned, Requests, Server, Stray, Strayed},
+    tables::names,
 };
 
 use super::{Error, Tables, clear, read_all};

@@ -6,12 +6,6 @@
 //! 2.5.6), so such a key is no address, and the packet that claims to come from it finds no grant. KAME's
 //! stack has scopes in its addresses likewise.
 
-use super::{lookup::TablesOf, tables::Grant};
-use crate::{
-    rule::custom_port::{Elsewhere, Endpoint},
-    wire::{address::Address, frame::Frame},
-};
-
 /// Whether an address is a link-local unicast one, `fe80::/10`.
 #[inline(always)]
 pub const fn is_link_local(address: [u8; 16]) -> bool {
@@ -35,59 +29,6 @@ pub const fn on(mut address: [u8; 16], interface: u32) -> [u8; 16] {
 #[inline(always)]
 pub const fn address(key: [u8; 16]) -> [u8; 16] {
     if is_link_local(key) { on(key, 0) } else { key }
-}
-
-/// What is granted to an address itself, at NTP's port or at another where it is asked `elsewhere`.
-#[inline(always)]
-pub(crate) fn own_grant<A, F, T>(
-    frame: &F,
-    address: A,
-    elsewhere: Option<u16>,
-    tables: &T,
-) -> Option<Grant>
-where
-    A: Address,
-    F: Frame + ?Sized,
-    T: TablesOf<A>,
-{
-    match elsewhere {
-        Some(port) => own_grant_at(frame, address, port, tables),
-        None => look(frame, address, |key| tables.grant(key)),
-    }
-}
-
-/// What is granted to an address at a port other than NTP's.
-#[inline(always)]
-pub(crate) fn own_grant_at<A, F, T>(frame: &F, address: A, port: u16, tables: &T) -> Option<Grant>
-where
-    A: Address,
-    F: Frame + ?Sized,
-    T: Elsewhere,
-{
-    look(frame, address, |key| {
-        tables.grant_at(&Endpoint::new(key, port))
-    })
-}
-
-/// Looks on the interface that the frame is on, and else for what holds on every one, which is a part of
-/// what is granted on one.
-#[inline(always)]
-fn look<A, F>(frame: &F, address: A, grant: impl Fn(A) -> Option<Grant>) -> Option<Grant>
-where
-    A: Address,
-    F: Frame + ?Sized,
-{
-    if address.is_link_local() {
-        // It claims to be a key.
-        if address.interface() != 0 {
-            return None;
-        }
-        let here = grant(address.on(frame.interface()));
-        if here.is_some() {
-            return here;
-        }
-    }
-    grant(address)
 }
 
 #[cfg(test)]

@@ -1,15 +1,16 @@
 //! Arguments of BPF subprograms: what the walk found, in numbers.
 //!
-//! See [`stages`](crate::rule::stages) for what subprograms are for. They take and give numbers, and of
+//! See [`stages`](super::stages) for what subprograms are for. They take and give numbers, and of
 //! a number that it is given the verifier knows nothing: so whatever is unpacked is within bounds,
 //! whatever it is unpacked from.
 
+use super::classify::{Part, Proof};
 use crate::{
     reason::Reason,
-    rule::classify::{Part, Proof},
     wire::{
         frame::Frame,
-        packet::{Datagram, Family, Inner, NETWORK_MASK, PAYLOAD_MASK},
+        inner::{INSIDE, V6, family},
+        packet::{Datagram, Family, NETWORK_MASK, PAYLOAD_MASK},
     },
 };
 
@@ -47,9 +48,7 @@ pub const fn unpack(family: Family, place: u64, ports: u64) -> Datagram {
 /// Bits of what [`pack_found`] gives beside those of a place.
 const FLAW_SHIFT: u32 = 48;
 const FLAW_MASK: u64 = 0xff;
-const INSIDE: u64 = 1 << 60;
 const REFUSED: u64 = 1 << 61;
-const V6: u64 = 1 << 62;
 const FOUND: u64 = 1 << 63;
 const UDP_LEN: usize = 8;
 
@@ -99,35 +98,6 @@ pub fn unpack_found<F: Frame + ?Sized>(frame: &F, found: u64) -> Datagram {
 #[inline(always)]
 pub const fn flaw(found: u64) -> u64 {
     found >> FLAW_SHIFT & FLAW_MASK
-}
-
-/// The IP version of what was found.
-#[inline(always)]
-pub const fn family(found: u64) -> Family {
-    if found & V6 == 0 {
-        Family::V4
-    } else {
-        Family::V6
-    }
-}
-
-/// Where a packet inside another is, in a number that is neither [`NOTHING`] nor [`HIDDEN`].
-#[inline(always)]
-pub const fn pack_inner(inner: Inner) -> u64 {
-    let family = match inner.family {
-        Family::V4 => 0,
-        Family::V6 => V6,
-    };
-    INSIDE | family | inner.network as u64
-}
-
-/// The place again.
-#[inline(always)]
-pub fn unpack_inner<F: Frame + ?Sized>(frame: &F, number: u64) -> Inner {
-    Inner {
-        family: family(number),
-        network: frame.forget(number as usize, PAYLOAD_MASK),
-    }
 }
 
 /// In the place of a packet inside another: it holds, or may hide, what does not arrive inside.
@@ -277,6 +247,7 @@ mod tests {
     use proptest::{option, prelude::*, sample::select};
 
     use super::*;
+    use crate::wire::inner::{Inner, pack_inner, unpack_inner};
 
     fn datagram() -> impl Strategy<Value = Datagram> {
         let family = prop_oneof![Just(Family::V4), Just(Family::V6)];

@@ -13,11 +13,8 @@
 //! forgery.
 
 use crate::{
-    maps::hash::scatter,
-    wire::{
-        address::Address,
-        ntp::{NO_TIMESTAMP, Timestamp},
-    },
+    hash::scatter,
+    wire::{address::Address, ntp::Timestamp},
 };
 
 /// How many places there are. A client that asks every minute shares them with whatever else is
@@ -69,13 +66,6 @@ impl Received {
     }
 }
 
-/// Whether a reply with these timestamps tells the modes apart. A kiss of death of NTPsec's has one
-/// timestamp everywhere, and so may a server whose clock is coarse.
-#[inline(always)]
-pub(crate) fn tells_modes_apart(receive: Timestamp, transmit: Timestamp) -> bool {
-    receive != NO_TIMESTAMP && receive != transmit
-}
-
 #[cfg(test)]
 mod tests {
     use alloc::collections::BTreeSet;
@@ -119,12 +109,5 @@ mod tests {
         assert!(place.has(one) && place.has(two) && !place.has(three));
         place.add(three);
         assert!(!place.has(one) && place.has(two) && place.has(three));
-    }
-
-    #[test]
-    fn a_timestamp_that_is_also_the_transmit_timestamp_tells_nothing() {
-        assert!(tells_modes_apart(*b"received", *b"transmit"));
-        assert!(!tells_modes_apart(*b"received", *b"received"));
-        assert!(!tells_modes_apart(NO_TIMESTAMP, *b"transmit"));
     }
 }

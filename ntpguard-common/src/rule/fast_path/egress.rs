@@ -9,7 +9,7 @@ use network_types::{
 };
 
 use crate::{
-    rule::custom_port::Elsewhere,
+    maps::endpoint::Elsewhere,
     wire::{
         frame::Frame,
         packet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, Link, PLAIN_IPV4, UDP, is_extension, is_tag},

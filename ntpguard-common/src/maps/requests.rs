@@ -114,7 +114,7 @@ pub struct Stray {
     pub server: [u8; 16],
     /// The sender's cgroup, by its number; 0 where there is none, as for what is forwarded.
     pub cgroup: u64,
-    /// The role that the server would need, a [`Role`](crate::maps::tables::Role)'s bit: `server` or `control`.
+    /// The role that the server would need, a [`Role`](super::tables::Role)'s bit: `server` or `control`.
     pub role: u32,
     /// Keeps the size a multiple of the alignment.
     pub reserved: u32,

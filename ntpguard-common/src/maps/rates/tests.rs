@@ -9,7 +9,7 @@ use core::cell::{Cell, RefCell};
 
 use crate::{
     fixtures::{ModelBucket, StoppedClocks},
-    rule::rates::*,
+    maps::rates::*,
 };
 
 const RATE: Rate = Rate::per_second(10, 2);

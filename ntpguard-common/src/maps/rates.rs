@@ -9,8 +9,7 @@
 //! that look at the same time may take a token too many each, and the next ones wait for it. Only
 //! where a bucket is full is the moment written anew, and a charge of that instant may be lost.
 
-use super::access::NANOSECONDS;
-use crate::clock::Clocks;
+use crate::clock::{Clocks, NANOSECONDS};
 
 /// Buckets for clients. An address has always the same, and may share it with others.
 pub const CLIENT_BUCKETS: u32 = 65_536;
