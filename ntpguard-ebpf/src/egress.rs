@@ -26,9 +26,10 @@ use ntpguard_common::{
 };
 
 use crate::{
+    clock::KernelClocks,
     frame::{LinearFrame, SkbFrame},
     maps::{self, InMaps, KernelTables},
-    settings::{self, KernelClocks},
+    settings,
 };
 
 /// Programs that come after this one have their turn: `TC_ACT_UNSPEC` is `TCX_NEXT`.

@@ -14,9 +14,11 @@ use ntpguard_common::{
 };
 
 use crate::{
+    clock,
+    clock::KernelClocks,
     frame::{ArrivedFrame, KernelFrame as _, WholeFrame, XdpFrame},
     maps::EVENTS,
-    settings::{self, KernelClocks},
+    settings,
 };
 
 /// When each reason may be told again, in ticks: the time would have to be worked out for each packet.
@@ -32,7 +34,7 @@ static GATES: Gates = Gates(UnsafeCell::new([0; Counters::SLOTS]));
 /// Whether a packet of this reason is to be told. Then the next one is not, for a while.
 #[inline(always)]
 pub(crate) fn is_due(reason: u32) -> bool {
-    let now = settings::ticks();
+    let now = clock::ticks();
     let slot = reason as usize % Counters::SLOTS;
     // SAFETY: `slot` is below the length of the array, which lives as long as the program.
     let gate = unsafe { GATES.0.get().cast::<u64>().add(slot) };
@@ -41,7 +43,7 @@ pub(crate) fn is_due(reason: u32) -> bool {
         return false;
     }
     // SAFETY: see above.
-    unsafe { ptr::write_volatile(gate, now + settings::ticks_in(INTERVAL)) };
+    unsafe { ptr::write_volatile(gate, now + clock::ticks_in(INTERVAL)) };
     true
 }
 

@@ -23,11 +23,12 @@ use ntpguard_common::{
 };
 
 use crate::{
+    clock::KernelClocks,
     events::{ntpguard_tc_tell, ntpguard_tell, ntpguard_whole_tell},
     frame::{ArrivedFrame, KernelFrame, SkbFrame, WholeFrame, XdpFrame},
     maps::{InMaps, KernelTables},
     recorder::{self, Actions},
-    settings::{self, KernelClocks},
+    settings,
 };
 
 /// For drivers that hand over jumbo frames in several buffers (Linux 5.18).

@@ -5,11 +5,12 @@
 // For one instruction; aya-ebpf needs it as well.
 #![feature(asm_experimental_arch)]
 
-mod chain;
+mod clock;
 mod egress;
 mod events;
 mod frame;
 mod ingress;
+mod libxdp;
 mod maps;
 mod recorder;
 mod settings;

@@ -16,9 +16,10 @@ use ntpguard_common::{
 };
 
 use crate::{
+    clock::KernelClocks,
     events,
     maps::{self, InMaps},
-    settings::{self, KernelClocks},
+    settings,
 };
 
 /// The words for what becomes of a packet, where a program is attached.

@@ -2,18 +2,13 @@
 
 use core::ptr;
 
-use aya_ebpf::{
-    Global,
-    helpers::{bpf_ktime_get_boot_ns, generated::bpf_jiffies64},
-};
+use aya_ebpf::Global;
 use ntpguard_common::{
-    clock::{Clock, Clocks},
+    clock::Clock,
     maps::rates::{Rate, Rates},
     rule::policy::{Learn, Limits},
     wire::packet::Link,
 };
-
-use crate::maps;
 
 /// A number of [`Link`].
 #[unsafe(no_mangle)]
@@ -164,42 +159,20 @@ pub(crate) fn names_process() -> bool {
     NAME_PROCESS.load() != 0
 }
 
-/// The kernel's clocks, or in trials the one given.
-pub(crate) struct KernelClocks;
-
-impl Clocks for KernelClocks {
-    #[inline(always)]
-    fn boot(&self) -> u64 {
-        if is_given() {
-            return maps::given_clock();
-        }
-        // SAFETY: the helper takes nothing and reads a clock.
-        unsafe { bpf_ktime_get_boot_ns() }
-    }
-
-    #[inline(always)]
-    fn tick(&self) -> u64 {
-        if is_given() {
-            return maps::given_clock();
-        }
-        ticks().wrapping_sub(FIRST_TICK.load()) * u64::from(TICK.load())
-    }
-}
-
-/// The kernel's count of ticks.
+/// Whether trials say what time it is.
 #[inline(always)]
-pub(crate) fn ticks() -> u64 {
-    // SAFETY: the helper takes nothing. The verifier puts a load in the place of its call.
-    unsafe { bpf_jiffies64() }
-}
-
-/// How many ticks are in so many nanoseconds, rounded down.
-#[inline(always)]
-pub(crate) fn ticks_in(nanoseconds: u64) -> u64 {
-    nanoseconds.checked_div(TICK.load().into()).unwrap_or(0)
-}
-
-#[inline(always)]
-fn is_given() -> bool {
+pub(crate) fn clock_is_given() -> bool {
     CLOCK.load() == Clock::Given as u8
+}
+
+/// Nanoseconds from one tick to the next.
+#[inline(always)]
+pub(crate) fn tick() -> u32 {
+    TICK.load()
+}
+
+/// The kernel's count of ticks at boot.
+#[inline(always)]
+pub(crate) fn first_tick() -> u64 {
+    FIRST_TICK.load()
 }

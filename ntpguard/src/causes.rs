@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use crate::datapath;
+use crate::extack;
 
 /// An error and what is behind it, on one line, from the outside in. Many errors say what is behind them
 /// already; that is not said again.
@@ -24,7 +24,7 @@ fn text_of(cause: &(dyn Error + 'static)) -> String {
     // Its own text has no word of the kernel's.
     cause
         .downcast_ref()
-        .map_or_else(|| cause.to_string(), datapath::netlink_text)
+        .map_or_else(|| cause.to_string(), extack::text)
 }
 
 #[cfg(test)]

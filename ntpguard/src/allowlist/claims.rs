@@ -70,7 +70,7 @@ impl Book {
                 book.manual.restore(row.claim(now));
                 continue;
             }
-            if Learned::is_row(row) {
+            if row.is_learned() {
                 book.learned.restore(row, now);
                 continue;
             }

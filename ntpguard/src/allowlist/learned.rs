@@ -25,13 +25,6 @@ pub struct Learned {
 }
 
 impl Learned {
-    /// Whether a row of the state file is about a learned server: no source led to it.
-    pub(super) fn is_row(row: &Row) -> bool {
-        matches!(row.origin, Origin::Learned | Origin::Saved)
-            && row.name.is_none()
-            && row.source.is_none()
-    }
-
     /// Takes a row of an earlier run.
     pub(super) fn restore(&mut self, row: &Row, now: BootSeconds) {
         let ends = now.plus(row.left.unwrap_or(GRACE));

@@ -10,7 +10,7 @@ use ntpguard_common::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    allowlist::{authority::Spoken, claim::Claim, learned::Learned, readings::Sourced},
+    allowlist::{authority::Spoken, claim::Claim, readings::Sourced},
     clock::BootSeconds,
     sources::{Family, Host, Place, Speaker, Want},
 };
@@ -90,11 +90,18 @@ impl Row {
         }
     }
 
+    /// Whether it is about a learned server: no source led to it.
+    pub(super) fn is_learned(&self) -> bool {
+        matches!(self.origin, Origin::Learned | Origin::Saved)
+            && self.name.is_none()
+            && self.source.is_none()
+    }
+
     /// The claim that it tells. A name's addresses have a grace, but their claims have no end.
     pub(super) fn claim(&self, now: BootSeconds) -> Claim {
         let ends = self
             .left
-            .filter(|_| self.origin == Origin::Manual || Learned::is_row(self))
+            .filter(|_| self.origin == Origin::Manual || self.is_learned())
             .map(|left| now.plus(left));
         Claim {
             role: self.role,

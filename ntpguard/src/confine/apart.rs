@@ -16,20 +16,8 @@ use nix::{
         resource::{Resource, setrlimit},
     },
 };
-use serde::{Deserialize, Serialize};
 
-use super::{capabilities, system_calls};
-
-/// What a reader does, and so what it has to have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Work {
-    /// It parses texts.
-    Texts,
-    /// It speaks over a socket that it is given.
-    Answers,
-    /// It asks DNS.
-    Names,
-}
+use super::{Work, capabilities, system_calls};
 
 /// What holds the starter back, and with it all readers.
 #[derive(Debug)]

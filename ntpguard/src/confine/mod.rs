@@ -7,13 +7,14 @@
 pub(crate) mod apart;
 mod capabilities;
 mod system_calls;
+mod work;
 
 use std::{fmt, fs, io};
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-pub use self::{apart::Work, capabilities::Needs};
+pub use self::{capabilities::Needs, work::Work};
 
 /// What holds a process back, as the kernel shows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

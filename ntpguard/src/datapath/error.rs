@@ -12,9 +12,8 @@ use ntpguard_common::maps::tables::MAX_INTERFACES;
 use super::{
     How, Incomplete,
     advice::{self, Attempt, Facts},
-    interface::extack,
 };
-use crate::causes::joined;
+use crate::{causes::joined, extack};
 
 /// How many of the verifier's last lines an error keeps: the last ones tell the reason.
 const VERIFIER_LINES: usize = 12;

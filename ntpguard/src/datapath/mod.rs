@@ -33,7 +33,6 @@ pub use guard::{
     survey::{Guarded, Survey, survey},
     unload::{Unloaded, unload},
 };
-pub(crate) use interface::extack::text as netlink_text;
 pub use interface::{Interface, monitor::InterfaceEvents};
 pub use maps::{
     event_ring::Verdicts,

@@ -265,7 +265,7 @@ mod tests {
             .unwrap();
         daemon.write_all(json).unwrap();
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-        let readers = Readers::on_threads();
+        let readers = crate::work::readers_on_threads();
         let answer = runtime.block_on(hear(&readers, &Talk::NtpdRs, &socket));
         assert_eq!(answer.unwrap().unwrap().sources.len(), 1);
     }

@@ -155,7 +155,9 @@ mod tests {
 
     #[tokio::test]
     async fn without_a_port_chronyd_is_not_asked() {
-        let error = ask_at(&Readers::on_threads(), 0).await.unwrap_err();
+        let error = ask_at(&crate::work::readers_on_threads(), 0)
+            .await
+            .unwrap_err();
         assert!(error.to_string().contains("cmdport 0"), "{error}");
     }
 }

@@ -130,7 +130,10 @@ mod tests {
 
     fn line() -> (Line, UnixStream) {
         let (ours, its) = UnixStream::pair().unwrap();
-        (Line::new(ours, 0, Readers::on_threads()).unwrap(), its)
+        (
+            Line::new(ours, 0, crate::work::readers_on_threads()).unwrap(),
+            its,
+        )
     }
 
     #[test]

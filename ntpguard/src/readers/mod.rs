@@ -7,11 +7,11 @@
 //! has no file, no capability and no way to the next piece of work; what it answers is checked by the
 //! guard. One that ends early or is silent for too long is ended, and the next work has another.
 
+mod desk;
 mod frame;
 mod line;
 mod name;
 mod starter;
-mod work;
 
 use std::{
     fmt, fs, io,
@@ -30,7 +30,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-pub(crate) use self::{frame::FrameError, line::Line, name::Name, work::Desk};
+pub(crate) use self::{desk::Desk, frame::FrameError, line::Line, name::Name};
 use self::{
     frame::{FROM_GUARD, FROM_READER},
     starter::{Hello, Order},
@@ -47,6 +47,9 @@ struct Inner {
     next: AtomicU64,
     failed: AtomicU32,
 }
+
+/// Does the one task of a reader. Where it fails, the guard finds the socket closed.
+pub(crate) type Perform = fn(Work, Desk) -> Result<(), FrameError>;
 
 /// How readers are begun.
 #[derive(Debug)]
@@ -105,11 +108,11 @@ pub struct ReadersStatus {
 }
 
 impl Readers {
-    /// Forks the starter. This process must have one thread: what others do is lost in a fork.
+    /// Forks the starter of readers that `perform`. This process must have one thread: what others do is lost in a fork.
     ///
     /// # Errors
     /// There are more threads, or the kernel makes no socket or process.
-    pub fn start() -> io::Result<Self> {
+    pub(crate) fn start(perform: Perform) -> io::Result<Self> {
         ensure_alone()?;
         let (ours, its) = socketpair(
             AddressFamily::UNIX,
@@ -120,7 +123,7 @@ impl Readers {
         let guard = Pid::this();
         // SAFETY: there is one thread, so the child has every lock and every invariant of this process.
         match unsafe { fork() }? {
-            ForkResult::Child => starter::run(&its, guard),
+            ForkResult::Child => starter::run(&its, guard, perform),
             ForkResult::Parent { child } => {
                 drop(its);
                 let apart = Apart {
@@ -134,13 +137,7 @@ impl Readers {
         }
     }
 
-    /// Readers on threads of this process, which nothing holds back.
-    #[cfg(any(test, feature = "fuzzing"))]
-    pub fn on_threads() -> Self {
-        Self::doing(|work, desk| drop(work::perform(work, desk)))
-    }
-
-    /// The same, which do as they please.
+    /// Readers on threads of this process, which do this and which nothing holds back.
     #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn doing(work: fn(Work, Desk)) -> Self {
         Self::with(How::Threads(work))
@@ -166,7 +163,7 @@ impl Readers {
             How::Apart(apart) => apart.order(&Order::Begin { id, work }, &its, descriptors)?,
             #[cfg(any(test, feature = "fuzzing"))]
             How::Threads(what) => {
-                work::on_thread(*what, work, its, descriptors).map_err(ReaderError::Start)?;
+                desk::on_thread(*what, work, its, descriptors).map_err(ReaderError::Start)?;
             }
         }
         Line::new(ours, id, self.clone())

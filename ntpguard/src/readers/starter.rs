@@ -30,7 +30,7 @@ use rustix::net::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::work::{self, Desk};
+use super::{Desk, Perform};
 use crate::confine::{Work, apart};
 
 /// Most descriptors of one order: the socket, and what the work needs.
@@ -134,9 +134,9 @@ pub(super) fn has_ended(starter: Pid) -> bool {
 }
 
 /// What the child of the fork does until the guard ends.
-pub(super) fn run(orders: &OwnedFd, guard: Pid) -> ! {
+pub(super) fn run(orders: &OwnedFd, guard: Pid, perform: Perform) -> ! {
     // Nothing of the parent's may run on here, whatever goes wrong.
-    let done = catch_unwind(AssertUnwindSafe(|| start_readers(orders, guard)));
+    let done = catch_unwind(AssertUnwindSafe(|| start_readers(orders, guard, perform)));
     leave(done.unwrap_or(ExitCode::FAILURE))
 }
 
@@ -147,7 +147,7 @@ fn leave(code: ExitCode) -> ! {
     unsafe { libc::_exit(code) }
 }
 
-fn start_readers(orders: &OwnedFd, guard: Pid) -> ExitCode {
+fn start_readers(orders: &OwnedFd, guard: Pid, perform: Perform) -> ExitCode {
     let _unnamed = prctl::set_name(c"ntpguard-forker");
     if !lives_with(guard) || apart::keep_only(orders).is_err() || handle_signals().is_err() {
         return ExitCode::FAILURE;
@@ -160,12 +160,15 @@ fn start_readers(orders: &OwnedFd, guard: Pid) -> ExitCode {
     if hello.send(orders).is_err() {
         return ExitCode::FAILURE;
     }
-    let mut readers = Children::default();
+    let mut readers = Children {
+        pids: BTreeMap::new(),
+        perform,
+    };
     loop {
         readers.bury();
         match Order::receive(orders) {
             Ok(Some((Order::Begin { id, work }, descriptors))) => {
-                if readers.0.len() < MAX_READERS {
+                if readers.pids.len() < MAX_READERS {
                     readers.begin(id, work, descriptors, orders);
                 }
             }
@@ -202,19 +205,22 @@ fn handle_signals() -> nix::Result<()> {
 
 /// The readers that run, and those that ended and are not buried: until then their numbers are no
 /// other process's.
-#[derive(Default)]
-struct Children(BTreeMap<u64, Pid>);
+struct Children {
+    pids: BTreeMap<u64, Pid>,
+    /// What each does.
+    perform: Perform,
+}
 
 impl Children {
     fn begin(&mut self, id: u64, work: Work, descriptors: Vec<OwnedFd>, orders: &OwnedFd) {
-        let starter = Pid::this();
+        let (starter, perform) = (Pid::this(), self.perform);
         // SAFETY: this process has one thread.
         match unsafe { fork() } {
             Ok(ForkResult::Parent { child }) => {
-                self.0.insert(id, child);
+                self.pids.insert(id, child);
             }
             Ok(ForkResult::Child) => {
-                let read = AssertUnwindSafe(|| read(work, descriptors, orders, starter));
+                let read = AssertUnwindSafe(|| read(perform, work, descriptors, orders, starter));
                 leave(catch_unwind(read).unwrap_or(ExitCode::FAILURE))
             }
             // The guard finds the socket closed.
@@ -223,7 +229,7 @@ impl Children {
     }
 
     fn end(&mut self, id: u64) {
-        if let Some(pid) = self.0.get(&id) {
+        if let Some(pid) = self.pids.get(&id) {
             let _ended_already = kill(*pid, Signal::SIGKILL);
         }
     }
@@ -235,7 +241,7 @@ impl Children {
                 Ok(WaitStatus::StillAlive) | Err(_) => return,
                 Ok(status) => {
                     let ended = status.pid();
-                    self.0.retain(|_, pid| Some(*pid) != ended);
+                    self.pids.retain(|_, pid| Some(*pid) != ended);
                 }
             }
         }
@@ -243,7 +249,13 @@ impl Children {
 }
 
 /// What a reader does, from its fork to its end.
-fn read(work: Work, descriptors: Vec<OwnedFd>, orders: &OwnedFd, starter: Pid) -> ExitCode {
+fn read(
+    perform: Perform,
+    work: Work,
+    descriptors: Vec<OwnedFd>,
+    orders: &OwnedFd,
+    starter: Pid,
+) -> ExitCode {
     let _unnamed = prctl::set_name(c"ntpguard-reader");
     if !lives_with(starter) {
         return ExitCode::FAILURE;
@@ -256,7 +268,7 @@ fn read(work: Work, descriptors: Vec<OwnedFd>, orders: &OwnedFd, starter: Pid) -
     };
     let desk = Desk::new(UnixStream::from(line), descriptors.collect());
     apart::reader(work);
-    match work::perform(work, desk) {
+    match perform(work, desk) {
         Ok(()) => ExitCode::SUCCESS,
         Err(_no_one_hears) => ExitCode::FAILURE,
     }

@@ -177,7 +177,7 @@ mod tests {
         };
         let read = |all| {
             let reader = Reader::new(
-                Readers::on_threads(),
+                crate::work::readers_on_threads(),
                 origins.clone(),
                 Sightings::default(),
                 all,

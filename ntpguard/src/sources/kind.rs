@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Dialect, Files, Library as _,
-    chrony::Chrony,
+    chrony::{Chrony, keywords::is_chronys},
     command_line::{CommandLine, NtpdOpts},
     ntp_conf::NtpConf,
     ntpd_rs::NtpdRs,
@@ -111,7 +111,7 @@ impl Kind {
         let small = word.to_ascii_lowercase();
         if NTP_CONF_ALONE.contains(&word) {
             Some(Self::NtpConf)
-        } else if CHRONY_ALONE.contains(&&*small) {
+        } else if is_chronys(&small) {
             Some(Self::Chrony)
         } else if OPENNTPD_ALONE.contains(&word) {
             Some(Self::OpenNtpd)
@@ -125,11 +125,6 @@ impl Kind {
             None
         }
     }
-}
-
-/// Whether a word in lower case is a directive of chronyd's that no other daemon has.
-pub(super) fn is_chronys(word: &str) -> bool {
-    CHRONY_ALONE.contains(&word)
 }
 
 /// Directives that only OpenNTPD's ntpd.conf has.
@@ -168,40 +163,4 @@ const NTP_CONF_ALONE: &[&str] = &[
     "unconfig",
     "unpeer",
     "unrestrict",
-];
-
-/// Directives that only chrony.conf has.
-const CHRONY_ALONE: &[&str] = &[
-    "acquisitionport",
-    "allow",
-    "authselectmode",
-    "bindaddress",
-    "bindcmdaddress",
-    "cmdallow",
-    "cmdport",
-    "confdir",
-    "deny",
-    "dumpdir",
-    "hwtimestamp",
-    "include",
-    "initstepslew",
-    "keyfile",
-    "leapsectz",
-    "local",
-    "log",
-    "logchange",
-    "logdir",
-    "makestep",
-    "maxupdateskew",
-    "minsources",
-    "ntsdumpdir",
-    "ntsservercert",
-    "ntsserverkey",
-    "port",
-    "ratelimit",
-    "rtcfile",
-    "rtconutc",
-    "rtcsync",
-    "sourcedir",
-    "stratumweight",
 ];

@@ -15,7 +15,6 @@ mod files;
 pub mod fuzzing;
 mod host;
 mod kind;
-mod library;
 pub mod ntp_conf;
 pub mod ntpd_rs;
 pub mod openntpd;
@@ -40,9 +39,8 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     discover::{Discovered, discover, places},
-    files::{Files, OtherRoot},
+    files::{Files, OtherRoot, library::Library},
     kind::Kind,
-    library::Library,
     sightings::Sightings,
     source::{Source, SourceError},
     speaker::Speaker,

@@ -13,8 +13,8 @@ use crate::datapath::{
     AttachMode, Attached, Error, How, Interface, PinDir, advice,
     guard::held::Held,
     interface::{
-        extack,
         netlink::{self, Occupant, Xdp},
+        refusal,
     },
     object::programs::{Kind, Programs},
     pins::Hook,
@@ -265,7 +265,7 @@ fn attach_xdp(
             Some(ENODEV) => return Err(Error::NoInterface(interface.name.clone())),
             _ => {}
         }
-        let words = extack::of_xdp(programs.fd(kind)?, interface.index, hook);
+        let words = refusal::of_xdp(programs.fd(kind)?, interface.index, hook);
         if matches!(error.raw_os_error(), Some(EBUSY | EEXIST)) {
             return Err(in_the_way(interface, &error, words)?);
         }

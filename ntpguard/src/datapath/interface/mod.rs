@@ -3,9 +3,9 @@
 //! Asked over rtnetlink: `/sys/class/net` shows the network namespace it was mounted in, which
 //! need not be this process's.
 
-pub(super) mod extack;
 pub mod monitor;
 pub(super) mod netlink;
+pub(super) mod refusal;
 pub(super) mod stacking;
 
 use futures_util::TryStreamExt as _;

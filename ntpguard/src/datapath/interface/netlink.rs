@@ -6,11 +6,15 @@ use futures_util::TryStreamExt as _;
 use nix::libc::ENODEV;
 use rtnetlink::{
     Handle,
-    packet_route::link::{LinkAttribute, LinkMessage, LinkXdp, XdpAttached},
+    packet_route::{
+        RouteNetlinkMessage,
+        link::{LinkAttribute, LinkMessage, LinkXdp, XdpAttached},
+    },
+    proto,
+    sys::AsyncSocket as _,
 };
 use tokio::{runtime, task::JoinHandle};
 
-use super::extack;
 use crate::datapath::{Error, attach::How};
 
 /// A connection, served by a task that ends with it.
@@ -25,7 +29,7 @@ impl Connection {
     pub(in crate::datapath) fn open() -> Result<Self, Error> {
         let (mut connection, handle, _) = rtnetlink::new_connection()
             .map_err(|source| Error::system("open an rtnetlink socket", source))?;
-        extack::ask_for_words(&mut connection);
+        ask_for_words(&mut connection);
         Ok(Self {
             handle,
             task: tokio::spawn(connection),
@@ -171,5 +175,17 @@ impl Xdp {
             Self::Native => How::Native,
             Self::Generic => How::Generic,
         }
+    }
+}
+
+/// Has the kernel put words beside its error numbers on this connection. Old ones cannot.
+fn ask_for_words(connection: &mut proto::Connection<RouteNetlinkMessage>) {
+    let socket = connection.socket_mut().socket_mut();
+    let asked = socket
+        .set_ext_ack(true)
+        // The message that is answered is known here.
+        .and_then(|()| socket.set_cap_ack(true));
+    if let Err(error) = asked {
+        tracing::debug!("errors of rtnetlink come without words: {error}");
     }
 }

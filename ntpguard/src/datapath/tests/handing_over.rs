@@ -29,7 +29,6 @@ use crate::{
         guard::failpoint::testing::{ALL, VARIABLE},
     },
     processes::Accounts,
-    readers::Readers,
     reconciler::Origins,
     trust::Senders,
 };
@@ -71,9 +70,13 @@ fn options() -> daemon::Options {
 #[tokio::test]
 #[ignore = "run by the test below, as a process of its own"]
 async fn be_a_daemon() {
-    Box::pin(daemon::run(options(), Readers::on_threads(), pending()))
-        .await
-        .unwrap();
+    Box::pin(daemon::run(
+        options(),
+        crate::work::readers_on_threads(),
+        pending(),
+    ))
+    .await
+    .unwrap();
 }
 
 /// A daemon, which is killed when the test ends.

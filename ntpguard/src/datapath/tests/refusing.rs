@@ -13,7 +13,7 @@ use crate::{
     datapath::{
         AttachMode, Error, Guard, How, Options, Settings, advice,
         attach::bpf_link::Link,
-        interface::{extack, netlink, netlink::Xdp},
+        interface::{netlink, netlink::Xdp, refusal},
         object::{
             loader::load_private,
             programs::{Kind, Programs},
@@ -43,7 +43,7 @@ fn the_driver_itself_says_that_an_mtu_is_too_large() {
         let mut programs = Programs::new(load_private(Settings::default()).unwrap());
         let program = programs.fd(Kind::Linear).unwrap();
         let error = Link::attach_xdp(program, veth.index, Xdp::Native).unwrap_err();
-        let words = extack::of_xdp(program, veth.index, Xdp::Native);
+        let words = refusal::of_xdp(program, veth.index, Xdp::Native);
         let said = advice::of_xdp(Xdp::Native, &error, words.as_deref());
         assert!(said.contains("Peer MTU is too large to set XDP"), "{said}");
         assert!(said.starts_with("the driver says: "), "{said}");

@@ -29,7 +29,7 @@ use crate::{
 fn resolver(servers: &[SocketAddr]) -> Resolver {
     Resolver {
         hosts: "/nonexistent/hosts".into(),
-        ..Resolver::with_servers(Readers::on_threads(), servers)
+        ..Resolver::with_servers(crate::work::readers_on_threads(), servers)
     }
 }
 

@@ -90,7 +90,7 @@ fn apart(readers: &Readers, kind: Kind, path: &Path) -> Reading {
 
 #[test]
 fn a_reader_apart_reads_what_the_guard_would_have() {
-    let readers = Readers::on_threads();
+    let readers = crate::work::readers_on_threads();
     for (kind, main, tree) in trees() {
         let path = tree.path(main);
         let files = Files::of_host(Speaker::Root);
@@ -119,7 +119,7 @@ fn mixed() -> Tree {
 #[test]
 fn what_others_can_write_is_read_apart_from_roots_words_and_counts_as_theirs() {
     let tree = mixed();
-    let readers = Readers::on_threads();
+    let readers = crate::work::readers_on_threads();
     let reading = apart(&readers, Kind::Chrony, &tree.path("chrony.conf"));
     assert_eq!(
         tree.wants(&reading),
@@ -163,7 +163,7 @@ fn a_file_that_others_name_and_may_not_read_is_not_given_to_their_reader() {
         set("open.conf", 0o666);
         set("secret", mode);
         let reading = apart(
-            &Readers::on_threads(),
+            &crate::work::readers_on_threads(),
             Kind::Chrony,
             &tree.path("chrony.conf"),
         );
@@ -179,7 +179,7 @@ fn a_main_file_of_others_is_others_word() {
     )]);
     let path = tree.path("ntp.conf");
     fs::set_permissions(&path, Permissions::from_mode(0o666)).expect("set");
-    let reading = apart(&Readers::on_threads(), Kind::NtpConf, &path);
+    let reading = apart(&crate::work::readers_on_threads(), Kind::NtpConf, &path);
     assert_eq!(reading.speaker(&path), Speaker::Others);
     assert!(!reading.wants.is_empty());
 }
@@ -328,7 +328,7 @@ fn a_file_of_others_that_breaks_its_reader_holds_up_root_in_nothing() {
     }
     let tree = mixed();
     let of_root = apart(
-        &Readers::on_threads(),
+        &crate::work::readers_on_threads(),
         Kind::Chrony,
         &tree.path("chrony.conf"),
     );

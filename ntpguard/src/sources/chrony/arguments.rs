@@ -8,7 +8,7 @@
 
 use ntpguard_common::wire::ntp;
 
-use super::super::{Family, kind::is_chronys};
+use super::{super::Family, keywords::is_chronys};
 
 /// A piece of a command line, between two NUL, and its number, counted from 1.
 pub(in crate::sources) type Piece = (String, u32);

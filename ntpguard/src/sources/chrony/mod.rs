@@ -2,6 +2,7 @@
 
 mod access;
 mod arguments;
+pub(super) mod keywords;
 mod source;
 mod words;
 

@@ -5,7 +5,7 @@ use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 use super::{super::testing::Tree, *};
 
 fn discover(root: &Path, trusted: &[Trust]) -> Discovered {
-    super::discover(&Readers::on_threads(), root, trusted)
+    super::discover(&crate::work::readers_on_threads(), root, trusted)
 }
 
 fn found(tree: &Tree) -> Vec<String> {
@@ -145,7 +145,8 @@ fn a_daemon_that_sees_other_files_is_configured_by_those() {
             "ntp.conf:proc/11/root/x.conf",
         ]
     );
-    let reading = discover(&tree.path(""), &[]).sources[1].read(&Readers::on_threads(), false);
+    let reading =
+        discover(&tree.path(""), &[]).sources[1].read(&crate::work::readers_on_threads(), false);
     assert_eq!(
         tree.wants(&reading),
         [
@@ -226,7 +227,7 @@ fn a_daemon_in_a_container_is_not_read_and_that_is_a_finding() {
     let found = discover(&tree.path(""), &[]).sources;
     assert_eq!(found.len(), 1);
     assert!(!found[0].is_read() && found[0].path == root);
-    let reading = found[0].read(&Readers::on_threads(), false);
+    let reading = found[0].read(&crate::work::readers_on_threads(), false);
     assert!(reading.wants.is_empty() && reading.channels.is_empty());
     let problem = reading.problems[0].to_string();
     assert!(problem.contains("runs in a container"), "{problem}");

@@ -5,6 +5,7 @@
 //! read. [`writers`] finds whose word a file is.
 
 mod error;
+pub(super) mod library;
 mod pattern;
 mod root;
 #[cfg(test)]

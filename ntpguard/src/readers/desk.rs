@@ -1,11 +1,12 @@
-//! What a reader does, on its end of the socket.
+//! A reader's end of the socket.
 
 use std::os::{fd::OwnedFd, unix::net::UnixStream};
 
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{FROM_GUARD, FROM_READER, FrameError, frame};
-use crate::{confine::Work, query, resolve, sources};
+#[cfg(any(test, feature = "fuzzing"))]
+use crate::confine::Work;
 
 /// A reader's end of the socket, and the descriptors that came with its work.
 #[derive(Debug)]
@@ -41,15 +42,6 @@ impl Desk {
     /// Takes the descriptors.
     pub(crate) fn take_descriptors(&mut self) -> Vec<OwnedFd> {
         std::mem::take(&mut self.descriptors)
-    }
-}
-
-/// Does the work. Where it fails, the guard finds the socket closed.
-pub(super) fn perform(work: Work, desk: Desk) -> Result<(), FrameError> {
-    match work {
-        Work::Texts => sources::apart::work(desk),
-        Work::Answers => query::apart::work(desk),
-        Work::Names => resolve::client::work(desk),
     }
 }
 

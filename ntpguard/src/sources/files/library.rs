@@ -2,12 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{
-    Speaker,
-    files::{FileError, Matches, Opened},
-};
+use super::{FileError, Matches, Opened};
+use crate::sources::Speaker;
 
-/// The files of one configuration, as its reader may ask for them: [`Files`](super::Files) opens them
+/// The files of one configuration, as its reader may ask for them: [`Files`](crate::sources::Files) opens them
 /// itself; a reader in a process apart has them from the guard.
 pub trait Library {
     /// Whose configuration it is.
