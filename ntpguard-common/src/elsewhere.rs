@@ -8,7 +8,7 @@ use core::net::{IpAddr, SocketAddr};
 use crate::{
     address::Address,
     frame::Frame,
-    link_local::own_grant_at,
+    link_local::{self, Key},
     ntp,
     packet::{Datagram, Family},
     tables::Grant,
@@ -32,6 +32,18 @@ impl Endpoint {
             address: address.mapped(),
             port,
         }
+    }
+}
+
+impl Key for Endpoint {
+    #[inline(always)]
+    fn address(&self) -> [u8; 16] {
+        self.address
+    }
+
+    #[inline(always)]
+    fn set_interface(&mut self, interface: u32) {
+        link_local::set_interface(&mut self.address, interface);
     }
 }
 
@@ -94,8 +106,8 @@ pub trait Elsewhere {
     /// says no.
     fn may_be_asked_at(&self, port: u16) -> bool;
 
-    /// What is granted to a server at this address and port; a copy.
-    fn grant_at(&self, endpoint: &Endpoint) -> Option<Grant>;
+    /// What is granted to a server at this address and port, on the interface of an index; a copy.
+    fn grant_at(&self, server: Endpoint, interface: u32) -> Option<Grant>;
 
     /// Whether a server may be asked at `port`, NTP's own or another.
     #[inline(always)]
@@ -150,7 +162,8 @@ where
         Far::Source => A::source(frame, datagram),
         Far::Destination => A::destination(frame, datagram),
     };
-    own_grant_at(frame, address, port, tables).is_some()
+    let grant = tables.grant_at(Endpoint::new(address, port), frame.interface());
+    grant.is_some()
 }
 
 #[cfg(feature = "user")]

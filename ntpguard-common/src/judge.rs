@@ -3,10 +3,9 @@
 use crate::{
     address::Address,
     arrival::judge_arrived,
-    elsewhere::Elsewhere,
+    elsewhere::{Elsewhere, Endpoint},
     frame::Frame,
     interleaved::Received,
-    link_local::own_grant,
     packet::{Datagram, Family, Link},
     part::{Part, Proof, part},
     proof,
@@ -92,8 +91,8 @@ pub trait TablesOf<A>: Elsewhere {
     /// Whether anybody is cut off by hand ([`BAN`]), of this family or not.
     fn has_bans(&self) -> bool;
 
-    /// The grant of one address.
-    fn grant(&self, address: A) -> Option<Grant>;
+    /// The grant of one address, on the interface of an index: see [`link_local`](crate::link_local).
+    fn grant(&self, address: A, interface: u32) -> Option<Grant>;
 
     /// The grant of the longest prefix that holds `address`.
     fn prefix(&self, address: A) -> Option<Grant>;
@@ -307,6 +306,26 @@ where
         }
     }
     without
+}
+
+/// What is granted to the address itself.
+#[inline(always)]
+pub(crate) fn own_grant<A, F, T>(
+    frame: &F,
+    address: A,
+    elsewhere: Option<u16>,
+    tables: &T,
+) -> Option<Grant>
+where
+    A: Address,
+    F: Frame + ?Sized,
+    T: TablesOf<A>,
+{
+    let interface = frame.interface();
+    match elsewhere {
+        Some(port) => tables.grant_at(Endpoint::new(address, port), interface),
+        None => tables.grant(address, interface),
+    }
 }
 
 /// Whether a grant holds a role that is asked for.

@@ -6,14 +6,6 @@
 //! 2.5.6), so such a key is no address, and the packet that claims to come from it finds no grant. KAME's
 //! stack has scopes in its addresses likewise.
 
-use crate::{
-    address::Address,
-    elsewhere::{Elsewhere, Endpoint},
-    frame::Frame,
-    judge::TablesOf,
-    tables::Grant,
-};
-
 /// Whether an address is a link-local unicast one, `fe80::/10`.
 #[inline(always)]
 pub const fn is_link_local(address: [u8; 16]) -> bool {
@@ -29,8 +21,14 @@ pub const fn interface(key: [u8; 16]) -> u32 {
 /// The key of a link-local address on the interface of this index; with 0 the address itself.
 #[inline(always)]
 pub const fn on(mut address: [u8; 16], interface: u32) -> [u8; 16] {
-    [address[4], address[5], address[6], address[7]] = interface.to_be_bytes();
+    set_interface(&mut address, interface);
     address
+}
+
+/// Puts the index of an interface into an address.
+#[inline(always)]
+pub const fn set_interface(address: &mut [u8; 16], interface: u32) {
+    [address[4], address[5], address[6], address[7]] = interface.to_be_bytes();
 }
 
 /// The address of a key. Any other address is its own.
@@ -39,57 +37,35 @@ pub const fn address(key: [u8; 16]) -> [u8; 16] {
     if is_link_local(key) { on(key, 0) } else { key }
 }
 
-/// What is granted to an address itself, at NTP's port or at another where it is asked `elsewhere`.
-#[inline(always)]
-pub(crate) fn own_grant<A, F, T>(
-    frame: &F,
-    address: A,
-    elsewhere: Option<u16>,
-    tables: &T,
-) -> Option<Grant>
-where
-    A: Address,
-    F: Frame + ?Sized,
-    T: TablesOf<A>,
-{
-    match elsewhere {
-        Some(port) => own_grant_at(frame, address, port, tables),
-        None => look(frame, address, |key| tables.grant(key)),
-    }
+/// What may be granted on one interface alone.
+pub trait Key {
+    /// The part of it that is an address; zeros where that is none of IPv6's.
+    fn address(&self) -> [u8; 16];
+
+    /// Puts the index of an interface into it.
+    fn set_interface(&mut self, interface: u32);
 }
 
-/// What is granted to an address at a port other than NTP's.
+/// Looks for what is granted: by the key on the interface that the frame is on, which has all that is
+/// granted on every interface too, and else without one.
+///
+/// The key is changed in its place: a copy would be one more on a stack that has no room for it.
 #[inline(always)]
-pub(crate) fn own_grant_at<A, F, T>(frame: &F, address: A, port: u16, tables: &T) -> Option<Grant>
-where
-    A: Address,
-    F: Frame + ?Sized,
-    T: Elsewhere,
-{
-    look(frame, address, |key| {
-        tables.grant_at(&Endpoint::new(key, port))
-    })
-}
-
-/// Looks on the interface that the frame is on, and else for what holds on every one, which is a part of
-/// what is granted on one.
-#[inline(always)]
-fn look<A, F>(frame: &F, address: A, grant: impl Fn(A) -> Option<Grant>) -> Option<Grant>
-where
-    A: Address,
-    F: Frame + ?Sized,
-{
-    if address.is_link_local() {
+pub fn look_up<K: Key, G>(mut key: K, interface: u32, look: impl Fn(&K) -> Option<G>) -> Option<G> {
+    let address = key.address();
+    if is_link_local(address) {
         // It claims to be a key.
-        if address.interface() != 0 {
+        if self::interface(address) != 0 {
             return None;
         }
-        let here = grant(address.on(frame.interface()));
+        key.set_interface(interface);
+        let here = look(&key);
         if here.is_some() {
             return here;
         }
+        key.set_interface(0);
     }
-    grant(address)
+    look(&key)
 }
 
 #[cfg(test)]

@@ -3,8 +3,7 @@
 use crate::{
     address::Address,
     frame::Frame,
-    judge::{Clocks, Limits, Standing, TablesOf, has_ended, may_know, standing},
-    link_local::own_grant,
+    judge::{Clocks, Limits, Standing, TablesOf, has_ended, may_know, own_grant, standing},
     packet::Datagram,
     part::{self, Part},
     proof,

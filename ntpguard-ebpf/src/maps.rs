@@ -16,6 +16,7 @@ use ntpguard_common::{
     events::EVENTS_SIZE,
     interleaved::{LastReceived, PLACES, Received},
     judge::{Clocks, Sender, TablesOf},
+    link_local,
     outbound::LedgerOf,
     rates::{Bucket, Moment, Moments, RATES_SIZE, Rates},
     reason::Counters,
@@ -189,9 +190,12 @@ impl Elsewhere for KernelTables {
     }
 
     #[inline(always)]
-    fn grant_at(&self, endpoint: &Endpoint) -> Option<Grant> {
-        // SAFETY: as for the grant of an address.
-        unsafe { ELSEWHERE.get(endpoint) }.copied()
+    fn grant_at(&self, server: Endpoint, interface: u32) -> Option<Grant> {
+        let look = |key: &Endpoint| {
+            // SAFETY: as for the grant of an address.
+            unsafe { ELSEWHERE.get(key) }
+        };
+        link_local::look_up(server, interface, look).copied()
     }
 }
 
@@ -212,10 +216,13 @@ impl<A: InMaps> TablesOf<A> for KernelTables {
     }
 
     #[inline(always)]
-    fn grant(&self, address: A) -> Option<Grant> {
-        // SAFETY: copied at once, and nothing here inserts; entries are freed only after this
-        // program's RCU section, because the map is not preallocated.
-        unsafe { A::grants().get(address) }.copied()
+    fn grant(&self, address: A, interface: u32) -> Option<Grant> {
+        let look = |key: &A| {
+            // SAFETY: copied at once, and nothing here inserts; entries are freed only after this
+            // program's RCU section, because the map is not preallocated.
+            unsafe { A::grants().get(key) }
+        };
+        link_local::look_up(address, interface, look).copied()
     }
 
     #[inline(always)]
