@@ -5,6 +5,7 @@
 //! - [`processes`] finds those that run;
 //! - [`live`] asks the running daemons which sources they use;
 //! - [`resolve`] looks up the names among them, in time;
+//! - [`scope`] knows which interface an address is meant on;
 //! - [`allowlist`] makes one set of grants of everything that vouches for an address;
 //! - [`senders`] finds the processes whose requests are trusted;
 //! - [`datapath`] loads the kernel programs, attaches them, and writes the tables;
@@ -32,6 +33,7 @@ pub mod reader;
 pub mod readers;
 pub mod report;
 pub mod resolve;
+pub mod scope;
 pub mod senders;
 pub mod sources;
 pub mod telemetry;

@@ -1,6 +1,9 @@
 //! The union: what all claims together grant at a moment. No I/O, no clock of its own.
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+};
 
 use ipnet::IpNet;
 use ntpguard_common::{
@@ -14,6 +17,7 @@ use crate::{
         projection::Projection,
     },
     clock::BootSeconds,
+    scope::{self, Interfaces},
 };
 
 /// What the kernel's tables must hold for `claims` to be true at `now`.
@@ -22,7 +26,15 @@ use crate::{
 /// give; one made by hand also stops every other claim on that very prefix. Nested prefixes carry
 /// the roles of what covers them, because the kernel finds the longest match alone. What a server
 /// at another port than 123 is granted stands by itself.
-pub fn project<'a>(claims: impl IntoIterator<Item = &'a Claim>, now: BootSeconds) -> Projection {
+///
+/// What a link-local address is granted on one interface stands under its
+/// [key](ntpguard_common::link_local) there, with all that it is granted everywhere, because the kernel takes
+/// the first of both that it finds. Of an interface that is not there nothing stands.
+pub fn project<'a>(
+    claims: impl IntoIterator<Item = &'a Claim>,
+    interfaces: &Interfaces,
+    now: BootSeconds,
+) -> Projection {
     let mut merged: BTreeMap<IpNet, Merged> = BTreeMap::new();
     let mut elsewhere: BTreeMap<SocketAddr, Merged> = BTreeMap::new();
     for claim in claims {
@@ -32,17 +44,22 @@ pub fn project<'a>(claims: impl IntoIterator<Item = &'a Claim>, now: BootSeconds
             continue;
         }
         let is_elsewhere = claim.port != ntp::PORT;
-        // A peer sends from the port that it is asked at to our port 123, too.
-        if !is_elsewhere || claim.role == Some(Role::Peer) {
-            merged.entry(claim.prefix).or_default().add(claim);
-        }
-        if is_elsewhere {
-            elsewhere.entry(claim.server()).or_default().add(claim);
+        for prefix in keys(claim, interfaces) {
+            // A peer sends from the port that it is asked at to our port 123, too.
+            if !is_elsewhere || claim.role == Some(Role::Peer) {
+                merged.entry(prefix).or_default().add(claim);
+            }
+            if is_elsewhere {
+                let server = SocketAddr::new(prefix.addr(), claim.port);
+                elsewhere.entry(server).or_default().add(claim);
+            }
         }
     }
+    spread(&mut merged, &mut elsewhere);
     // Who is cut off by hand is so at every port, and whose replies may be long, too.
     for (server, at_port) in &mut elsewhere {
         let at_all = merged.get(&IpNet::from(server.ip()));
+        let at_all = at_all.or_else(|| merged.get(&everywhere(server.ip())?.into()));
         at_port.denied_by_hand = at_all.is_some_and(|merged| merged.denied_by_hand);
         at_port.grant.roles |= at_all.map_or(0, |merged| merged.grant.roles & LONG_REPLIES);
     }
@@ -78,8 +95,51 @@ pub fn project<'a>(claims: impl IntoIterator<Item = &'a Claim>, now: BootSeconds
     projection
 }
 
+/// Where the kernel is to find what a claim is about.
+fn keys(claim: &Claim, interfaces: &Interfaces) -> Vec<IpNet> {
+    match (&claim.scope, claim.prefix.addr()) {
+        (Some(scope), IpAddr::V6(address)) if is_address(&claim.prefix) => {
+            let indices = interfaces.of_link(scope).into_iter();
+            let keys = indices.map(|index| scope::key(address, index));
+            keys.map(|key| IpNet::from(IpAddr::from(key))).collect()
+        }
+        _ => vec![claim.prefix],
+    }
+}
+
+/// The address that is meant by a key, on every interface; `None` for what is no key.
+fn everywhere(key: IpAddr) -> Option<IpAddr> {
+    scope::of_key(key).map(|(address, _)| address.into())
+}
+
+/// Adds to what is granted on one interface what is granted on every one.
+fn spread(merged: &mut BTreeMap<IpNet, Merged>, elsewhere: &mut BTreeMap<SocketAddr, Merged>) {
+    let keys: Vec<(IpAddr, IpAddr)> = merged
+        .keys()
+        .map(IpNet::addr)
+        .chain(elsewhere.keys().map(SocketAddr::ip))
+        .filter_map(|key| Some((key, everywhere(key)?)))
+        .collect();
+    for (key, address) in keys {
+        if let Some(at_all) = merged.get(&address.into()).cloned()
+            && let Some(here) = merged.get_mut(&key.into())
+        {
+            here.include(&at_all);
+        }
+        let ports = SocketAddr::new(address, 0)..=SocketAddr::new(address, u16::MAX);
+        let at_ports: Vec<_> = elsewhere
+            .range(ports)
+            .map(|(server, at_all)| (server.port(), at_all.clone()))
+            .collect();
+        for (port, at_all) in at_ports {
+            let here = elsewhere.entry(SocketAddr::new(key, port)).or_default();
+            here.include(&at_all);
+        }
+    }
+}
+
 /// The claims on one prefix, added up.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Merged {
     grant: Grant,
     denied_by_hand: bool,
@@ -99,6 +159,19 @@ impl Merged {
             self.denied_by |= claim.origin.bit();
             self.denied_by_hand |= claim.origin == Origin::Manual;
         }
+    }
+
+    /// Adds other claims.
+    fn include(&mut self, other: &Self) {
+        for role in Role::ALL {
+            if other.grant.roles & role.bit() != 0 {
+                give(&mut self.grant, role, other.grant.expires.get(role));
+            }
+        }
+        self.grant.roles |= other.grant.roles & LONG_REPLIES;
+        self.grant.origins |= other.grant.origins;
+        self.denied_by |= other.denied_by;
+        self.denied_by_hand |= other.denied_by_hand;
     }
 
     fn grant(self) -> Grant {
@@ -145,294 +218,4 @@ fn give(grant: &mut Grant, role: Role, ends: u32) {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    const NOW: BootSeconds = BootSeconds(1_000);
-
-    fn claim(prefix: &str, role: Option<Role>, origin: Origin) -> Claim {
-        Claim {
-            role,
-            ..Claim::new(prefix.parse().unwrap(), origin)
-        }
-    }
-
-    fn roles(projection: &Projection, prefix: &str) -> u32 {
-        let prefix: IpNet = prefix.parse().unwrap();
-        let grant = if is_address(&prefix) {
-            projection.addresses.get(&prefix.addr())
-        } else {
-            projection.prefixes.get(&prefix)
-        };
-        grant
-            .unwrap_or_else(|| panic!("no entry for {prefix}"))
-            .roles
-    }
-
-    #[test]
-    fn an_address_is_all_that_its_claims_make_it() {
-        let claims = [
-            claim("192.0.2.1/32", Some(Role::Server), Origin::Dns),
-            claim("192.0.2.1/32", Some(Role::Client), Origin::Manual),
-        ];
-        let projection = project(&claims, NOW);
-        let grant = projection.addresses[&"192.0.2.1".parse::<std::net::IpAddr>().unwrap()];
-        assert_eq!(grant.roles, Role::Server.bit() | Role::Client.bit());
-        assert_eq!(grant.origins, Origin::Dns.bit() | Origin::Manual.bit());
-    }
-
-    #[test]
-    fn a_server_at_another_port_is_one_there_alone() {
-        let at = |prefix, port, origin| claim(prefix, Some(Role::Server), origin).on(port);
-        let claims = [
-            at("192.0.2.1/32", 1123, Origin::Config),
-            at("192.0.2.1/32", 1123, Origin::Daemon),
-            at("192.0.2.2/32", 123, Origin::Config),
-            at("192.0.2.2/32", 4123, Origin::Config),
-            at("2001:db8::1/128", 1123, Origin::Dns),
-            claim("2001:db8::1/128", None, Origin::Manual),
-        ];
-        let projection = project(&claims, NOW);
-        let granted: Vec<_> = projection
-            .addresses
-            .keys()
-            .map(ToString::to_string)
-            .collect();
-        assert_eq!(granted, ["192.0.2.2", "2001:db8::1"]);
-        let elsewhere: Vec<_> = projection
-            .elsewhere
-            .iter()
-            .map(|(server, grant)| (server.to_string(), grant.roles, grant.origins))
-            .collect();
-        let (server, config) = (Role::Server.bit(), Origin::Config.bit());
-        assert_eq!(
-            elsewhere,
-            [
-                (
-                    "192.0.2.1:1123".to_owned(),
-                    server,
-                    config | Origin::Daemon.bit()
-                ),
-                ("192.0.2.2:4123".to_owned(), server, config),
-                (
-                    "[2001:db8::1]:1123".to_owned(),
-                    DENY | BAN,
-                    Origin::Manual.bit()
-                ),
-            ]
-        );
-    }
-
-    #[test]
-    fn long_replies_are_granted_at_every_port_and_to_nested_prefixes() {
-        let long = |prefix| Claim {
-            long_replies: true,
-            ..claim(prefix, Some(Role::Server), Origin::Manual)
-        };
-        let claims = [
-            long("192.0.2.1/32"),
-            claim("192.0.2.1/32", Some(Role::Server), Origin::Config).on(1123),
-            claim("192.0.2.2/32", Some(Role::Server), Origin::Config).on(1123),
-            long("10.0.0.0/8"),
-            claim("10.1.0.0/16", Some(Role::Client), Origin::Config),
-        ];
-        let projection = project(&claims, NOW);
-        let server = Role::Server.bit();
-        assert_eq!(roles(&projection, "192.0.2.1/32"), server | LONG_REPLIES);
-        let at_port = |address: &str| projection.elsewhere[&address.parse().unwrap()].roles;
-        assert_eq!(at_port("192.0.2.1:1123"), server | LONG_REPLIES);
-        assert_eq!(at_port("192.0.2.2:1123"), server);
-        assert_eq!(
-            roles(&projection, "10.1.0.0/16"),
-            server | Role::Client.bit() | LONG_REPLIES
-        );
-        let denied = [
-            long("192.0.2.1/32"),
-            claim("192.0.2.1/32", None, Origin::Manual),
-        ];
-        assert_eq!(roles(&project(&denied, NOW), "192.0.2.1/32"), DENY | BAN);
-    }
-
-    #[test]
-    fn a_peer_at_another_port_is_one_at_ours_too() {
-        let peer = [Role::Peer, Role::Server];
-        let claims = peer.map(|role| claim("192.0.2.1/32", Some(role), Origin::Config).on(1123));
-        let projection = project(&claims, NOW);
-        assert_eq!(roles(&projection, "192.0.2.1/32"), Role::Peer.bit());
-        let there = projection.elsewhere[&"192.0.2.1:1123".parse().unwrap()];
-        assert_eq!(there.roles, Role::Peer.bit() | Role::Server.bit());
-    }
-
-    #[test]
-    fn a_nested_prefix_keeps_what_covers_it() {
-        let claims = [
-            claim("10.0.0.0/8", Some(Role::Client), Origin::Config),
-            claim("10.1.0.0/16", Some(Role::Control), Origin::Config),
-            claim("10.1.2.0/24", Some(Role::Peer), Origin::Config),
-            claim("11.0.0.0/8", Some(Role::Server), Origin::Config),
-        ];
-        let projection = project(&claims, NOW);
-        let both = Role::Client.bit() | Role::Control.bit();
-        assert_eq!(roles(&projection, "10.1.0.0/16"), both);
-        assert_eq!(roles(&projection, "10.1.2.0/24"), both | Role::Peer.bit());
-        assert_eq!(roles(&projection, "11.0.0.0/8"), Role::Server.bit());
-    }
-
-    #[test]
-    fn a_denial_stops_what_covers_it_and_nothing_else() {
-        let claims = [
-            claim("10.0.0.0/8", Some(Role::Client), Origin::Config),
-            claim("10.1.0.0/16", None, Origin::Config),
-            claim("10.1.2.0/24", Some(Role::Control), Origin::Config),
-            claim("10.1.2.3/32", None, Origin::Config),
-            claim("10.1.2.3/32", Some(Role::Server), Origin::Dns),
-        ];
-        let projection = project(&claims, NOW);
-        assert_eq!(roles(&projection, "10.1.0.0/16"), DENY);
-        assert_eq!(roles(&projection, "10.1.2.0/24"), Role::Control.bit());
-        assert_eq!(roles(&projection, "10.1.2.3/32"), DENY | Role::Server.bit());
-    }
-
-    #[test]
-    fn a_denial_by_hand_stops_every_other_claim_on_the_prefix() {
-        let claims = [
-            claim("192.0.2.1/32", Some(Role::Server), Origin::Dns),
-            claim("192.0.2.1/32", None, Origin::Manual),
-        ];
-        assert_eq!(roles(&project(&claims, NOW), "192.0.2.1/32"), DENY | BAN);
-        let in_a_file = claim("192.0.2.2/32", None, Origin::Config);
-        assert_eq!(roles(&project([&in_a_file], NOW), "192.0.2.2/32"), DENY);
-    }
-
-    #[test]
-    fn a_learned_server_is_granted_nothing() {
-        let claims = [claim("192.0.2.1/32", Some(Role::Server), Origin::Learned)];
-        assert_eq!(project(&claims, NOW), Projection::default());
-    }
-
-    #[test]
-    fn the_latest_end_wins_and_never_is_later_than_all() {
-        let mut short = claim("192.0.2.1/32", Some(Role::Server), Origin::Manual);
-        short.ends = Some(NOW.plus(10));
-        let mut long = short.clone();
-        long.ends = Some(NOW.plus(20));
-        let forever = claim("192.0.2.1/32", Some(Role::Server), Origin::Dns);
-        let end = |claims: &[&Claim]| {
-            project(claims.iter().copied(), NOW)
-                .addresses
-                .values()
-                .next()
-                .unwrap()
-                .expires
-                .server
-        };
-        assert_eq!(end(&[&short, &long]), NOW.0 + 20);
-        assert_eq!(end(&[&long, &forever]), 0);
-        assert_eq!(end(&[&forever, &short]), 0);
-        assert!(project([&short], NOW.plus(10)).addresses.is_empty());
-    }
-
-    fn any_claims() -> impl Strategy<Value = Vec<Claim>> {
-        let role = prop::sample::select(
-            Role::ALL
-                .into_iter()
-                .map(Some)
-                .chain([None])
-                .collect::<Vec<_>>(),
-        );
-        let origin = prop::sample::select(Origin::ALL.to_vec());
-        // Few bits, so that prefixes nest and meet.
-        let prefix = (0_u32..16, prop::sample::select(vec![0_u8, 8, 28, 30, 32])).prop_map(
-            |(low, length)| {
-                let address = std::net::Ipv4Addr::from(0x0a00_0000 | low);
-                IpNet::new(address.into(), length).unwrap().trunc()
-            },
-        );
-        let ends = prop::option::of(900_u32..1_100);
-        prop::collection::vec(
-            (prefix, role, origin, ends).prop_map(|(prefix, role, origin, ends)| Claim {
-                role,
-                ends: ends.map(BootSeconds),
-                ..Claim::new(prefix, origin)
-            }),
-            0..24,
-        )
-    }
-
-    /// The rule said again, slowly: from the longest prefix outwards until a denial.
-    fn expected(claims: &[Claim], address: std::net::Ipv4Addr, role: Role) -> bool {
-        let address = std::net::IpAddr::from(address);
-        for length in (0..=32).rev() {
-            let here: Vec<_> = claims
-                .iter()
-                .filter(|claim| claim.ends.is_none_or(|ends| ends > NOW))
-                .filter(|claim| claim.origin != Origin::Learned)
-                .filter(|claim| {
-                    claim.prefix.prefix_len() == length && claim.prefix.contains(&address)
-                })
-                .collect();
-            let denied = here.iter().any(|claim| claim.role.is_none());
-            let by_hand = here
-                .iter()
-                .any(|claim| claim.role.is_none() && claim.origin == Origin::Manual);
-            if !by_hand && here.iter().any(|claim| claim.role == Some(role)) {
-                return true;
-            }
-            if denied {
-                return false;
-            }
-        }
-        false
-    }
-
-    /// What the kernel finds: the address's own entry, then the longest prefix.
-    fn found(projection: &Projection, address: std::net::Ipv4Addr, role: Role) -> bool {
-        let address = std::net::IpAddr::from(address);
-        let own = projection.addresses.get(&address);
-        if own.is_some_and(|grant| grant.roles & role.bit() != 0) {
-            return true;
-        }
-        if own.is_some_and(|grant| grant.roles & DENY != 0) {
-            return false;
-        }
-        projection
-            .prefixes
-            .iter()
-            .filter(|(prefix, _)| prefix.contains(&address))
-            .max_by_key(|(prefix, _)| prefix.prefix_len())
-            .is_some_and(|(_, grant)| grant.roles & role.bit() != 0)
-    }
-
-    proptest! {
-        #[test]
-        fn the_kernel_finds_what_the_claims_say(claims in any_claims()) {
-            let projection = project(&claims, NOW);
-            for low in 0..16 {
-                let address = std::net::Ipv4Addr::from(0x0a00_0000 | low);
-                for role in Role::ALL {
-                    prop_assert_eq!(
-                        found(&projection, address, role),
-                        expected(&claims, address, role),
-                        "{} as {}", address, role.name()
-                    );
-                }
-            }
-        }
-
-        #[test]
-        fn the_order_of_claims_does_not_matter(claims in any_claims()) {
-            let mut reversed = claims.clone();
-            reversed.reverse();
-            prop_assert_eq!(project(&claims, NOW), project(&reversed, NOW));
-        }
-
-        #[test]
-        fn no_claim_grants_anything_after_its_end(claims in any_claims()) {
-            let later = project(&claims, BootSeconds(2_000));
-            let forever: Vec<_> = claims.into_iter().filter(|claim| claim.ends.is_none()).collect();
-            prop_assert_eq!(later, project(&forever, BootSeconds(2_000)));
-        }
-    }
-}
+mod tests;

@@ -7,7 +7,7 @@ use ntpguard::{
     allowlist::{Book, state::StateFile},
     clock::BootSeconds,
     daemon::protocol::{Reply, Request},
-    escape,
+    datapath, escape,
     inventory::{Inventory, Named, Used},
     keeper::Keeper,
     live, processes,
@@ -70,6 +70,9 @@ async fn look(guard: &GuardArgs, readers: &Readers) -> Result<Inventory> {
             Err(error) => silent.push((daemon, error.to_string())),
         }
     }
+    if book.has_scopes() {
+        book.interfaces = datapath::interfaces()?;
+    }
     let silent = silent.iter().map(|(daemon, why)| (*daemon, why.as_str()));
     Ok(Inventory::of(&book, &found.sources, silent, now))
 }
@@ -119,6 +122,9 @@ fn named_row(named: &Named) -> Vec<String> {
         .take(SHOWN)
         .map(ToString::to_string)
         .collect();
+    if named.waits_for_interface {
+        addresses.push("waits for the interface".to_owned());
+    }
     if named.addresses.len() > SHOWN {
         addresses.push(format!("and {} more", named.addresses.len() - SHOWN));
     }

@@ -59,7 +59,7 @@ pub use error::Error;
 pub use events::InterfaceEvents;
 pub(crate) use extack::text as netlink_text;
 pub use guard::{Guard, Options};
-pub use interface::Interface;
+pub use interface::{Interface, interfaces};
 pub use mend::{Missing, Occasion};
 pub use noted::{Noted, Unanswered};
 pub use object::{LONGEST_WINDOW, Mode, Settings, Tracking};

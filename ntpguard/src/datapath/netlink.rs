@@ -6,7 +6,7 @@ use futures_util::TryStreamExt as _;
 use nix::libc::ENODEV;
 use rtnetlink::{
     Handle,
-    packet_route::link::{LinkAttribute, LinkMessage, LinkXdp, XdpAttached},
+    packet_route::link::{LinkAttribute, LinkMessage, LinkXdp, Prop, XdpAttached},
 };
 use tokio::{runtime, task::JoinHandle};
 
@@ -76,6 +76,18 @@ pub(super) fn name(link: &LinkMessage) -> Option<&str> {
             LinkAttribute::IfName(name) => Some(name.as_str()),
             _ => None,
         })
+}
+
+/// The alternative names in an answer.
+pub(super) fn other_names(link: &LinkMessage) -> impl Iterator<Item = &str> {
+    let properties = link.attributes.iter().filter_map(|part| match part {
+        LinkAttribute::PropList(properties) => Some(properties),
+        _ => None,
+    });
+    properties.flatten().filter_map(|property| match property {
+        Prop::AltIfName(name) => Some(name.as_str()),
+        _ => None,
+    })
 }
 
 /// The XDP program that an interface has, whoever put it there.

@@ -38,6 +38,8 @@ use ipnet::IpNet;
 use ntpguard_common::tables::Role;
 use serde::{Deserialize, Serialize};
 
+use crate::scope::Scoped;
+
 pub use self::{
     discover::{Discovered, discover, places},
     files::{Files, OtherRoot},
@@ -108,7 +110,7 @@ pub enum Family {
 #[serde(rename_all = "lowercase")]
 pub enum Host {
     /// By its address.
-    Address(IpAddr),
+    Address(Scoped<IpAddr>),
     /// By a name, to be resolved.
     Name(String),
 }
