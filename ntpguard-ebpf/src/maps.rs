@@ -28,7 +28,7 @@ use ntpguard_common::{
         trusted::{Depths, Teacher, TeacherUid},
     },
     reason::Counters,
-    wire::address::Address,
+    wire::{address::Address, link_local},
 };
 
 use self::servers::refusals_of;
@@ -191,9 +191,12 @@ impl Elsewhere for KernelTables {
     }
 
     #[inline(always)]
-    fn grant_at(&self, endpoint: &Endpoint) -> Option<Grant> {
-        // SAFETY: as for the grant of an address.
-        unsafe { ELSEWHERE.get(endpoint) }.copied()
+    fn grant_at(&self, server: Endpoint, interface: u32) -> Option<Grant> {
+        let look = |key: &Endpoint| {
+            // SAFETY: as for the grant of an address.
+            unsafe { ELSEWHERE.get(key) }
+        };
+        link_local::look_up(server, interface, look).copied()
     }
 }
 
@@ -214,10 +217,13 @@ impl<A: InMaps> TablesOf<A> for KernelTables {
     }
 
     #[inline(always)]
-    fn grant(&self, address: A) -> Option<Grant> {
-        // SAFETY: copied at once, and nothing here inserts; entries are freed only after this
-        // program's RCU section, because the map is not preallocated.
-        unsafe { A::grants().get(address) }.copied()
+    fn grant(&self, address: A, interface: u32) -> Option<Grant> {
+        let look = |key: &A| {
+            // SAFETY: copied at once, and nothing here inserts; entries are freed only after this
+            // program's RCU section, because the map is not preallocated.
+            unsafe { A::grants().get(key) }
+        };
+        link_local::look_up(address, interface, look).copied()
     }
 
     #[inline(always)]

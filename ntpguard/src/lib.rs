@@ -6,7 +6,8 @@
 //!
 //! - [`processes`], the time daemons that run, and [`sources`], what their configurations ask for;
 //! - [`query`], which asks the running daemons, and [`resolve`], which asks DNS;
-//! - [`trust`], the processes whose requests are trusted.
+//! - [`trust`], the processes whose requests are trusted, and [`scope`], which interface an address is
+//!   meant on.
 //!
 //! It turns that into grants with [`allowlist`], and has [`datapath`] write them into the kernel. Around it:
 //!
@@ -33,6 +34,7 @@ pub mod query;
 pub mod readers;
 pub mod reconciler;
 pub mod resolve;
+pub mod scope;
 pub mod sources;
 pub mod telemetry;
 pub mod trust;

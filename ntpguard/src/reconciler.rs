@@ -8,6 +8,7 @@ mod origins;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
     path::{Path, PathBuf},
 };
 
@@ -19,8 +20,8 @@ pub use self::origins::Origins;
 use crate::{
     allowlist::{
         Book, ManualError,
-        claim::{Claim, UnknownRole, parse_role},
-        projection::Projection,
+        claim::{Claim, UnknownRole, is_address, parse_role},
+        projection::{self, Projection},
         state::{State, StateError, StateFile},
     },
     api::{
@@ -33,6 +34,7 @@ use crate::{
     readers::Readers,
     reconciler::discovery::{ROOT, Read, Reader},
     resolve::{Answer, Failure, Question},
+    scope::{self, Scoped},
     sources::{self, Problem, Sightings},
 };
 
@@ -58,6 +60,9 @@ pub enum KeeperError {
     /// Long replies of what is no server.
     #[error("replies come from servers: --allow-long-replies goes with the role `server`")]
     NoServer,
+    /// An address that is one of an interface in the kernel's tables.
+    #[error("{0} is no host's address: in a link-local one 32 bits after the first 32 are zero")]
+    LinkLocal(IpAddr),
     /// A denial and a grant at once.
     #[error("`none` denies every role, so it cannot stand beside others")]
     NoneAndMore,
@@ -93,6 +98,8 @@ pub struct Keeper {
     projected: Projection,
     /// When the state file was last written.
     saved: BootSeconds,
+    /// Whether the book has the interfaces as they are.
+    interfaces_are_known: bool,
 }
 
 impl Keeper {
@@ -144,6 +151,7 @@ impl Keeper {
             wrong: BTreeMap::new(),
             projected: Projection::default(),
             saved: now,
+            interfaces_are_known: false,
         }
     }
 
@@ -182,19 +190,48 @@ impl Keeper {
         true
     }
 
+    /// Has the interfaces be looked at again when they matter: some may have come, gone or another name.
+    pub const fn forget_interfaces(&mut self) {
+        self.interfaces_are_known = false;
+    }
+
+    /// Looks at the interfaces, unless no address is meant on one. Where that fails, they are as before.
+    pub fn see_interfaces(&mut self) {
+        self.see_interfaces_of(&self.book.claims());
+    }
+
+    fn see_interfaces_of(&mut self, claims: &[Claim]) {
+        if self.interfaces_are_known || claims.iter().all(|claim| claim.scope.is_none()) {
+            return;
+        }
+        self.interfaces_are_known = true;
+        match datapath::interfaces() {
+            Ok(interfaces) => self.book.interfaces = interfaces,
+            Err(error) => {
+                self.report_once(&format!(
+                    "cannot look at the interfaces that addresses are meant on: {error}"
+                ));
+            }
+        }
+    }
+
     /// Takes what keeps trusted senders from being seen.
     pub fn see_senders(&mut self, problems: Vec<Problem>) {
         self.report_findings(&problems);
         self.unseen = problems;
     }
 
+    fn report_once(&mut self, finding: &str) {
+        if self.reported.insert(finding.to_owned()) {
+            tracing::warn!("{finding}");
+        }
+    }
+
     /// Logs what keeps daemons from being believed, each once: a service that comes and goes must not
     /// fill the log.
     fn report_findings(&mut self, findings: &[Problem]) {
         for finding in findings {
-            if self.reported.insert(finding.to_string()) {
-                tracing::warn!("{finding}");
-            }
+            self.report_once(&finding.to_string());
         }
     }
 
@@ -265,7 +302,9 @@ impl Keeper {
         now: BootSeconds,
     ) -> Result<bool, KeeperError> {
         self.book.expire(now);
-        let wanted = self.book.projection(now);
+        let claims = self.book.claims();
+        self.see_interfaces_of(&claims);
+        let wanted = projection::project(&claims, &self.book.interfaces, now);
         if wanted == self.projected {
             if self.is_save_due(now) {
                 self.save(now)?;
@@ -322,7 +361,7 @@ impl Keeper {
         if addition.long_replies && !roles.contains(&Some(Role::Server)) {
             return Err(KeeperError::NoServer);
         }
-        let prefix = addition.prefix.trunc();
+        let prefix = host(&addition.prefix)?;
         let changed = self.edit(tables, now, |book| {
             let mut changed = false;
             for role in &roles {
@@ -331,12 +370,13 @@ impl Keeper {
                     ends: addition.ttl.map(|ttl| now.plus(ttl)),
                     comment: addition.comment.clone(),
                     long_replies: addition.long_replies && *role == Some(Role::Server),
-                    ..Claim::new(prefix, Origin::Manual)
+                    scope: prefix.scope.clone(),
+                    ..Claim::new(prefix.address, Origin::Manual)
                 });
             }
             Ok(changed)
         })?;
-        Ok(edited(prefix, &roles, changed))
+        Ok(edited(prefix.clone(), &roles, changed))
     }
 
     /// Takes back what was granted by hand, with the same promise as [`Self::add`].
@@ -347,10 +387,10 @@ impl Keeper {
         now: BootSeconds,
     ) -> Result<Edited, KeeperError> {
         let roles = roles_to_remove(&removal.roles)?;
-        let prefix = removal.prefix.trunc();
+        let prefix = host(&removal.prefix)?;
         let mut removed = Vec::new();
         self.edit(tables, now, |book| {
-            removed = book.remove_manual(prefix, &roles)?;
+            removed = book.remove_manual(&prefix, &roles)?;
             Ok(true)
         })?;
         let removed: Vec<Option<Role>> = removed.iter().map(|claim| claim.role).collect();
@@ -383,18 +423,18 @@ impl Keeper {
 
     /// Everything that is granted.
     pub fn list(&self, now: BootSeconds) -> Listing {
-        Listing::of(&self.book.claims(), now)
+        Listing::of(&self.book.claims(), &self.book.interfaces, now)
     }
 
     /// What an update has come to, `before` being what was granted when it began.
     pub fn updated(&self, before: &Projection, in_kernel: bool, now: BootSeconds) -> Updated {
-        let before = Granted::all_of(before);
-        let after = Granted::all_of(&self.projected);
+        let before = Granted::all_of(before, &self.book.interfaces);
+        let after = Granted::all_of(&self.projected, &self.book.interfaces);
         Updated {
             schema: SCHEMA,
-            added: after.difference(&before).copied().collect(),
-            kept: after.intersection(&before).copied().collect(),
-            removed: before.difference(&after).copied().collect(),
+            added: after.difference(&before).cloned().collect(),
+            kept: after.intersection(&before).cloned().collect(),
+            removed: before.difference(&after).cloned().collect(),
             failed: self
                 .book
                 .names
@@ -443,7 +483,7 @@ impl Keeper {
     }
 }
 
-fn edited(prefix: IpNet, roles: &[Option<Role>], changed: bool) -> Edited {
+fn edited(prefix: Scoped<IpNet>, roles: &[Option<Role>], changed: bool) -> Edited {
     let roles = roles
         .iter()
         .map(|role| role.map_or("none", Role::name).to_owned())
@@ -455,6 +495,18 @@ fn edited(prefix: IpNet, roles: &[Option<Role>], changed: bool) -> Edited {
         changed,
         in_kernel: false,
     }
+}
+
+/// What an edit is about: no host bits, and an address that a host can have.
+fn host(prefix: &Scoped<IpNet>) -> Result<Scoped<IpNet>, KeeperError> {
+    let address = prefix.address.trunc();
+    if is_address(&address) && scope::of_key(address.addr()).is_some() {
+        return Err(KeeperError::LinkLocal(address.addr()));
+    }
+    Ok(Scoped {
+        address,
+        scope: prefix.scope.clone(),
+    })
 }
 
 fn roles_to_remove(words: &[String]) -> Result<Vec<Option<Role>>, KeeperError> {

@@ -3,7 +3,11 @@
 use core::net::{IpAddr, SocketAddr};
 
 use super::tables::Grant;
-use crate::wire::{address::Address, ntp};
+use crate::wire::{
+    address::Address,
+    link_local::{self, Key},
+    ntp,
+};
 
 /// A server and the port that it is asked at: the key of the `ELSEWHERE` map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,6 +27,18 @@ impl Endpoint {
             address: address.mapped(),
             port,
         }
+    }
+}
+
+impl Key for Endpoint {
+    #[inline(always)]
+    fn address(&self) -> [u8; 16] {
+        self.address
+    }
+
+    #[inline(always)]
+    fn set_interface(&mut self, interface: u32) {
+        link_local::set_interface(&mut self.address, interface);
     }
 }
 
@@ -85,8 +101,8 @@ pub trait Elsewhere {
     /// says no.
     fn may_be_asked_at(&self, port: u16) -> bool;
 
-    /// What is granted to a server at this address and port; a copy.
-    fn grant_at(&self, endpoint: &Endpoint) -> Option<Grant>;
+    /// What is granted to a server at this address and port, on the interface of an index; a copy.
+    fn grant_at(&self, server: Endpoint, interface: u32) -> Option<Grant>;
 
     /// Whether a server may be asked at `port`, NTP's own or another.
     #[inline(always)]

@@ -33,8 +33,8 @@ pub trait TablesOf<A>: Elsewhere {
     /// Whether anybody is cut off by hand ([`BAN`]), of this family or not.
     fn has_bans(&self) -> bool;
 
-    /// The grant of one address.
-    fn grant(&self, address: A) -> Option<Grant>;
+    /// The grant of one address, on the interface of an index: see [`link_local`](crate::wire::link_local).
+    fn grant(&self, address: A, interface: u32) -> Option<Grant>;
 
     /// The grant of the longest prefix that holds `address`.
     fn prefix(&self, address: A) -> Option<Grant>;

@@ -3,7 +3,7 @@
 use crate::{
     clock::{Clocks, NANOSECONDS},
     maps::{
-        endpoint::{Elsewhere, Endpoint},
+        endpoint::Endpoint,
         lookup::TablesOf,
         tables::{BAN, DENY, Grant, Role},
     },
@@ -110,7 +110,7 @@ pub(crate) fn has_ended<C: Clocks>(end: u32, clocks: &C) -> bool {
     end != 0 && clocks.boot() / NANOSECONDS >= u64::from(end)
 }
 
-/// What is granted to an address itself, at NTP's port or at another where it is asked `elsewhere`.
+/// What is granted to the address itself.
 #[inline(always)]
 pub(crate) fn own_grant<A, F, T>(
     frame: &F,
@@ -123,44 +123,11 @@ where
     F: Frame + ?Sized,
     T: TablesOf<A>,
 {
+    let interface = frame.interface();
     match elsewhere {
-        Some(port) => own_grant_at(frame, address, port, tables),
-        None => look(frame, address, |key| tables.grant(key)),
+        Some(port) => tables.grant_at(Endpoint::new(address, port), interface),
+        None => tables.grant(address, interface),
     }
-}
-
-/// What is granted to an address at a port other than NTP's.
-#[inline(always)]
-pub(crate) fn own_grant_at<A, F, T>(frame: &F, address: A, port: u16, tables: &T) -> Option<Grant>
-where
-    A: Address,
-    F: Frame + ?Sized,
-    T: Elsewhere,
-{
-    look(frame, address, |key| {
-        tables.grant_at(&Endpoint::new(key, port))
-    })
-}
-
-/// Looks on the interface that the frame is on, and else for what holds on every one, which is a part of
-/// what is granted on one.
-#[inline(always)]
-fn look<A, F>(frame: &F, address: A, grant: impl Fn(A) -> Option<Grant>) -> Option<Grant>
-where
-    A: Address,
-    F: Frame + ?Sized,
-{
-    if address.is_link_local() {
-        // It claims to be a key.
-        if address.interface() != 0 {
-            return None;
-        }
-        let here = grant(address.on(frame.interface()));
-        if here.is_some() {
-            return here;
-        }
-    }
-    grant(address)
 }
 
 /// Whether anything may be known of an address.

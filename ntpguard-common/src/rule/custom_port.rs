@@ -3,9 +3,8 @@
 //! Of what comes from such a port, the packets of that very address are NTP's, and nobody else's:
 //! the port may be QUIC's or DNS's to all others.
 
-use super::access::own_grant_at;
 use crate::{
-    maps::endpoint::Elsewhere,
+    maps::endpoint::{Elsewhere, Endpoint},
     wire::{
         address::Address,
         frame::Frame,
@@ -59,5 +58,6 @@ where
         Far::Source => A::source(frame, datagram),
         Far::Destination => A::destination(frame, datagram),
     };
-    own_grant_at(frame, address, port, tables).is_some()
+    let grant = tables.grant_at(Endpoint::new(address, port), frame.interface());
+    grant.is_some()
 }

@@ -4,11 +4,15 @@ use core::mem::offset_of;
 
 use network_types::ip::{Ipv4Hdr, Ipv6Hdr};
 
-use super::{frame::Frame, link_local, packet::Datagram};
+use super::{
+    frame::Frame,
+    link_local::{self, Key},
+    packet::Datagram,
+};
 use crate::hash;
 
 /// An address of either family, as the bytes that a packet carries: network order.
-pub trait Address: Copy {
+pub trait Address: Key + Copy {
     /// The length of the prefixes that the [`prefilter`] knows.
     const BLOCK: u8;
 
@@ -29,16 +33,6 @@ pub trait Address: Copy {
 
     /// Whether it is a multicast group's.
     fn is_group(self) -> bool;
-
-    /// Whether it is another host on each link.
-    fn is_link_local(self) -> bool;
-
-    /// The interface in its key, if it is one: see [`link_local`].
-    fn interface(self) -> u32;
-
-    /// Its key on an interface.
-    #[must_use]
-    fn on(self, interface: u32) -> Self;
 
     /// What one client is taken to have of the address: IPv4 all of it, IPv6 its /64.
     fn client(self) -> u64;
@@ -77,22 +71,6 @@ impl Address for [u8; 4] {
     #[inline(always)]
     fn is_group(self) -> bool {
         self[0] >> 4 == 0xe
-    }
-
-    /// IPv4's (169.254.0.0/16) are taken to be the same everywhere: no daemon has an interface after them.
-    #[inline(always)]
-    fn is_link_local(self) -> bool {
-        false
-    }
-
-    #[inline(always)]
-    fn interface(self) -> u32 {
-        0
-    }
-
-    #[inline(always)]
-    fn on(self, _interface: u32) -> Self {
-        self
     }
 
     #[inline(always)]
@@ -136,23 +114,32 @@ impl Address for [u8; 16] {
     }
 
     #[inline(always)]
-    fn is_link_local(self) -> bool {
-        link_local::is_link_local(self)
-    }
-
-    #[inline(always)]
-    fn interface(self) -> u32 {
-        link_local::interface(self)
-    }
-
-    #[inline(always)]
-    fn on(self, interface: u32) -> Self {
-        link_local::on(self, interface)
-    }
-
-    #[inline(always)]
     fn client(self) -> u64 {
         // The first eight bytes.
         u128::from_le_bytes(self) as u64
+    }
+}
+
+/// IPv4's link-local addresses (169.254.0.0/16) are taken to be the same everywhere: no daemon has an
+/// interface after them.
+impl Key for [u8; 4] {
+    #[inline(always)]
+    fn address(&self) -> [u8; 16] {
+        [0; 16]
+    }
+
+    #[inline(always)]
+    fn set_interface(&mut self, _interface: u32) {}
+}
+
+impl Key for [u8; 16] {
+    #[inline(always)]
+    fn address(&self) -> [u8; 16] {
+        *self
+    }
+
+    #[inline(always)]
+    fn set_interface(&mut self, interface: u32) {
+        link_local::set_interface(self, interface);
     }
 }

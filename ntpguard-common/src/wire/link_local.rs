@@ -21,14 +21,51 @@ pub const fn interface(key: [u8; 16]) -> u32 {
 /// The key of a link-local address on the interface of this index; with 0 the address itself.
 #[inline(always)]
 pub const fn on(mut address: [u8; 16], interface: u32) -> [u8; 16] {
-    [address[4], address[5], address[6], address[7]] = interface.to_be_bytes();
+    set_interface(&mut address, interface);
     address
+}
+
+/// Puts the index of an interface into an address.
+#[inline(always)]
+pub const fn set_interface(address: &mut [u8; 16], interface: u32) {
+    [address[4], address[5], address[6], address[7]] = interface.to_be_bytes();
 }
 
 /// The address of a key. Any other address is its own.
 #[inline(always)]
 pub const fn address(key: [u8; 16]) -> [u8; 16] {
     if is_link_local(key) { on(key, 0) } else { key }
+}
+
+/// What may be granted on one interface alone.
+pub trait Key {
+    /// The part of it that is an address; zeros where that is none of IPv6's.
+    fn address(&self) -> [u8; 16];
+
+    /// Puts the index of an interface into it.
+    fn set_interface(&mut self, interface: u32);
+}
+
+/// Looks for what is granted: by the key on the interface that the frame is on, which has all that is
+/// granted on every interface too, and else without one.
+///
+/// The key is changed in its place: a copy would be one more on a stack that has no room for it.
+#[inline(always)]
+pub fn look_up<K: Key, G>(mut key: K, interface: u32, look: impl Fn(&K) -> Option<G>) -> Option<G> {
+    let address = key.address();
+    if is_link_local(address) {
+        // It claims to be a key.
+        if self::interface(address) != 0 {
+            return None;
+        }
+        key.set_interface(interface);
+        let here = look(&key);
+        if here.is_some() {
+            return here;
+        }
+        key.set_interface(0);
+    }
+    look(&key)
 }
 
 #[cfg(test)]

@@ -66,23 +66,13 @@ pub(super) fn refusals_of<A: InMaps>(server: A, interface: u32) -> Option<*mut R
     if let Some(refusals) = REFUSALS.get_ptr_mut(key) {
         return Some(refusals);
     }
-    if !is_granted(server, interface) && !was_asked(server) {
+    let grant = KernelTables.grant(server, interface);
+    if !grant.is_some_and(|grant| is_server(&grant)) && !was_asked(server) {
         return None;
     }
     // As for what a server says.
     let _made = REFUSALS.insert(key, none, BPF_NOEXIST.into());
     REFUSALS.get_ptr_mut(key)
-}
-
-/// Whether an address is granted to answer, here or everywhere. One look-up after the other, for the
-/// reason above.
-#[inline(always)]
-fn is_granted<A: InMaps>(server: A, interface: u32) -> bool {
-    let is_server = |key| {
-        let grant = KernelTables.grant(key);
-        black_box(grant.is_some_and(|grant| is_server(&grant)))
-    };
-    server.is_link_local() && is_server(server.on(interface)) || is_server(server)
 }
 
 /// Remembers a request to a server that nobody granted.

@@ -12,6 +12,7 @@ use thiserror::Error;
 use crate::{
     allowlist::claim::{Claim, is_address},
     resolve,
+    scope::{Scoped, of_key},
     sources::{Host, Place, Problem, Reading, Severity, Speaker, Want},
 };
 
@@ -73,6 +74,10 @@ fn check(
     prefix: Option<&IpNet>,
     port: u16,
 ) -> Result<(), Refusal> {
+    // In the kernel's tables it would be another host's, on one interface.
+    if prefix.is_some_and(is_key) {
+        return Err(Refusal::Address);
+    }
     let role = match (speaker, role) {
         (Speaker::Root, _) => return Ok(()),
         (_, Some(role)) => role,
@@ -93,6 +98,11 @@ fn check(
         return Err(Refusal::Port(speaker));
     }
     Ok(())
+}
+
+/// Whether a single address has an interface in it, as those in the kernel's tables have.
+fn is_key(prefix: &IpNet) -> bool {
+    is_address(prefix) && of_key(prefix.addr()).is_some()
 }
 
 /// Whether a claim counts: what its speaker may say, of an address that DNS may give.
@@ -126,7 +136,7 @@ fn heard(mut want: Want, speaker: Speaker, refused: &mut Refused) -> Option<Spok
             host, roles, port, ..
         } => {
             let prefix = match host {
-                Host::Address(address) => Some(IpNet::from(*address)),
+                Host::Address(host) => Some(IpNet::from(host.address)),
                 Host::Name(_) => None,
             };
             roles.retain(|role| is_allowed(Some(*role), prefix.as_ref(), *port));
@@ -144,7 +154,7 @@ fn heard(mut want: Want, speaker: Speaker, refused: &mut Refused) -> Option<Spok
 }
 
 /// The finding that a daemon speaks with a peer by nobody's word but its own.
-pub(super) fn unnamed_peer(daemon: &str, address: IpAddr) -> Problem {
+pub(super) fn unnamed_peer(daemon: &str, host: &Scoped<IpAddr>) -> Problem {
     let place = Place {
         file: Path::new(daemon).into(),
         line: 0,
@@ -153,7 +163,7 @@ pub(super) fn unnamed_peer(daemon: &str, address: IpAddr) -> Problem {
     let refusal = Refusal::Role(Speaker::Daemon, Role::Peer);
     Problem {
         place,
-        message: format!("{address} counts as a server only: {refusal}"),
+        message: format!("{host} counts as a server only: {refusal}"),
         severity: Severity::Note,
     }
 }
@@ -212,6 +222,14 @@ mod tests {
             for prefix in ["192.0.2.1/32", "0.0.0.0/0", "2001:db8::/32"] {
                 assert!(allows(&claim(Speaker::Root, prefix, role)), "{prefix}");
             }
+        }
+    }
+
+    #[test]
+    fn no_one_has_the_kernel_take_an_address_for_one_on_an_interface() {
+        for role in [Some(Role::Server), None] {
+            assert!(!allows(&claim(Speaker::Root, "fe80:0:0:3::1/128", role)));
+            assert!(allows(&claim(Speaker::Root, "fe80::1/128", role)));
         }
     }
 

@@ -11,6 +11,7 @@ use ntpguard_common::{
 use crate::{
     clock::BootSeconds,
     resolve::Held,
+    scope::{Scope, Scoped},
     sources::{Place, Speaker},
 };
 
@@ -19,6 +20,8 @@ use crate::{
 pub struct Claim {
     /// Which addresses; a single one has all its bits in the prefix. Host bits are zero.
     pub prefix: IpNet,
+    /// The interface that a link-local address is meant on; every one where there is none.
+    pub scope: Option<Scope>,
     /// What they may be; `None` denies what a wider prefix grants.
     pub role: Option<Role>,
     /// The port that a server is asked at.
@@ -45,6 +48,7 @@ impl Claim {
     pub fn new(prefix: IpNet, origin: Origin) -> Self {
         Self {
             prefix: prefix.trunc(),
+            scope: None,
             role: None,
             port: ntp::PORT,
             long_replies: false,
@@ -71,6 +75,22 @@ impl Claim {
         Self {
             name: Some(name.to_owned()),
             ..Self::new(address.into(), origin)
+        }
+    }
+
+    /// What `origin` says of a host.
+    pub fn of_host(host: &Scoped<IpAddr>, origin: Origin) -> Self {
+        Self {
+            scope: host.scope.clone(),
+            ..Self::new(host.address.into(), origin)
+        }
+    }
+
+    /// Which addresses, and on which interface.
+    pub fn addresses(&self) -> Scoped<IpNet> {
+        Scoped {
+            address: self.prefix,
+            scope: self.scope.clone(),
         }
     }
 

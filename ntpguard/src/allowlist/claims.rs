@@ -16,15 +16,16 @@ use super::{
     daemons::Daemons,
     learned::Learned,
     manual::{Manual, ManualError},
-    ports::Ports,
     projection::{self, Projection},
     readings::Readings,
     row::Row,
+    servers::Servers,
 };
 use crate::{
     clock::BootSeconds,
     query::Answer,
     resolve::{GRACE, Names, Question},
+    scope::{Interfaces, Scoped},
     sources::{Channel, Problem, Reading, Want},
 };
 
@@ -42,6 +43,8 @@ pub struct Book {
     pub learned: Learned,
     /// What keeps running daemons from being believed.
     pub findings: Vec<Problem>,
+    /// The interfaces that there are, for claims that name one.
+    pub interfaces: Interfaces,
     /// Rows that stay as the state file has them.
     recorded: Vec<Row>,
 }
@@ -146,8 +149,10 @@ impl Book {
         };
         self.daemons
             .in_use()
-            .filter(|(_, used)| used.roles.contains(&Role::Peer) && !is_granted(used.address))
-            .map(|(daemon, used)| authority::unnamed_peer(daemon, used.address))
+            .filter(|(_, used)| {
+                used.roles.contains(&Role::Peer) && !is_granted(used.address.address)
+            })
+            .map(|(daemon, used)| authority::unnamed_peer(daemon, &used.address))
             .collect()
     }
 
@@ -165,7 +170,7 @@ impl Book {
     /// given. Returns the claims removed.
     pub fn remove_manual(
         &mut self,
-        prefix: IpNet,
+        prefix: &Scoped<IpNet>,
         roles: &[Option<Role>],
     ) -> Result<Vec<Claim>, ManualError> {
         let removed = self.manual.remove(prefix, roles);
@@ -175,15 +180,15 @@ impl Book {
         let mut others: Vec<String> = self
             .claims()
             .iter()
-            .filter(|claim| claim.prefix == prefix)
+            .filter(|claim| claim.addresses() == *prefix)
             .map(Claim::voucher)
             .collect();
         others.dedup();
         if others.is_empty() {
-            return Err(ManualError::Unknown(prefix));
+            return Err(ManualError::Unknown(prefix.clone()));
         }
         Err(ManualError::NotManual {
-            prefix,
+            prefix: prefix.clone(),
             others: others.join(", "),
         })
     }
@@ -205,13 +210,18 @@ impl Book {
     fn of_daemons(&self) -> Vec<Claim> {
         let wants = self.wants().map(|(_, want)| want);
         let named = self.readings.claims(&self.names);
-        let ports = Ports::of(wants, named.map(|sourced| sourced.claim));
-        self.daemons.claims(&self.names, &ports)
+        let servers = Servers::of(wants, named.map(|sourced| sourced.claim));
+        self.daemons.claims(&self.names, &servers)
+    }
+
+    /// Whether any claim is about an address on one interface.
+    pub fn has_scopes(&self) -> bool {
+        self.claims().iter().any(|claim| claim.scope.is_some())
     }
 
     /// What the kernel's tables are to hold.
     pub fn projection(&self, now: BootSeconds) -> Projection {
-        projection::project(&self.claims(), now)
+        projection::project(&self.claims(), &self.interfaces, now)
     }
 
     /// Drops what has come to its end.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use ntpguard_common::maps::tables::{Origin, Role};
 
 use crate::{
-    allowlist::{claim::Claim, ports::Ports},
+    allowlist::{claim::Claim, servers::Servers},
     clock::BootSeconds,
     query::{Answer, InUse},
     resolve::{Names, Question},
@@ -57,16 +57,19 @@ impl Daemons {
             .map(|name| Question::new(name, Family::Any))
     }
 
-    /// What they vouch for, at those ports, and the addresses of the names that they have.
-    pub(super) fn claims(&self, names: &Names, ports: &Ports) -> Vec<Claim> {
+    /// What they vouch for, where those servers are asked, and the addresses of the names that they have.
+    pub(super) fn claims(&self, names: &Names, servers: &Servers) -> Vec<Claim> {
         let in_use = self.in_use().flat_map(|(daemon, source)| {
-            let base = Claim {
-                name: source.name.clone(),
-                comment: Some(format!("{daemon} uses it")),
-                ..Claim::new(source.address.into(), Origin::Daemon)
-            };
-            let at = ports.at(source).into_iter();
-            at.flat_map(move |port| base.clone().on(port).for_roles(&source.roles))
+            let hosts = servers.hosts(source).into_iter();
+            hosts.flat_map(move |host| {
+                let base = Claim {
+                    name: source.name.clone(),
+                    comment: Some(format!("{daemon} uses it")),
+                    ..Claim::of_host(&host, Origin::Daemon)
+                };
+                let at = servers.ports(source).into_iter();
+                at.flat_map(move |port| base.clone().on(port).for_roles(&source.roles))
+            })
         });
         let mut claims: Vec<Claim> = in_use.collect();
         for question in self.questions() {
@@ -99,7 +102,7 @@ mod tests {
     }
 
     fn granted(daemons: &Daemons) -> Vec<String> {
-        let claims = daemons.claims(&Names::default(), &Ports::default());
+        let claims = daemons.claims(&Names::default(), &Servers::default());
         claims
             .iter()
             .map(|claim| {

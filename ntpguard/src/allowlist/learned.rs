@@ -11,6 +11,7 @@ use crate::{
     allowlist::{claim::Claim, row::Row},
     clock::BootSeconds,
     resolve::GRACE,
+    scope::is_link_local,
     sources::Speaker,
 };
 
@@ -27,6 +28,9 @@ pub struct Learned {
 impl Learned {
     /// Takes a row of an earlier run.
     pub(super) fn restore(&mut self, row: &Row, now: BootSeconds) {
+        if is_link_local(row.prefix.addr()) {
+            return;
+        }
         let ends = now.plus(row.left.unwrap_or(GRACE));
         let known = self.saved.entry(row.prefix.addr()).or_insert(ends);
         *known = ends.max(*known);
@@ -55,7 +59,11 @@ impl Learned {
 
     /// The same with an end for all, as the state file has them.
     pub(super) fn lasting_claims(&self) -> impl Iterator<Item = Claim> {
-        self.claims().map(|claim| {
+        // Where a link-local one is the kernel does not tell, and elsewhere it is another host.
+        let lasting = self
+            .claims()
+            .filter(|claim| !is_link_local(claim.prefix.addr()));
+        lasting.map(|claim| {
             let asked = self.servers.get(&claim.prefix.addr());
             Claim {
                 ends: claim.ends.or_else(|| asked.map(|at| at.plus(GRACE))),

@@ -4,7 +4,7 @@ use ipnet::IpNet;
 use ntpguard_common::maps::tables::Role;
 use thiserror::Error;
 
-use crate::{allowlist::claim::Claim, clock::BootSeconds};
+use crate::{allowlist::claim::Claim, clock::BootSeconds, scope::Scoped};
 
 /// Grants and denials by hand.
 #[derive(Clone, Debug, Default)]
@@ -17,7 +17,7 @@ pub struct Manual {
 pub enum ManualError {
     /// Nothing is known of the prefix.
     #[error("{0} is not in the allowlist")]
-    Unknown(IpNet),
+    Unknown(Scoped<IpNet>),
     /// The prefix is granted, but by others.
     #[error(
         "{prefix} was not granted by hand but by {others}; `ntpguard allowlist add {prefix} \
@@ -25,7 +25,7 @@ pub enum ManualError {
     )]
     NotManual {
         /// The prefix.
-        prefix: IpNet,
+        prefix: Scoped<IpNet>,
         /// Who vouches for it, and where.
         others: String,
     },
@@ -44,7 +44,7 @@ impl Manual {
         }
         // A denial and a grant of one prefix contradict each other: the last word counts.
         self.claims.retain(|old| {
-            old.prefix != claim.prefix
+            old.addresses() != claim.addresses()
                 || (old.role != claim.role && old.role.is_some() == claim.role.is_some())
         });
         self.claims.push(claim);
@@ -53,9 +53,9 @@ impl Manual {
 
     /// Takes back what was granted to exactly `prefix`: the given roles, or all with none given.
     /// Returns the claims removed.
-    pub(super) fn remove(&mut self, prefix: IpNet, roles: &[Option<Role>]) -> Vec<Claim> {
+    pub(super) fn remove(&mut self, prefix: &Scoped<IpNet>, roles: &[Option<Role>]) -> Vec<Claim> {
         let is_meant = |claim: &mut Claim| {
-            claim.prefix == prefix && (roles.is_empty() || roles.contains(&claim.role))
+            claim.addresses() == *prefix && (roles.is_empty() || roles.contains(&claim.role))
         };
         self.claims.extract_if(.., is_meant).collect()
     }

@@ -9,10 +9,10 @@ mod claims;
 pub mod daemons;
 pub mod learned;
 pub mod manual;
-mod ports;
 pub mod projection;
 mod readings;
 mod row;
+mod servers;
 pub mod state;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod trial;

@@ -16,7 +16,10 @@ use ntpguard_common::{
 };
 
 use super::claim::{Claim, is_address};
-use crate::clock::BootSeconds;
+use crate::{
+    clock::BootSeconds,
+    scope::{self, Interfaces},
+};
 
 /// The grants as the kernel sees them: the contents of the `ALLOW_*` maps.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -35,7 +38,15 @@ pub struct Projection {
 /// give; one made by hand also stops every other claim on that very prefix. Nested prefixes carry
 /// the roles of what covers them, because the kernel finds the longest match alone. What a server
 /// at another port than 123 is granted stands by itself.
-pub fn project<'a>(claims: impl IntoIterator<Item = &'a Claim>, now: BootSeconds) -> Projection {
+///
+/// What a link-local address is granted on one interface stands under its
+/// [key](ntpguard_common::wire::link_local) there, with all that it is granted everywhere, because the kernel takes
+/// the first of both that it finds. Of an interface that is not there nothing stands.
+pub fn project<'a>(
+    claims: impl IntoIterator<Item = &'a Claim>,
+    interfaces: &Interfaces,
+    now: BootSeconds,
+) -> Projection {
     let mut merged: BTreeMap<IpNet, Merged> = BTreeMap::new();
     let mut elsewhere: BTreeMap<SocketAddr, Merged> = BTreeMap::new();
     for claim in claims {
@@ -45,17 +56,22 @@ pub fn project<'a>(claims: impl IntoIterator<Item = &'a Claim>, now: BootSeconds
             continue;
         }
         let is_elsewhere = claim.port != ntp::PORT;
-        // A peer sends from the port that it is asked at to our port 123, too.
-        if !is_elsewhere || claim.role == Some(Role::Peer) {
-            merged.entry(claim.prefix).or_default().add(claim);
-        }
-        if is_elsewhere {
-            elsewhere.entry(claim.server()).or_default().add(claim);
+        for prefix in keys(claim, interfaces) {
+            // A peer sends from the port that it is asked at to our port 123, too.
+            if !is_elsewhere || claim.role == Some(Role::Peer) {
+                merged.entry(prefix).or_default().add(claim);
+            }
+            if is_elsewhere {
+                let server = SocketAddr::new(prefix.addr(), claim.port);
+                elsewhere.entry(server).or_default().add(claim);
+            }
         }
     }
+    spread(&mut merged, &mut elsewhere);
     // Who is cut off by hand is so at every port, and whose replies may be long, too.
     for (server, at_port) in &mut elsewhere {
         let at_all = merged.get(&IpNet::from(server.ip()));
+        let at_all = at_all.or_else(|| merged.get(&everywhere(server.ip())?.into()));
         at_port.denied_by_hand = at_all.is_some_and(|merged| merged.denied_by_hand);
         at_port.grant.roles |= at_all.map_or(0, |merged| merged.grant.roles & LONG_REPLIES);
     }
@@ -91,8 +107,51 @@ pub fn project<'a>(claims: impl IntoIterator<Item = &'a Claim>, now: BootSeconds
     projection
 }
 
+/// Where the kernel is to find what a claim is about.
+fn keys(claim: &Claim, interfaces: &Interfaces) -> Vec<IpNet> {
+    match (&claim.scope, claim.prefix.addr()) {
+        (Some(scope), IpAddr::V6(address)) if is_address(&claim.prefix) => {
+            let indices = interfaces.of_link(scope).into_iter();
+            let keys = indices.map(|index| scope::key(address, index));
+            keys.map(|key| IpNet::from(IpAddr::from(key))).collect()
+        }
+        _ => vec![claim.prefix],
+    }
+}
+
+/// The address that is meant by a key, on every interface; `None` for what is no key.
+fn everywhere(key: IpAddr) -> Option<IpAddr> {
+    scope::of_key(key).map(|(address, _)| address.into())
+}
+
+/// Adds to what is granted on one interface what is granted on every one.
+fn spread(merged: &mut BTreeMap<IpNet, Merged>, elsewhere: &mut BTreeMap<SocketAddr, Merged>) {
+    let keys: Vec<(IpAddr, IpAddr)> = merged
+        .keys()
+        .map(IpNet::addr)
+        .chain(elsewhere.keys().map(SocketAddr::ip))
+        .filter_map(|key| Some((key, everywhere(key)?)))
+        .collect();
+    for (key, address) in keys {
+        if let Some(at_all) = merged.get(&address.into()).cloned()
+            && let Some(here) = merged.get_mut(&key.into())
+        {
+            here.include(&at_all);
+        }
+        let ports = SocketAddr::new(address, 0)..=SocketAddr::new(address, u16::MAX);
+        let at_ports: Vec<_> = elsewhere
+            .range(ports)
+            .map(|(server, at_all)| (server.port(), at_all.clone()))
+            .collect();
+        for (port, at_all) in at_ports {
+            let here = elsewhere.entry(SocketAddr::new(key, port)).or_default();
+            here.include(&at_all);
+        }
+    }
+}
+
 /// The claims on one prefix, added up.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Merged {
     grant: Grant,
     denied_by_hand: bool,
@@ -112,6 +171,19 @@ impl Merged {
             self.denied_by |= claim.origin.bit();
             self.denied_by_hand |= claim.origin == Origin::Manual;
         }
+    }
+
+    /// Adds other claims.
+    fn include(&mut self, other: &Self) {
+        for role in Role::ALL {
+            if other.grant.roles & role.bit() != 0 {
+                give(&mut self.grant, role, other.grant.expires.get(role));
+            }
+        }
+        self.grant.roles |= other.grant.roles & LONG_REPLIES;
+        self.grant.origins |= other.grant.origins;
+        self.denied_by |= other.denied_by;
+        self.denied_by_hand |= other.denied_by_hand;
     }
 
     fn grant(self) -> Grant {

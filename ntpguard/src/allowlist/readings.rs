@@ -146,13 +146,13 @@ impl Source {
                 granted.map(|claim| Sourced::plain(id, claim)).collect()
             }
             Want::Source {
-                host: Host::Address(address),
+                host: Host::Address(host),
                 port,
                 roles,
                 place,
                 ..
             } => {
-                let base = Claim::new((*address).into(), origin).said_by(speaker);
+                let base = Claim::of_host(host, origin).said_by(speaker);
                 let base = base.at(place).on(*port);
                 let granted = base.for_roles(roles);
                 granted.map(|claim| Sourced::plain(id, claim)).collect()

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     allowlist::{authority::Spoken, claim::Claim, readings::Sourced},
     clock::BootSeconds,
+    scope::{Scope, Scoped},
     sources::{Family, Host, Place, Speaker, Want},
 };
 
@@ -21,6 +22,9 @@ use crate::{
 pub struct Row {
     /// Which addresses.
     pub prefix: IpNet,
+    /// The interface that a link-local address is meant on, by its name: its index changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<Scope>,
     /// A role's name, or `none`.
     #[serde(with = "role_name")]
     pub role: Option<Role>,
@@ -65,6 +69,7 @@ impl Row {
     pub(super) fn of(claim: &Claim, now: BootSeconds) -> Self {
         Self {
             prefix: claim.prefix,
+            scope: claim.scope.clone(),
             role: claim.role,
             origin: claim.origin,
             speaker: claim.speaker,
@@ -104,6 +109,7 @@ impl Row {
             .filter(|_| self.origin == Origin::Manual || self.is_learned())
             .map(|left| now.plus(left));
         Claim {
+            scope: self.scope.clone(),
             role: self.role,
             port: self.port,
             long_replies: self.long_replies && self.origin == Origin::Manual,
@@ -129,7 +135,12 @@ impl Row {
             .any(|role| matches!(role, Role::Server | Role::Peer | Role::Broadcast));
         let host = match &self.name {
             Some(name) => Some(Host::Name(name.clone())),
-            None => is_source.then(|| Host::Address(self.prefix.addr())),
+            None => is_source.then(|| {
+                Host::Address(Scoped {
+                    address: self.prefix.addr(),
+                    scope: self.scope.clone(),
+                })
+            }),
         };
         let want = match host {
             Some(host) => Want::Source {

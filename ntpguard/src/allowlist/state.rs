@@ -248,6 +248,7 @@ mod tests {
     fn row(left: Option<u32>, name: Option<&str>) -> Row {
         Row {
             prefix: "192.0.2.1/32".parse().unwrap(),
+            scope: None,
             role: Some(Role::Server),
             speaker: Speaker::Root,
             origin: Origin::Dns,

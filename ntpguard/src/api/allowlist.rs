@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr, SocketAddrV6},
 };
 
 use ipnet::IpNet;
@@ -13,6 +13,7 @@ use super::status::SCHEMA;
 use crate::{
     allowlist::{claim::Claim, projection::Projection},
     clock::BootSeconds,
+    scope::{self, Interfaces, Scoped},
     sources::Problem,
 };
 
@@ -29,7 +30,10 @@ pub struct Listing {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListRow {
     /// Which addresses.
-    pub prefix: IpNet,
+    pub prefix: Scoped<IpNet>,
+    /// Whether the interface of a link-local address is not there, so that nothing is granted yet.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub waits_for_interface: bool,
     /// The port that a server is asked at; absent where it is 123.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
@@ -52,11 +56,13 @@ pub struct ListRow {
 
 impl Listing {
     /// Gathers claims into rows: one for each prefix, port and role, in the order of addresses.
-    pub fn of(claims: &[Claim], now: BootSeconds) -> Self {
-        let mut gathered: BTreeMap<(IpNet, u16, &str), Vec<&Claim>> = BTreeMap::new();
+    pub fn of(claims: &[Claim], interfaces: &Interfaces, now: BootSeconds) -> Self {
+        let mut gathered: BTreeMap<(Scoped<IpNet>, u16, &str), Vec<&Claim>> = BTreeMap::new();
         for claim in claims {
+            let mut prefix = claim.addresses();
+            prefix.scope = prefix.scope.map(|scope| interfaces.named(&scope));
             gathered
-                .entry((claim.prefix, claim.port, claim.role_name()))
+                .entry((prefix, claim.port, claim.role_name()))
                 .or_default()
                 .push(claim);
         }
@@ -66,6 +72,7 @@ impl Listing {
                 .map(|claim| claim.ends)
                 .collect::<Option<Vec<_>>>();
             ListRow {
+                waits_for_interface: waits(&prefix, interfaces),
                 prefix,
                 port: (port != ntp::PORT).then_some(port),
                 role: role.to_owned(),
@@ -92,6 +99,12 @@ impl Listing {
     }
 }
 
+/// Whether an address is meant on an interface that is not there.
+pub fn waits<T>(host: &Scoped<T>, interfaces: &Interfaces) -> bool {
+    let scope = host.scope.as_ref();
+    scope.is_some_and(|scope| !interfaces.has(scope))
+}
+
 fn distinct(values: impl Iterator<Item = String>) -> Vec<String> {
     let mut seen = Vec::new();
     for value in values {
@@ -108,7 +121,7 @@ pub struct Edited {
     /// [`SCHEMA`].
     pub schema: u32,
     /// Which addresses.
-    pub prefix: IpNet,
+    pub prefix: Scoped<IpNet>,
     /// The roles that were given or taken.
     pub roles: Vec<String>,
     /// Whether that changed the list.
@@ -118,25 +131,46 @@ pub struct Edited {
 }
 
 /// What something is granted to; in JSON a prefix, or an address and a port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Granted {
     /// Addresses, whichever their role is.
-    Prefix(IpNet),
+    Prefix(Scoped<IpNet>),
     /// A server that is asked at another port than 123.
     Server(SocketAddr),
 }
 
 impl Granted {
     /// All that `projection` has.
-    pub fn all_of(projection: &Projection) -> BTreeSet<Self> {
-        let addresses = projection.addresses.keys().copied().map(IpNet::from);
-        let prefixes = addresses.chain(projection.prefixes.keys().copied());
-        let servers = projection.elsewhere.keys().copied();
-        prefixes
+    pub fn all_of(projection: &Projection, interfaces: &Interfaces) -> BTreeSet<Self> {
+        let addresses = projection.addresses.keys();
+        let addresses = addresses.map(|key| of_key(*key, interfaces).into());
+        let prefixes = projection.prefixes.keys().copied().map(Scoped::from);
+        let servers = projection.elsewhere.keys();
+        addresses
+            .chain(prefixes)
             .map(Self::Prefix)
-            .chain(servers.map(Self::Server))
+            .chain(servers.map(|server| Self::Server(of_server(*server))))
             .collect()
+    }
+}
+
+/// The host of a key in the kernel's tables.
+fn of_key(key: IpAddr, interfaces: &Interfaces) -> Scoped<IpAddr> {
+    match scope::of_key(key) {
+        Some((address, index)) => Scoped {
+            address: address.into(),
+            scope: Some(interfaces.scope(index)),
+        },
+        None => key.into(),
+    }
+}
+
+/// The same of a server at another port, with the index of its interface.
+fn of_server(key: SocketAddr) -> SocketAddr {
+    match scope::of_key(key.ip()) {
+        Some((address, index)) => SocketAddrV6::new(address, key.port(), 0, index).into(),
+        None => key,
     }
 }
 
@@ -178,14 +212,17 @@ mod tests {
             claim(Origin::Dns, Some(70), Some("a.example")),
             claim(Origin::Dns, Some(60), Some("a.example")),
         ];
-        let listing = Listing::of(&claims, BootSeconds(10));
+        let listing = Listing::of(&claims, &Interfaces::default(), BootSeconds(10));
         assert_eq!(listing.rows.len(), 1);
         let row = &listing.rows[0];
         assert_eq!(row.origins, ["dns", "manual"]);
         assert_eq!(row.names, ["a.example"]);
         assert_eq!(row.ends_in, Some(60));
         let forever = [claims[0].clone(), claim(Origin::Config, None, None)];
-        assert_eq!(Listing::of(&forever, BootSeconds(10)).rows[0].ends_in, None);
+        assert_eq!(
+            Listing::of(&forever, &Interfaces::default(), BootSeconds(10)).rows[0].ends_in,
+            None
+        );
     }
 
     #[test]
@@ -198,7 +235,7 @@ mod tests {
             .addresses
             .insert("192.0.2.1".parse().unwrap(), grant);
         projection.elsewhere.insert(server.parse().unwrap(), grant);
-        let granted = Granted::all_of(&projection);
+        let granted = Granted::all_of(&projection, &Interfaces::default());
         let json = serde_json::to_value(&granted).unwrap();
         assert_eq!(json, serde_json::json!(["192.0.2.1/32", prefix, server]));
         let read: BTreeSet<Granted> = serde_json::from_value(json).unwrap();

@@ -4,11 +4,15 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use serde::{Deserialize, Serialize};
 
-use super::status::{SCHEMA, Source};
+use super::{
+    allowlist::waits,
+    status::{SCHEMA, Source},
+};
 use crate::{
     allowlist::Book,
     clock::BootSeconds,
     resolve::Question,
+    scope::{Interfaces, Scoped},
     sources::{self, Host, Place, Problem, Want},
 };
 
@@ -52,7 +56,10 @@ pub struct Named {
     /// Where it is written; absent for a name that only a daemon tells.
     pub place: Option<Place>,
     /// The addresses that are held for it.
-    pub addresses: Vec<IpAddr>,
+    pub addresses: Vec<Scoped<IpAddr>>,
+    /// Whether the interface of a link-local address is not there, so that nothing is granted yet.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub waits_for_interface: bool,
     /// Seconds until its name is resolved again; absent for an address, and while it is resolved.
     pub next_in: Option<u32>,
     /// Whether a daemon uses any of these; absent where no daemon tells.
@@ -64,8 +71,8 @@ pub struct Named {
 pub struct Used {
     /// The daemon.
     pub daemon: String,
-    /// The source's address.
-    pub address: IpAddr,
+    /// The source's address, and the interface if the daemon tells.
+    pub address: Scoped<IpAddr>,
     /// The port that it is asked at, if the daemon tells.
     pub port: Option<u16>,
     /// The name that the daemon knows it by.
@@ -87,36 +94,35 @@ impl Inventory {
         silent: impl IntoIterator<Item = (&'a str, &'a str)>,
         now: BootSeconds,
     ) -> Self {
-        let used: BTreeSet<IpAddr> = book
-            .daemons
-            .in_use()
-            .map(|(_, used)| used.address)
-            .collect();
+        let interfaces = &book.interfaces;
+        let in_use = book.daemons.in_use();
+        let used = Hosts::of(in_use.map(|(_, used)| &used.address), interfaces);
         let daemons: Vec<String> = book.daemons.names().map(str::to_owned).collect();
         let mut named: Vec<Named> = book
             .wants()
             .filter_map(|(_, want)| Named::of(want, book, now))
             .collect();
         for named in &mut named {
-            let in_use = named.addresses.iter().any(|address| used.contains(address));
+            let in_use = named.addresses.iter().any(|host| used.have(host));
             named.in_use = (!daemons.is_empty()).then_some(in_use);
         }
-        let known: BTreeSet<IpAddr> = named
-            .iter()
-            .flat_map(|named| named.addresses.iter().copied())
-            .collect();
-        let in_use = book.daemons.in_use().map(|(daemon, used)| Used {
-            daemon: daemon.to_owned(),
-            address: used.address,
-            port: used.port,
-            name: used.name.clone(),
-            roles: used
-                .roles
-                .iter()
-                .map(|role| role.name().to_owned())
-                .collect(),
-            selected: used.selected,
-            named: known.contains(&used.address),
+        let known = named.iter().flat_map(|named| &named.addresses);
+        let known = Hosts::of(known, interfaces);
+        let in_use = book.daemons.in_use().map(|(daemon, used)| {
+            let address = on_named(&used.address, interfaces);
+            Used {
+                daemon: daemon.to_owned(),
+                named: known.have(&address),
+                address,
+                port: used.port,
+                name: used.name.clone(),
+                roles: used
+                    .roles
+                    .iter()
+                    .map(|role| role.name().to_owned())
+                    .collect(),
+                selected: used.selected,
+            }
         });
         let silent = silent.into_iter().map(|(daemon, why)| Silent {
             daemon: daemon.to_owned(),
@@ -134,6 +140,39 @@ impl Inventory {
     }
 }
 
+/// Hosts to compare others with.
+struct Hosts(BTreeSet<Scoped<IpAddr>>);
+
+impl Hosts {
+    fn of<'a>(hosts: impl Iterator<Item = &'a Scoped<IpAddr>>, interfaces: &Interfaces) -> Self {
+        Self(hosts.map(|host| on_named(host, interfaces)).collect())
+    }
+
+    /// Whether a host may be among them: one without an interface may be on any.
+    fn have(&self, host: &Scoped<IpAddr>) -> bool {
+        let anywhere = Scoped::from(host.address);
+        match host.scope {
+            Some(_) => self.0.contains(host) || self.0.contains(&anywhere),
+            // In this order it comes before all that are on an interface.
+            None => {
+                let mut from_here = self.0.range(anywhere..);
+                from_here
+                    .next()
+                    .is_some_and(|next| next.address == host.address)
+            }
+        }
+    }
+}
+
+/// A host, on the interface as the kernel calls it.
+fn on_named(host: &Scoped<IpAddr>, interfaces: &Interfaces) -> Scoped<IpAddr> {
+    let scope = host.scope.as_ref();
+    Scoped {
+        address: host.address,
+        scope: scope.map(|scope| interfaces.named(scope)),
+    }
+}
+
 impl Named {
     fn of(want: &Want, book: &Book, now: BootSeconds) -> Option<Self> {
         let Want::Source {
@@ -147,11 +186,15 @@ impl Named {
             return None;
         };
         let (host, addresses, next_in) = match host {
-            Host::Address(address) => (address.to_string(), vec![*address], None),
+            Host::Address(host) => (
+                host.to_string(),
+                vec![on_named(host, &book.interfaces)],
+                None,
+            ),
             Host::Name(name) => {
                 let question = Question::new(name, *family);
                 let held = book.names.held(&question);
-                let addresses = held.map(|(address, _)| address).collect();
+                let addresses = held.map(|(address, _)| address.into()).collect();
                 let status = book.names.status(now).into_iter();
                 let next = status
                     .filter(|status| status.question == question)
@@ -164,6 +207,7 @@ impl Named {
             port: *port,
             roles: roles.iter().map(|role| role.name().to_owned()).collect(),
             place: Some(place.clone()),
+            waits_for_interface: addresses.iter().any(|host| waits(host, &book.interfaces)),
             addresses,
             next_in,
             in_use: None,
@@ -256,5 +300,27 @@ mod tests {
         assert_eq!(named, [Some(false), Some(true)]);
         let used: Vec<_> = inventory.in_use.iter().map(|used| used.named).collect();
         assert_eq!(used, [true, false]);
+    }
+
+    #[test]
+    fn a_link_local_server_is_compared_with_its_interface() {
+        let mut interfaces = Interfaces::default();
+        interfaces.add(2, "eth0");
+        let hosts: Vec<Scoped<IpAddr>> = ["fe80::1%eth0", "fe80::2", "192.0.2.1"]
+            .map(|host| host.parse().unwrap())
+            .into();
+        let hosts = Hosts::of(hosts.iter(), &interfaces);
+        for (host, is_there) in [
+            ("fe80::1%eth0", true),
+            ("fe80::1%2", true),
+            ("fe80::1", true),
+            ("fe80::1%eth1", false),
+            ("fe80::2%eth1", true),
+            ("192.0.2.1", true),
+            ("192.0.2.2", false),
+        ] {
+            let host = on_named(&host.parse().unwrap(), &interfaces);
+            assert_eq!(hosts.have(&host), is_there, "{host}");
+        }
     }
 }

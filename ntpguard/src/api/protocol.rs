@@ -9,6 +9,7 @@ use super::{
     inventory::Inventory,
     status::Status,
 };
+use crate::scope::Scoped;
 
 /// The most bytes a question may have. Whoever asks at greater length is hung up on.
 pub const MAX_QUESTION: usize = 64 << 10;
@@ -49,7 +50,7 @@ pub enum Request {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Addition {
     /// To whom.
-    pub prefix: IpNet,
+    pub prefix: Scoped<IpNet>,
     /// What they may be, by the roles' names; `none` alone denies.
     pub roles: Vec<String>,
     /// For how many seconds; for ever where absent.
@@ -65,7 +66,7 @@ pub struct Addition {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Removal {
     /// Of whom.
-    pub prefix: IpNet,
+    pub prefix: Scoped<IpNet>,
     /// Which roles, by their names; all of them where empty.
     pub roles: Vec<String>,
 }

@@ -1,6 +1,6 @@
 //! `ntpguard allowlist`: who is allowed what.
 
-use std::process::ExitCode;
+use std::{net::SocketAddr, process::ExitCode};
 
 use anyhow::{Context as _, Result};
 use futures_util::future::join_all;
@@ -16,6 +16,7 @@ use ntpguard::{
     escape, processes,
     readers::Readers,
     reconciler::{Keeper, KeeperError},
+    scope::Scoped,
     sources::Severity,
 };
 
@@ -90,6 +91,7 @@ async fn list(guard: &GuardArgs, json: bool) -> Result<ExitCode> {
 fn list_alone(guard: &GuardArgs) -> Result<Listing> {
     let now = BootSeconds::now();
     let mut keeper = Keeper::reopen(state(guard), now)?;
+    keeper.see_interfaces();
     if let Some(tables) = Tables::open(&guard.pin_dir)? {
         keeper.learn(&tables)?;
     }
@@ -127,7 +129,15 @@ fn shown_at(row: &ListRow) -> String {
 fn shown_granted(granted: &Granted) -> String {
     match granted {
         Granted::Prefix(prefix) => shown(prefix),
-        Granted::Server(server) => with_port(server.ip().to_string(), Some(server.port())),
+        Granted::Server(server) => with_port(shown_host(server), Some(server.port())),
+    }
+}
+
+/// The host of a server, on the interface of an index where it is on one alone.
+fn shown_host(server: &SocketAddr) -> String {
+    match server {
+        SocketAddr::V6(v6) if v6.scope_id() != 0 => format!("{}%{}", v6.ip(), v6.scope_id()),
+        _ => server.ip().to_string(),
     }
 }
 
@@ -140,21 +150,27 @@ fn with_port(address: String, port: Option<u16>) -> String {
 }
 
 /// A single address is shown as one.
-fn shown(prefix: &IpNet) -> String {
-    if is_address(prefix) {
-        prefix.addr().to_string()
-    } else {
-        prefix.to_string()
+fn shown(prefix: &Scoped<IpNet>) -> String {
+    if !is_address(&prefix.address) {
+        return prefix.to_string();
     }
+    let host = Scoped {
+        address: prefix.address.addr(),
+        scope: prefix.scope.clone(),
+    };
+    host.to_string()
 }
 
 fn why(row: &ListRow) -> String {
     let all = [&row.names, &row.places, &row.comments];
-    all.into_iter()
-        .flatten()
-        .map(|text| escape::text(text))
-        .collect::<Vec<_>>()
-        .join(", ")
+    let waits = row
+        .prefix
+        .scope
+        .as_ref()
+        .filter(|_| row.waits_for_interface);
+    let waits = waits.map(|scope| format!("waits for interface {scope}"));
+    let texts = all.into_iter().flatten().map(|text| escape::text(text));
+    texts.chain(waits).collect::<Vec<_>>().join(", ")
 }
 
 fn ends(row: &ListRow) -> String {

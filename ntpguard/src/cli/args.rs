@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use ntpguard::{
     allowlist::claim::parse_role,
     datapath::{AttachMode, Mode},
+    scope::{ScopeError, Scoped},
     sources::Source,
     trust::Trust,
 };
@@ -250,9 +251,9 @@ pub(crate) enum AllowlistCommand {
     },
     /// Grant roles to an address or prefix by hand; kept across restarts.
     Add {
-        /// An address, or a prefix such as 192.0.2.0/24.
+        /// An address, such as 192.0.2.1 or fe80::1%eth0, or a prefix such as 192.0.2.0/24.
         #[arg(value_name = "ADDR|PREFIX", value_parser = parse_prefix)]
-        prefix: IpNet,
+        prefix: Scoped<IpNet>,
         /// server, peer, broadcast, client, control, or none to deny; may be given several times.
         #[arg(long = "role", value_name = "ROLE", value_parser = check_role, default_value = "server")]
         roles: Vec<String>,
@@ -274,7 +275,7 @@ pub(crate) enum AllowlistCommand {
     Remove {
         /// The address or prefix, as it was added.
         #[arg(value_name = "ADDR|PREFIX", value_parser = parse_prefix)]
-        prefix: IpNet,
+        prefix: Scoped<IpNet>,
         /// Only this role; may be given several times [default: all].
         #[arg(long = "role", value_name = "ROLE", value_parser = check_role)]
         roles: Vec<String>,
@@ -304,13 +305,14 @@ fn parse_reason(word: &str) -> Result<Reason, String> {
     })
 }
 
-fn parse_prefix(text: &str) -> Result<IpNet, String> {
-    let prefix = match text.parse() {
-        Ok(address) => Ok(IpNet::new_assert(address, max_len(address))),
-        Err(_) => text.parse::<IpNet>(),
-    };
-    let prefix = prefix
-        .map_err(|_| "expected an address such as 192.0.2.1 or a prefix such as 2001:db8::/32")?;
+fn parse_prefix(text: &str) -> Result<Scoped<IpNet>, String> {
+    let host: Scoped<IpNet> = text.parse().map_err(|error| match error {
+        ScopeError::Address => {
+            "expected an address such as 192.0.2.1 or a prefix such as 2001:db8::/32".to_owned()
+        }
+        other => other.to_string(),
+    })?;
+    let prefix = host.address;
     if prefix.trunc() != prefix {
         return Err(format!(
             "{prefix} has bits set beyond its length; did you mean {} or {}?",
@@ -318,11 +320,7 @@ fn parse_prefix(text: &str) -> Result<IpNet, String> {
             prefix.addr()
         ));
     }
-    Ok(prefix)
-}
-
-const fn max_len(address: std::net::IpAddr) -> u8 {
-    if address.is_ipv4() { 32 } else { 128 }
+    Ok(host)
 }
 
 fn parse_ttl(text: &str) -> Result<u32, String> {

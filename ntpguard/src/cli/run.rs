@@ -84,7 +84,7 @@ fn check(options: &Options, readers: &Readers) -> Result<ExitCode> {
             output::print(&(escape::line(&line) + "\n"))?;
         }
     }
-    for row in Listing::of(&book.claims(), now).rows {
+    for row in Listing::of(&book.claims(), &book.interfaces, now).rows {
         let line = format!("{}: {} as {}", row.places.join(", "), row.prefix, row.role);
         output::print(&(escape::line(&line) + "\n"))?;
     }

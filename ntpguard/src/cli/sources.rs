@@ -10,7 +10,7 @@ use ntpguard::{
         protocol::{Reply, Request},
     },
     clock::BootSeconds,
-    escape, processes, query,
+    datapath, escape, processes, query,
     readers::Readers,
     reconciler::Keeper,
     sources,
@@ -71,6 +71,9 @@ async fn look(guard: &GuardArgs, readers: &Readers) -> Result<Inventory> {
             Err(error) => silent.push((daemon, error.to_string())),
         }
     }
+    if book.has_scopes() {
+        book.interfaces = datapath::interfaces()?;
+    }
     let silent = silent.iter().map(|(daemon, why)| (*daemon, why.as_str()));
     Ok(Inventory::of(&book, &found.sources, silent, now))
 }
@@ -120,6 +123,9 @@ fn named_row(named: &Named) -> Vec<String> {
         .take(SHOWN)
         .map(ToString::to_string)
         .collect();
+    if named.waits_for_interface {
+        addresses.push("waits for the interface".to_owned());
+    }
     if named.addresses.len() > SHOWN {
         addresses.push(format!("and {} more", named.addresses.len() - SHOWN));
     }

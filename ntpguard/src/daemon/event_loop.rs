@@ -219,6 +219,7 @@ impl<'a> Daemon<'a> {
                 }
                 Event::Found(outcome) => self.take_senders(outcome),
                 Event::Attachments(occasion) => {
+                    self.keeper.forget_interfaces();
                     self.guard.mend(occasion);
                     if let Some(new) = self.guard.take_new_lock() {
                         *lock = new;

@@ -81,6 +81,7 @@ impl Start {
         let mut finding = Finding::new();
         let found = finding.first(&options.senders).await;
         guard.senders = found.clone();
+        keeper.see_interfaces();
         let wanted = keeper.book.projection(BootSeconds::now());
         Ok(Self {
             lock,

@@ -33,7 +33,7 @@ pub use guard::{
     survey::{Guarded, Survey, survey},
     unload::{Unloaded, unload},
 };
-pub use interface::{Interface, monitor::InterfaceEvents};
+pub use interface::{Interface, interfaces, monitor::InterfaceEvents};
 pub use maps::{
     event_ring::Verdicts,
     open_requests::{Noted, Unanswered},

@@ -19,6 +19,7 @@ use super::{Answer, AskError, Flaw, InUse, chrony, mode6, ntpd_rs, timesyncd};
 use crate::{
     confine::Work,
     readers::{Desk, FrameError, ReaderError, Readers},
+    scope::Scoped,
     sources::unicast,
 };
 
@@ -54,7 +55,7 @@ struct Words {
 
 /// A source of a daemon's: its address, its port and its name, whether it is a peer, and whether it is
 /// selected.
-type Source = (IpAddr, Option<u16>, Option<String>, bool, bool);
+type Source = (Scoped<IpAddr>, Option<u16>, Option<String>, bool, bool);
 
 /// Why there is no answer.
 #[derive(Debug, Serialize, Deserialize)]
@@ -100,7 +101,8 @@ fn answer(words: Words) -> Result<Answer, AskError> {
 }
 
 fn source((address, port, name, is_peer, selected): Source) -> Option<InUse> {
-    let server = InUse::server(unicast(address)?, name, selected);
+    unicast(address.address)?;
+    let server = InUse::server(address, name, selected);
     let mut in_use = InUse { port, ..server };
     if is_peer {
         in_use.roles.push(Role::Peer);
@@ -221,7 +223,7 @@ mod tests {
         });
         let sources = answer.unwrap().unwrap().sources;
         assert_eq!(sources.len(), 1);
-        assert_eq!(sources[0].address, IpAddr::from([192, 0, 2, 1]));
+        assert_eq!(sources[0].address, IpAddr::from([192, 0, 2, 1]).into());
         assert_eq!(sources[0].roles, [Role::Server, Role::Peer]);
     }
 

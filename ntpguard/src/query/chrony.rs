@@ -107,7 +107,7 @@ async fn sources(socket: &Socket) -> Result<Vec<InUse>, AskError> {
             Ok(Reply::Name(name)) => Some(name),
             _ => None,
         };
-        let mut in_use = InUse::server(address, name, source.selected);
+        let mut in_use = InUse::server(address.into(), name, source.selected);
         if source.mode == Mode::Peer {
             in_use.roles.push(Role::Peer);
         }

@@ -12,7 +12,7 @@ use super::{
 pub fn peer(address: IpAddr) -> InUse {
     InUse {
         roles: vec![Role::Server, Role::Peer],
-        ..InUse::server(address, None, false).on(123)
+        ..InUse::server(address.into(), None, false).on(123)
     }
 }
 

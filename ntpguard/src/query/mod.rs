@@ -32,6 +32,7 @@ use tokio::time::timeout;
 use crate::{
     processes::{Namespace, Program, TimeDaemon, time_daemons},
     readers::{ReaderError, Readers},
+    scope::Scoped,
     sources::Channel,
 };
 
@@ -74,8 +75,8 @@ pub enum Flaw {
 /// A time source that a daemon uses.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct InUse {
-    /// Its address.
-    pub address: IpAddr,
+    /// Its address, and the interface if the daemon tells.
+    pub address: Scoped<IpAddr>,
     /// The port that it is asked at, if the daemon tells.
     pub port: Option<u16>,
     /// The name that the daemon knows it by.
@@ -96,7 +97,7 @@ impl InUse {
     }
 
     /// A server, at a port that the daemon does not tell.
-    fn server(address: IpAddr, name: Option<String>, selected: bool) -> Self {
+    fn server(address: Scoped<IpAddr>, name: Option<String>, selected: bool) -> Self {
         Self {
             address,
             port: None,

@@ -14,7 +14,7 @@ use super::{
     apart::{self, Talk},
     is_absent, loopback,
 };
-use crate::{readers::Readers, sources::unicast};
+use crate::{readers::Readers, scope::Scoped, sources::unicast};
 
 /// Most bytes of one answer, in all its fragments.
 const MAX_ANSWER: usize = 64 << 10;
@@ -70,8 +70,8 @@ async fn sources(socket: UdpSocket) -> Result<Vec<InUse>, AskError> {
 /// The source that an association's variables tell of; none for a reference clock, a pool, or a
 /// name that is not resolved.
 pub(super) fn source(variables: &Variables, status: u16) -> Option<InUse> {
-    let address: IpAddr = variables.get("srcadr")?.parse().ok()?;
-    let address = unicast(address)?;
+    let address: Scoped<IpAddr> = variables.get("srcadr")?.parse().ok()?;
+    unicast(address.address)?;
     // NTPsec tells no mode of an association that has yet to poll.
     let mode = variables
         .get("hmode")
@@ -200,6 +200,8 @@ mod tests {
         let peer = of("srcadr=2001:db8::1,hmode=1", 0x9014).unwrap();
         assert_eq!(peer.roles, [Role::Server, Role::Peer]);
         assert!(!peer.selected);
+        let on_link = of("srcadr=fe80::1%2,hmode=3", 0).unwrap();
+        assert_eq!(on_link.address.to_string(), "fe80::1%2");
         for other in [
             "srcadr=0.0.0.0, hmode=3",
             "srcadr=::, hmode=3",

@@ -1,7 +1,7 @@
 //! ntpd-rs's observation socket: a length of eight bytes, most significant first, and then JSON.
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
 };
 
@@ -13,7 +13,12 @@ use super::{
     apart::{self, Talk},
     is_absent, peer,
 };
-use crate::{escape, readers::Readers, sources::unicast};
+use crate::{
+    escape,
+    readers::Readers,
+    scope::{Scope, Scoped, is_link_local},
+    sources::unicast,
+};
 
 /// The most bytes that ntpd-rs sends.
 const MAX_MESSAGE: u64 = 1 << 20;
@@ -99,12 +104,26 @@ pub(super) fn decode(json: &[u8]) -> Result<Answer, AskError> {
         serde_json::from_slice(json).map_err(|error| AskError::Nonsense(error.to_string()))?;
     let sources = state.sources.into_iter().filter_map(|source| {
         let address: SocketAddr = source.address.parse().ok()?;
-        let server = InUse::server(unicast(address.ip())?, Some(source.name), false);
+        let server = InUse::server(of_socket(address)?, Some(source.name), false);
         Some(server.on(address.port()))
     });
     Ok(Answer {
         sources: sources.collect(),
         ..Answer::default()
+    })
+}
+
+/// The host of a socket's address: that of a link-local one has the index of an interface.
+fn of_socket(address: SocketAddr) -> Option<Scoped<IpAddr>> {
+    let scope = match address {
+        SocketAddr::V6(v6) if v6.scope_id() != 0 && is_link_local(address.ip()) => {
+            Some(Scope::of_index(v6.scope_id()))
+        }
+        _ => None,
+    };
+    Some(Scoped {
+        address: unicast(address.ip())?,
+        scope,
     })
 }
 
@@ -136,6 +155,13 @@ mod tests {
                 .on(1123),
             ]
         );
+    }
+
+    #[test]
+    fn a_link_local_source_has_its_interface() {
+        let json = br#"{"sources":[{"name":"fe80::1","address":"[fe80::1%3]:123"}]}"#;
+        let found = decode(json).unwrap().sources;
+        assert_eq!(found[0].address.to_string(), "fe80::1%3");
     }
 
     #[test]

@@ -25,7 +25,7 @@ use super::{
     apart::{self, Talk},
     is_absent,
 };
-use crate::{readers::Readers, sources::unicast};
+use crate::{readers::Readers, scope::Scoped, sources::unicast};
 
 const SERVICE: &str = "org.freedesktop.timesync1";
 const PATH: &str = "/org/freedesktop/timesync1";
@@ -177,10 +177,10 @@ async fn properties(connection: &Connection, owner: UniqueName<'static>) -> zbus
 fn answer(servers: BTreeSet<String>, server: String, family: i32, bytes: &[u8]) -> Answer {
     let (mut sources, mut names) = (Vec::new(), BTreeSet::new());
     for server in servers {
-        match server.parse() {
-            Ok(address) => {
-                let source = unicast(address).map(|address| InUse::server(address, None, false));
-                sources.extend(source);
+        match server.parse::<Scoped<IpAddr>>() {
+            Ok(host) => {
+                let host = unicast(host.address).map(|_| host);
+                sources.extend(host.map(|host| InUse::server(host, None, false)));
             }
             Err(_) => drop(names.insert(server)),
         }
@@ -189,9 +189,14 @@ fn answer(servers: BTreeSet<String>, server: String, family: i32, bytes: &[u8]) 
     if shifted.is_none()
         && let Some(address) = address(family, bytes)
     {
+        // It tells no interface, but by which of its servers it came to the address.
+        let host = match server.parse::<Scoped<IpAddr>>() {
+            Ok(host) if host.address == address => host,
+            _ => address.into(),
+        };
         let name = names.contains(&server).then_some(server);
-        sources.retain(|source| source.address != address);
-        sources.push(InUse::server(address, name, true));
+        sources.retain(|source| source.address != host);
+        sources.push(InUse::server(host, name, true));
     }
     Answer {
         sources,
@@ -285,6 +290,24 @@ mod tests {
             ]
         );
         assert_eq!(answer.flaw, None);
+    }
+
+    #[test]
+    fn a_link_local_server_is_on_the_interface_that_it_is_named_with() {
+        let servers = ["fe80::1%eth0", "fe80::2"];
+        let answer = said(&servers, "fe80::1%eth0", 10, &v6("fe80::1"));
+        assert!(answer.names.is_empty());
+        let sources = answer.sources.iter();
+        let sources: Vec<_> = sources
+            .map(|source| (source.address.to_string(), source.selected))
+            .collect();
+        assert_eq!(
+            sources,
+            [
+                ("fe80::2".to_owned(), false),
+                ("fe80::1%eth0".to_owned(), true)
+            ]
+        );
     }
 
     #[test]

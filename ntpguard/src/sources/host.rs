@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use thiserror::Error;
 
 use super::{Family, Host};
+use crate::scope::{Scope, Scoped, is_link_local, of_key};
 
 /// Why a word names no time source.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -25,6 +26,10 @@ pub(super) enum HostError {
     Brackets(String, IpAddr, &'static str),
     #[error("{0:?} is no address to {1}, which takes no interface after it")]
     Scope(String, &'static str),
+    #[error(
+        "{0} is no link-local address: 32 bits after its first 32 are zero (RFC 4291 section 2.5.6)"
+    )]
+    LinkLocal(IpAddr),
     #[error("{0} is this host itself, whose packets cross no interface: nothing to grant")]
     Loopback(IpAddr),
 }
@@ -89,9 +94,10 @@ impl Spelling {
 
 /// Reads the name or address of a time source, as a daemon of that spelling does.
 pub(super) fn source(text: &str, family: Family, spelling: Spelling) -> Result<Host, HostError> {
-    if let Some(address) = address(text) {
-        spelling.check(text, address)?;
-        return unicast(address, family).map(Host::Address);
+    if let Some(host) = scoped(text) {
+        spelling.check(text, host.address)?;
+        unicast(host.address, family)?;
+        return Ok(Host::Address(host));
     }
     if is_name(text) {
         Ok(Host::Name(text.to_owned()))
@@ -106,21 +112,32 @@ pub(super) fn source(text: &str, family: Family, spelling: Spelling) -> Result<H
     }
 }
 
-/// Reads an address: IPv4 with four numbers, or IPv6, in brackets or not, with a zone or not. The
-/// zone is left out: the guard judges by address alone.
+/// Reads an address: IPv4 with four numbers, or IPv6, in brackets or not, on an interface or not.
 pub(super) fn address(text: &str) -> Option<IpAddr> {
+    scoped(text).map(|host| host.address)
+}
+
+/// The same with the interface, where it counts: that of an address which is the same everywhere is left
+/// out.
+fn scoped(text: &str) -> Option<Scoped<IpAddr>> {
     if let Ok(address) = text.parse::<IpAddr>() {
-        return Some(address);
+        return Some(address.into());
     }
     let text = match text.strip_prefix('[') {
         // Both ntpds ignore whatever follows the bracket.
         Some(bracketed) => bracketed.split_once(']')?.0,
         None => text,
     };
-    let address = text
-        .split_once('%')
-        .map_or(text, |(address, _zone)| address);
-    address.parse().ok().map(IpAddr::V6)
+    let (address, scope) = match text.split_once('%') {
+        Some((address, scope)) => (address, Some(scope)),
+        None => (text, None),
+    };
+    let address = address.parse().ok().map(IpAddr::V6)?;
+    let scope = match scope.filter(|_| is_link_local(address)) {
+        Some(name) => Some(Scope::new(name)?),
+        None => None,
+    };
+    Some(Scoped { address, scope })
 }
 
 /// Makes sure that `address` can be one host's.
@@ -137,6 +154,8 @@ pub(super) fn unicast(address: IpAddr, family: Family) -> Result<IpAddr, HostErr
     };
     if !of_family {
         Err(HostError::Family(address))
+    } else if of_key(address).is_some() {
+        Err(HostError::LinkLocal(address))
     } else if address.is_loopback() {
         Err(HostError::Loopback(address))
     } else if address.is_unspecified()
@@ -184,9 +203,12 @@ mod tests {
             ("2001:db8::1", "2001:db8::1"),
             ("[2001:db8::1]", "2001:db8::1"),
             ("[2001:db8::1]:4460", "2001:db8::1"),
-            ("fe80::1%eth0", "fe80::1"),
+            ("fe80::1%eth0", "fe80::1%eth0"),
+            // What follows the bracket is nothing to ntpd.
             ("[fe80::1]%eth0", "fe80::1"),
-            ("[fe80::1%eth0]", "fe80::1"),
+            ("[fe80::1%eth0]", "fe80::1%eth0"),
+            ("fe80::1%2", "fe80::1%2"),
+            ("2001:db8::1%eth0", "2001:db8::1"),
         ] {
             assert_eq!(
                 read(text),
@@ -221,6 +243,8 @@ mod tests {
             "[",
             "[2001:db8::1",
             "1.2.3%eth0",
+            "fe80::1%",
+            "fe80::1%a/b",
             &long,
         ] {
             assert!(
@@ -247,6 +271,9 @@ mod tests {
             read("::ffff:192.0.2.1"),
             Err(HostError::Mapped(..))
         ));
+        for text in ["fe80:0:0:3::1", "fe80:0:1::1%eth0"] {
+            assert!(matches!(read(text), Err(HostError::LinkLocal(_))), "{text}");
+        }
         assert!(matches!(read("127.0.0.1"), Err(HostError::Loopback(_))));
         assert!(matches!(read("::1"), Err(HostError::Loopback(_))));
         let v6 = source("192.0.2.1", Family::V6, Spelling::NTPD);

@@ -45,6 +45,7 @@ pub use self::{
     source::{Source, SourceError},
     speaker::Speaker,
 };
+use crate::scope::Scoped;
 
 /// A reader of one daemon's configuration.
 pub trait Dialect {
@@ -106,7 +107,7 @@ pub enum Family {
 #[serde(rename_all = "lowercase")]
 pub enum Host {
     /// By its address.
-    Address(IpAddr),
+    Address(Scoped<IpAddr>),
     /// By a name, to be resolved.
     Name(String),
 }

@@ -121,7 +121,7 @@ fn check(reading: &Reading, path: &Path, text: &str) {
 fn names(text: &str, host: &Host) -> bool {
     let spelt = match host {
         Host::Name(name) => name.clone(),
-        Host::Address(address) if address.is_ipv4() => address.to_string(),
+        Host::Address(host) if host.address.is_ipv4() => host.to_string(),
         Host::Address(_) => ":".to_owned(),
     };
     text.contains('\\') || text.replace(['"', '\'', '\n'], "").contains(&spelt)

@@ -65,10 +65,19 @@ impl Responder {
     ///
     /// When something else has a port.
     pub fn start(namespace: &Namespace, address: IpAddr, manner: Manner) -> Result<Self> {
+        Self::start_at(namespace, (address, ntp::PORT).into(), manner)
+    }
+
+    /// Answers what comes to a port of an address, which may be one of an interface.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Responder::start`].
+    pub fn start_at(namespace: &Namespace, at: SocketAddr, manner: Manner) -> Result<Self> {
         let bind = |at: SocketAddr| {
             namespace.enter(|| UdpSocket::bind(at).with_context(|| format!("cannot bind {at}")))
         };
-        let asked = bind((address, ntp::PORT).into())?;
+        let asked = bind(at)?;
         asked.set_read_timeout(Some(TICK))?;
         let answering = match manner.from {
             Some(from) => bind(from)?,
@@ -110,9 +119,11 @@ fn answer(asked: &UdpSocket, answering: &UdpSocket, manner: Manner, ending: &Ato
         if let Ok((length, from)) = asked.recv_from(&mut buffer)
             && let Some(reply) = reply(&buffer[..length], manner)
         {
+            let mut to = from;
+            to.set_port(from.port().wrapping_add(manner.ports_away));
             pending.push(Pending {
                 due: Instant::now() + manner.delay,
-                to: SocketAddr::new(from.ip(), from.port().wrapping_add(manner.ports_away)),
+                to,
                 reply,
             });
         }

@@ -87,7 +87,7 @@ pub(super) fn service_account_grants_nothing(machine: &mut Machine) -> Result<()
     let rows = machine.allowlist()?.rows;
     let granted: Vec<_> = rows
         .iter()
-        .filter(|row| row.prefix == NAMED.into() || row.prefix.prefix_len() == 0)
+        .filter(|row| row.prefix == NAMED.into() || row.prefix.address.prefix_len() == 0)
         .collect();
     ensure!(granted.is_empty(), "its command line grants {granted:?}");
     let cgroup = proc(chronyd.child.id(), "cgroup")?;

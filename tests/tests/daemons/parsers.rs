@@ -30,9 +30,9 @@ fn addresses(kind: Kind, path: &Path) -> BTreeSet<IpAddr> {
     wants
         .filter_map(|want| match want {
             Want::Source {
-                host: Host::Address(address),
+                host: Host::Address(host),
                 ..
-            } => Some(address),
+            } => Some(host.address),
             _ => None,
         })
         .collect()

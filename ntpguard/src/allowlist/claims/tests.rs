@@ -133,7 +133,7 @@ fn an_address_goes_when_the_last_who_vouches_for_it_lets_go() {
     book.manual.add(manual("192.0.2.1/32", Some(Role::Server)));
     book.keep_sources(&BTreeSet::new(), NOW);
     assert_eq!(book.projection(NOW).addresses.len(), 1);
-    book.remove_manual("192.0.2.1/32".parse().unwrap(), &[])
+    book.remove_manual(&"192.0.2.1/32".parse().unwrap(), &[])
         .unwrap();
     assert!(book.projection(NOW).addresses.is_empty());
 }
@@ -251,15 +251,15 @@ fn only_what_was_granted_by_hand_can_be_taken_back_by_hand() {
         reading(vec![server("192.0.2.1", at(MAIN, 4))]),
         NOW,
     );
-    let prefix = "192.0.2.1/32".parse().unwrap();
+    let prefix = &"192.0.2.1/32".parse().unwrap();
     let refused = book.remove_manual(prefix, &[]).unwrap_err();
     assert!(
         refused.to_string().contains("config (/etc/ntp.conf:4)"),
         "{refused}"
     );
-    let unknown = "192.0.2.2/32".parse().unwrap();
+    let unknown: Scoped<IpNet> = "192.0.2.2/32".parse().unwrap();
     assert_eq!(
-        book.remove_manual(unknown, &[]),
+        book.remove_manual(&unknown, &[]),
         Err(ManualError::Unknown(unknown))
     );
     book.manual.add(manual("192.0.2.1/32", Some(Role::Client)));

@@ -29,7 +29,7 @@ fn an_address_is_all_that_its_claims_make_it() {
         claim("192.0.2.1/32", Some(Role::Server), Origin::Dns),
         claim("192.0.2.1/32", Some(Role::Client), Origin::Manual),
     ];
-    let projection = project(&claims, NOW);
+    let projection = project(&claims, &Interfaces::default(), NOW);
     let grant = projection.addresses[&"192.0.2.1".parse::<IpAddr>().unwrap()];
     assert_eq!(grant.roles, Role::Server.bit() | Role::Client.bit());
     assert_eq!(grant.origins, Origin::Dns.bit() | Origin::Manual.bit());
@@ -46,7 +46,7 @@ fn a_server_at_another_port_is_one_there_alone() {
         at("2001:db8::1/128", 1123, Origin::Dns),
         claim("2001:db8::1/128", None, Origin::Manual),
     ];
-    let projection = project(&claims, NOW);
+    let projection = project(&claims, &Interfaces::default(), NOW);
     let granted: Vec<_> = projection
         .addresses
         .keys()
@@ -90,7 +90,7 @@ fn long_replies_are_granted_at_every_port_and_to_nested_prefixes() {
         long("10.0.0.0/8"),
         claim("10.1.0.0/16", Some(Role::Client), Origin::Config),
     ];
-    let projection = project(&claims, NOW);
+    let projection = project(&claims, &Interfaces::default(), NOW);
     let server = Role::Server.bit();
     assert_eq!(roles(&projection, "192.0.2.1/32"), server | LONG_REPLIES);
     let at_port = |address: &str| projection.elsewhere[&address.parse().unwrap()].roles;
@@ -104,14 +104,20 @@ fn long_replies_are_granted_at_every_port_and_to_nested_prefixes() {
         long("192.0.2.1/32"),
         claim("192.0.2.1/32", None, Origin::Manual),
     ];
-    assert_eq!(roles(&project(&denied, NOW), "192.0.2.1/32"), DENY | BAN);
+    assert_eq!(
+        roles(
+            &project(&denied, &Interfaces::default(), NOW),
+            "192.0.2.1/32"
+        ),
+        DENY | BAN
+    );
 }
 
 #[test]
 fn a_peer_at_another_port_is_one_at_ours_too() {
     let peer = [Role::Peer, Role::Server];
     let claims = peer.map(|role| claim("192.0.2.1/32", Some(role), Origin::Config).on(1123));
-    let projection = project(&claims, NOW);
+    let projection = project(&claims, &Interfaces::default(), NOW);
     assert_eq!(roles(&projection, "192.0.2.1/32"), Role::Peer.bit());
     let there = projection.elsewhere[&"192.0.2.1:1123".parse().unwrap()];
     assert_eq!(there.roles, Role::Peer.bit() | Role::Server.bit());
@@ -125,7 +131,7 @@ fn a_nested_prefix_keeps_what_covers_it() {
         claim("10.1.2.0/24", Some(Role::Peer), Origin::Config),
         claim("11.0.0.0/8", Some(Role::Server), Origin::Config),
     ];
-    let projection = project(&claims, NOW);
+    let projection = project(&claims, &Interfaces::default(), NOW);
     let both = Role::Client.bit() | Role::Control.bit();
     assert_eq!(roles(&projection, "10.1.0.0/16"), both);
     assert_eq!(roles(&projection, "10.1.2.0/24"), both | Role::Peer.bit());
@@ -141,7 +147,7 @@ fn a_denial_stops_what_covers_it_and_nothing_else() {
         claim("10.1.2.3/32", None, Origin::Config),
         claim("10.1.2.3/32", Some(Role::Server), Origin::Dns),
     ];
-    let projection = project(&claims, NOW);
+    let projection = project(&claims, &Interfaces::default(), NOW);
     assert_eq!(roles(&projection, "10.1.0.0/16"), DENY);
     assert_eq!(roles(&projection, "10.1.2.0/24"), Role::Control.bit());
     assert_eq!(roles(&projection, "10.1.2.3/32"), DENY | Role::Server.bit());
@@ -153,15 +159,30 @@ fn a_denial_by_hand_stops_every_other_claim_on_the_prefix() {
         claim("192.0.2.1/32", Some(Role::Server), Origin::Dns),
         claim("192.0.2.1/32", None, Origin::Manual),
     ];
-    assert_eq!(roles(&project(&claims, NOW), "192.0.2.1/32"), DENY | BAN);
+    assert_eq!(
+        roles(
+            &project(&claims, &Interfaces::default(), NOW),
+            "192.0.2.1/32"
+        ),
+        DENY | BAN
+    );
     let in_a_file = claim("192.0.2.2/32", None, Origin::Config);
-    assert_eq!(roles(&project([&in_a_file], NOW), "192.0.2.2/32"), DENY);
+    assert_eq!(
+        roles(
+            &project([&in_a_file], &Interfaces::default(), NOW),
+            "192.0.2.2/32"
+        ),
+        DENY
+    );
 }
 
 #[test]
 fn a_learned_server_is_granted_nothing() {
     let claims = [claim("192.0.2.1/32", Some(Role::Server), Origin::Learned)];
-    assert_eq!(project(&claims, NOW), Projection::default());
+    assert_eq!(
+        project(&claims, &Interfaces::default(), NOW),
+        Projection::default()
+    );
 }
 
 #[test]
@@ -172,7 +193,7 @@ fn the_latest_end_wins_and_never_is_later_than_all() {
     long.ends = Some(NOW.plus(20));
     let forever = claim("192.0.2.1/32", Some(Role::Server), Origin::Dns);
     let end = |claims: &[&Claim]| {
-        project(claims.iter().copied(), NOW)
+        project(claims.iter().copied(), &Interfaces::default(), NOW)
             .addresses
             .values()
             .next()
@@ -183,7 +204,110 @@ fn the_latest_end_wins_and_never_is_later_than_all() {
     assert_eq!(end(&[&short, &long]), NOW.0 + 20);
     assert_eq!(end(&[&long, &forever]), 0);
     assert_eq!(end(&[&forever, &short]), 0);
-    assert!(project([&short], NOW.plus(10)).addresses.is_empty());
+    assert!(
+        project([&short], &Interfaces::default(), NOW.plus(10))
+            .addresses
+            .is_empty()
+    );
+}
+
+/// eth0 is 2, and eth0.5 stands on it; eth1 is 3.
+fn interfaces() -> Interfaces {
+    let mut interfaces = Interfaces::default();
+    for (index, name) in [(2, "eth0"), (3, "eth1"), (4, "eth0.5")] {
+        interfaces.add(index, name);
+    }
+    interfaces.stands_on(4, 2);
+    interfaces
+}
+
+fn on(host: &str, role: Option<Role>, origin: Origin) -> Claim {
+    Claim {
+        role,
+        ..Claim::of_host(&host.parse().unwrap(), origin)
+    }
+}
+
+fn of_addresses(claims: &[Claim]) -> Vec<(String, u32)> {
+    let projection = project(claims, &interfaces(), NOW);
+    let addresses = projection.addresses.iter();
+    addresses
+        .map(|(key, grant)| (key.to_string(), grant.roles))
+        .collect()
+}
+
+fn expected_addresses(expected: &[(&str, u32)]) -> Vec<(String, u32)> {
+    let expected = expected.iter();
+    expected
+        .map(|(key, roles)| ((*key).to_owned(), *roles))
+        .collect()
+}
+
+#[test]
+fn what_is_granted_on_an_interface_stands_there_with_what_is_granted_everywhere() {
+    let server = Some(Role::Server);
+    let claims = [
+        on("fe80::1%eth0", server, Origin::Config),
+        on("fe80::1", Some(Role::Client), Origin::Config),
+        on("fe80::2%eth0.5", server, Origin::Config),
+        on("fe80::3%3", server, Origin::Daemon),
+    ];
+    let (server, client) = (Role::Server.bit(), Role::Client.bit());
+    let expected = [
+        ("fe80::1", client),
+        ("fe80:0:0:2::1", server | client),
+        ("fe80:0:0:2::2", server),
+        ("fe80:0:0:3::3", server),
+        ("fe80:0:0:4::2", server),
+    ];
+    assert_eq!(of_addresses(&claims), expected_addresses(&expected));
+}
+
+#[test]
+fn of_an_interface_that_is_not_there_nothing_stands() {
+    let claims = [on("fe80::1%eth7", Some(Role::Server), Origin::Manual)];
+    assert_eq!(project(&claims, &interfaces(), NOW), Projection::default());
+}
+
+#[test]
+fn a_denial_by_hand_holds_wherever_either_form_is_granted() {
+    let server = Some(Role::Server);
+    let everywhere = [
+        on("fe80::1%eth0", server, Origin::Manual),
+        on("fe80::1", None, Origin::Manual),
+    ];
+    let denied = DENY | BAN;
+    let expected = [("fe80::1", denied), ("fe80:0:0:2::1", denied)];
+    assert_eq!(of_addresses(&everywhere), expected_addresses(&expected));
+    let here = [
+        on("fe80::1%eth0", None, Origin::Manual),
+        on("fe80::1", server, Origin::Manual),
+    ];
+    let expected = [("fe80::1", Role::Server.bit()), ("fe80:0:0:2::1", denied)];
+    assert_eq!(of_addresses(&here), expected_addresses(&expected));
+}
+
+#[test]
+fn a_denial_on_an_interface_is_one_at_every_port_there() {
+    let server = Some(Role::Server);
+    let claims = [
+        on("fe80::1", server, Origin::Config).on(1123),
+        on("fe80::1%eth0", None, Origin::Manual),
+        on("fe80::2%eth1", server, Origin::Daemon).on(1123),
+        on("fe80::2", None, Origin::Manual),
+    ];
+    let projection = project(&claims, &interfaces(), NOW);
+    let elsewhere: Vec<_> = projection
+        .elsewhere
+        .iter()
+        .map(|(server, grant)| (server.to_string(), grant.roles))
+        .collect();
+    let expected = [
+        ("[fe80::1]:1123", Role::Server.bit()),
+        ("[fe80:0:0:2::1]:1123", DENY | BAN),
+        ("[fe80:0:0:3::2]:1123", DENY | BAN),
+    ];
+    assert_eq!(elsewhere, expected_addresses(&expected));
 }
 
 fn any_claims() -> impl Strategy<Value = Vec<Claim>> {
@@ -210,6 +334,17 @@ fn any_claims() -> impl Strategy<Value = Vec<Claim>> {
         }),
         0..24,
     )
+}
+
+/// Claims by hand about few link-local addresses, on interfaces that are there or not, or everywhere.
+fn any_scoped_claims() -> impl Strategy<Value = Vec<Claim>> {
+    let hosts = ["", "%eth0", "%eth1", "%eth0.5", "%2", "%eth7"];
+    let role = prop::option::weighted(0.8, prop::sample::select(Role::ALL.to_vec()));
+    let host = (1..4_u16, prop::sample::select(hosts.to_vec()));
+    let claim = (host, role).prop_map(|((last, scope), role)| {
+        on(&format!("fe80::{last}{scope}"), role, Origin::Manual)
+    });
+    prop::collection::vec(claim, 0..8)
 }
 
 /// The rule said again, slowly: from the longest prefix outwards until a denial.
@@ -257,7 +392,7 @@ fn found(projection: &Projection, address: std::net::Ipv4Addr, role: Role) -> bo
 proptest! {
     #[test]
     fn the_kernel_finds_what_the_claims_say(claims in any_claims()) {
-        let projection = project(&claims, NOW);
+        let projection = project(&claims, &Interfaces::default(), NOW);
         for low in 0..16 {
             let address = std::net::Ipv4Addr::from(0x0a00_0000 | low);
             for role in Role::ALL {
@@ -271,16 +406,44 @@ proptest! {
     }
 
     #[test]
+    fn no_claim_on_an_interface_is_granted_on_another(
+        claims in any_scoped_claims(),
+        index in 2..5_u32,
+        last in 1..4_u16,
+    ) {
+        let address = std::net::Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, last);
+        let projection = project(&claims, &interfaces(), NOW);
+        let key = IpAddr::from(scope::key(address, index));
+        let here = projection.addresses.get(&key);
+        let found = here.or_else(|| projection.addresses.get(&address.into()));
+        let roles = found.map_or(0, |grant| grant.roles);
+        let holds: Vec<_> = claims
+            .iter()
+            .filter(|claim| claim.prefix.addr() == address)
+            .filter(|claim| {
+                let scope = claim.scope.as_ref();
+                scope.is_none_or(|scope| interfaces().of_link(scope).contains(&index))
+            })
+            .collect();
+        let is_denied = holds.iter().any(|claim| claim.role.is_none());
+        for role in Role::ALL {
+            let is_granted = holds.iter().any(|claim| claim.role == Some(role));
+            prop_assert_eq!(roles & role.bit() != 0, is_granted && !is_denied, "{}", role.name());
+        }
+        prop_assert_eq!(roles & BAN != 0, is_denied);
+    }
+
+    #[test]
     fn the_order_of_claims_does_not_matter(claims in any_claims()) {
         let mut reversed = claims.clone();
         reversed.reverse();
-        prop_assert_eq!(project(&claims, NOW), project(&reversed, NOW));
+        prop_assert_eq!(project(&claims, &Interfaces::default(), NOW), project(&reversed, &Interfaces::default(), NOW));
     }
 
     #[test]
     fn no_claim_grants_anything_after_its_end(claims in any_claims()) {
-        let later = project(&claims, BootSeconds(2_000));
+        let later = project(&claims, &Interfaces::default(), BootSeconds(2_000));
         let forever: Vec<_> = claims.into_iter().filter(|claim| claim.ends.is_none()).collect();
-        prop_assert_eq!(later, project(&forever, BootSeconds(2_000)));
+        prop_assert_eq!(later, project(&forever, &Interfaces::default(), BootSeconds(2_000)));
     }
 }

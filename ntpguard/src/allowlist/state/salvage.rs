@@ -11,12 +11,14 @@ use crate::{
         row::Row,
     },
     clock::BootSeconds,
+    scope::Scope,
 };
 
 /// A row, as far as a denial needs it. What a newer version adds is left out.
 #[derive(Deserialize)]
 struct AnyRow {
     prefix: IpNet,
+    scope: Option<String>,
     role: String,
     origin: String,
     left: Option<u32>,
@@ -37,6 +39,8 @@ pub(super) fn denials(text: &str) -> Vec<Row> {
 
 fn denial(row: AnyRow) -> Row {
     let claim = Claim {
+        // Without one that can be read it holds on every interface.
+        scope: row.scope.as_deref().and_then(Scope::new),
         comment: row.comment,
         ..Claim::new(row.prefix, Origin::Manual)
     };

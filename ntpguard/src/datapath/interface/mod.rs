@@ -19,7 +19,11 @@ use rtnetlink::{
 };
 
 use self::netlink::Connection;
-use super::Error;
+use super::{
+    Error,
+    attachments::{Device, kernel},
+};
+use crate::scope::Interfaces;
 
 /// An interface whose frames the guard can read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,6 +100,26 @@ impl Interface {
             up: link.header.flags.contains(LinkFlags::Up),
         })
     }
+}
+
+/// All interfaces of the network namespace, for addresses that are meant on one of them.
+pub fn interfaces() -> Result<Interfaces, Error> {
+    let links = netlink::blocking(async { kernel::all(&Connection::open()?).await })?;
+    let mut interfaces = Interfaces::default();
+    for link in &links {
+        let (index, device) = (link.header.index, Device::of(link));
+        interfaces.add(index, &device.name);
+        for name in netlink::other_names(link) {
+            interfaces.add_name(index, name);
+        }
+        if let Some(controller) = device.controller {
+            interfaces.stands_on(controller, index);
+        }
+        if let Some(parent) = device.parent {
+            interfaces.stands_on(index, parent);
+        }
+    }
+    Ok(interfaces)
 }
 
 /// What frames of a link type start with, if it is anything the guard reads.

@@ -8,7 +8,7 @@ use rtnetlink::{
     Handle,
     packet_route::{
         RouteNetlinkMessage,
-        link::{LinkAttribute, LinkMessage, LinkXdp, XdpAttached},
+        link::{LinkAttribute, LinkMessage, LinkXdp, Prop, XdpAttached},
     },
     proto,
     sys::AsyncSocket as _,
@@ -87,6 +87,18 @@ pub(in crate::datapath) fn name(link: &LinkMessage) -> Option<&str> {
             LinkAttribute::IfName(name) => Some(name.as_str()),
             _ => None,
         })
+}
+
+/// The alternative names in an answer.
+pub(super) fn other_names(link: &LinkMessage) -> impl Iterator<Item = &str> {
+    let properties = link.attributes.iter().filter_map(|part| match part {
+        LinkAttribute::PropList(properties) => Some(properties),
+        _ => None,
+    });
+    properties.flatten().filter_map(|property| match property {
+        Prop::AltIfName(name) => Some(name.as_str()),
+        _ => None,
+    })
 }
 
 /// The XDP program that an interface has, whoever put it there.

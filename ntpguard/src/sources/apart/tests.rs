@@ -385,7 +385,7 @@ fn wishes() -> impl Strategy<Value = Wish> {
 fn wanted() -> impl Strategy<Value = Wanted> {
     let at = (0..3_u32, any::<u32>(), any::<u32>());
     let host = prop_oneof![
-        any::<std::net::IpAddr>().prop_map(super::super::Host::Address),
+        any::<std::net::IpAddr>().prop_map(|address| super::super::Host::Address(address.into())),
         "[a-z]{1,9}|[a-z. ]{0,12}".prop_map(super::super::Host::Name),
     ];
     prop_oneof![

@@ -13,6 +13,7 @@ use super::{
     expect_word,
     lexer::{Expect, Lexer, Word},
 };
+use crate::scope::Scoped;
 
 /// Options that stand alone.
 const FLAGS: &[&str] = &[
@@ -180,7 +181,7 @@ pub(super) fn listener(draft: &mut Draft<'_>, keyword: &str, place: Place, words
 /// has read everything.
 #[derive(Default)]
 pub(super) struct Unwanted {
-    addresses: BTreeSet<IpAddr>,
+    addresses: BTreeSet<Scoped<IpAddr>>,
     /// In lower case.
     names: BTreeSet<String>,
 }

@@ -175,7 +175,7 @@ fn sources_are_read_with_their_options() {
         ("server \"ntp.example", "1:8 ntp.example server"),
         ("server [2001:db8::1]:4460 nts", "1:8 2001:db8::1 server"),
         ("server [2001:db8::1]", "1:8 2001:db8::1 server"),
-        ("server fe80::1%eth0", "1:8 fe80::1 server"),
+        ("server fe80::1%eth0", "1:8 fe80::1%eth0 server"),
         (
             "server ntp.example:4460 nts noval ca /etc/ca.pem",
             "1:8 ntp.example server",

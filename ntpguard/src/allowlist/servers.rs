@@ -1,6 +1,10 @@
-//! The ports at which servers are asked, as the configurations have them: chronyd does not tell.
+//! Where servers are asked, as the configurations have it: chronyd does not tell the port, and several
+//! daemons do not tell the interface.
 
-use std::{collections::BTreeSet, net::SocketAddr};
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, SocketAddr},
+};
 
 use ntpguard_common::{maps::tables::Role, wire::ntp};
 
@@ -8,17 +12,19 @@ use crate::{
     allowlist::claim::Claim,
     query::InUse,
     resolve::Question,
+    scope::{Scope, Scoped},
     sources::{Family, Host, Want},
 };
 
 /// Where servers are asked, by their names and by their addresses.
 #[derive(Debug, Default)]
-pub(super) struct Ports {
+pub(super) struct Servers {
     names: BTreeSet<(String, u16)>,
     addresses: BTreeSet<SocketAddr>,
+    scopes: BTreeSet<(IpAddr, Scope)>,
 }
 
-impl Ports {
+impl Servers {
     /// Those of what the configurations ask for and, as far as names are resolved, claim.
     pub(super) fn of<'a>(
         wants: impl Iterator<Item = &'a Want>,
@@ -32,16 +38,44 @@ impl Ports {
             } => Some((plain(name), *port)),
             _ => None,
         });
-        let servers = claims.filter(|claim| claim.role == Some(Role::Server));
-        Self {
+        let mut servers = Self {
             names: names.collect(),
-            addresses: servers.map(|claim| claim.server()).collect(),
+            ..Self::default()
+        };
+        for claim in claims.filter(|claim| claim.role == Some(Role::Server)) {
+            servers.addresses.insert(claim.server());
+            let address = claim.prefix.addr();
+            servers
+                .scopes
+                .extend(claim.scope.map(|scope| (address, scope)));
+        }
+        servers
+    }
+
+    /// The hosts that a daemon may mean by a source: on the interface that it says, or else on those that
+    /// the configurations have for the address. Without either it may be any.
+    pub(super) fn hosts(&self, source: &InUse) -> Vec<Scoped<IpAddr>> {
+        let host = &source.address;
+        let of_address = self
+            .scopes
+            .iter()
+            .filter(|(address, _)| *address == host.address && host.scope.is_none());
+        let named: Vec<_> = of_address
+            .map(|(address, scope)| Scoped {
+                address: *address,
+                scope: Some(scope.clone()),
+            })
+            .collect();
+        if named.is_empty() {
+            vec![host.clone()]
+        } else {
+            named
         }
     }
 
-    /// Where a daemon asks a source: where it says, or else where the configurations have one of
+    /// At which ports a daemon asks a source: where it says, or else where the configurations have one of
     /// that name, or else of that address; or at NTP's port.
-    pub(super) fn at(&self, source: &InUse) -> Vec<u16> {
+    pub(super) fn ports(&self, source: &InUse) -> Vec<u16> {
         if let Some(port) = source.port {
             return vec![port];
         }
@@ -62,7 +96,7 @@ impl Ports {
     }
 
     fn of_address(&self, source: &InUse) -> Vec<u16> {
-        let at = |port| SocketAddr::new(source.address, port);
+        let at = |port| SocketAddr::new(source.address.address, port);
         let all = self.addresses.range(at(0)..=at(u16::MAX));
         all.map(SocketAddr::port).collect()
     }
@@ -121,8 +155,8 @@ mod tests {
             server("192.0.2.2/32", 1123),
             server("192.0.2.2/32", 123),
         ];
-        let ports = Ports::of(wants.iter(), claims.into_iter());
-        let at = |address, name| ports.at(&in_use(address, name));
+        let servers = Servers::of(wants.iter(), claims.into_iter());
+        let at = |address, name| servers.ports(&in_use(address, name));
         assert_eq!(at("192.0.2.1", None), [1123]);
         assert_eq!(at("192.0.2.1", Some("other.example")), [1123]);
         assert_eq!(at("192.0.2.2", None), [123, 1123]);
@@ -133,11 +167,28 @@ mod tests {
     #[test]
     fn a_daemon_knows_best() {
         let claims = [server("192.0.2.1/32", 1123)];
-        let ports = Ports::of([].iter(), claims.into_iter());
+        let servers = Servers::of([].iter(), claims.into_iter());
         let source = InUse {
             port: Some(123),
             ..in_use("192.0.2.1", None)
         };
-        assert_eq!(ports.at(&source), [123]);
+        assert_eq!(servers.ports(&source), [123]);
+    }
+
+    #[test]
+    fn a_source_without_an_interface_is_on_those_that_the_configurations_have() {
+        let on = |host: &str| Claim {
+            role: Some(Role::Server),
+            ..Claim::of_host(&host.parse().unwrap(), Origin::Config)
+        };
+        let claims = [on("fe80::1%eth0"), on("fe80::1%eth1"), on("fe80::2")];
+        let servers = Servers::of([].iter(), claims.into_iter());
+        let hosts = |address| {
+            let hosts = servers.hosts(&in_use(address, None)).into_iter();
+            hosts.map(|host| host.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(hosts("fe80::1"), ["fe80::1%eth0", "fe80::1%eth1"]);
+        assert_eq!(hosts("fe80::1%eth2"), ["fe80::1%eth2"]);
+        assert_eq!(hosts("fe80::2"), ["fe80::2"]);
     }
 }
