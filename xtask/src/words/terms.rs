@@ -67,7 +67,10 @@ const TERMS: &[(&[&str], &str)] = &[
 /// Where a word of the list is the right one, each with the reason.
 const EXCEPTIONS: &[(&str, &str)] = &[
     ("such as", "introduces an example"),
-    ("no such file", "the kernel's own words for ENOENT"),
+    (
+        "no such",
+        "as the kernel says it: no such file or directory",
+    ),
     ("apart from", "means \"except\""),
     ("sources apart", "a module"),
     ("query apart", "a module"),
