@@ -58,9 +58,10 @@ fn report(root: &Path, file: &Path, texts: &[Text]) -> usize {
     .count()
 }
 
-/// The pages of documentation.
+/// The pages of documentation: those at the root of the checkout, and those in `docs`.
 fn pages(root: &Path) -> Result<Vec<PathBuf>> {
-    let mut pages = vec![root.join("README.md"), root.join("CHANGELOG.md")];
+    let mut pages = entries(root)?;
+    pages.retain(|path| has_extension(path, "md"));
     pages.extend(files(&root.join("docs"), "md")?);
     Ok(pages)
 }
@@ -97,19 +98,30 @@ fn modules_of(file: &Path) -> PathBuf {
 
 /// The files below a directory whose names end so, in order.
 fn files(directory: &Path, extension: &str) -> Result<Vec<PathBuf>> {
-    let entries = fs::read_dir(directory)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .with_context(|| format!("cannot read {}", directory.display()))?;
     let mut found = Vec::new();
-    for path in entries.iter().map(fs::DirEntry::path) {
+    for path in entries(directory)? {
         if path.is_dir() {
             found.extend(files(&path, extension)?);
-        } else if path.extension().is_some_and(|end| end == extension) {
+        } else if has_extension(&path, extension) {
             found.push(path);
         }
     }
-    found.sort();
     Ok(found)
+}
+
+/// What is in a directory, in order.
+fn entries(directory: &Path) -> Result<Vec<PathBuf>> {
+    let paths = fs::read_dir(directory).and_then(|entries| {
+        let paths = entries.map(|entry| entry.map(|entry| entry.path()));
+        paths.collect::<Result<Vec<_>, _>>()
+    });
+    let mut paths = paths.with_context(|| format!("cannot read {}", directory.display()))?;
+    paths.sort();
+    Ok(paths)
+}
+
+fn has_extension(path: &Path, extension: &str) -> bool {
+    path.extension().is_some_and(|end| end == extension)
 }
 
 fn read(file: &Path) -> Result<String> {
@@ -132,6 +144,7 @@ mod tests {
     fn pages_and_texts_are_found() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         let pages = pages(&root).unwrap();
+        assert!(pages.iter().any(|page| page.ends_with("README.md")));
         assert!(pages.iter().any(|page| page.ends_with("docs/operation.md")));
         assert!(
             pages
