@@ -51,7 +51,7 @@ pub(crate) fn execute(workspace: &Workspace) -> Result<()> {
 /// Prints the hits in the texts of one file, and counts them.
 fn report(root: &Path, file: &Path, texts: &[Text]) -> usize {
     let file = file.strip_prefix(root).unwrap_or(file);
-    let hits = texts.iter().flat_map(terms::hits);
+    let hits = texts.iter().flat_map(|text| terms::hits(text, file));
     hits.inspect(|Hit { line, word, better }| {
         println!("{}:{line}: \"{word}\": {better}", file.display());
     })
