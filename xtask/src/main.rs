@@ -1,4 +1,4 @@
-//! Chores of the workspace: `cargo xtask setup`, `run`, `test`, `fuzz`, `bench` and `vm`.
+//! Chores of the workspace: `cargo xtask setup`, `run`, `test`, `fuzz`, `bench`, `vm` and `words`.
 
 mod apt;
 mod bench;
@@ -9,6 +9,7 @@ mod run;
 mod setup;
 mod test;
 mod vm;
+mod words;
 mod workspace;
 
 use std::process::ExitCode;
@@ -34,6 +35,7 @@ enum Chore {
     Fuzz(fuzz::Options),
     Bench(bench::Options),
     Vm(vm::Options),
+    Words(words::Options),
 }
 
 fn main() -> ExitCode {
@@ -56,5 +58,6 @@ fn execute(chore: &Chore) -> Result<()> {
         Chore::Fuzz(options) => fuzz::execute(&workspace, options),
         Chore::Bench(options) => bench::execute(&workspace, options),
         Chore::Vm(options) => vm::execute(&workspace, options),
+        Chore::Words(_) => words::execute(&workspace),
     }
 }

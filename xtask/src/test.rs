@@ -11,6 +11,7 @@ use crate::{
     command,
     setup::{self, Purpose, toolchain::Toolchain},
     vm::{self, system},
+    words,
     workspace::Workspace,
 };
 
@@ -58,9 +59,10 @@ fn steps(workspace: &Workspace, options: &Options, report: &mut Report) -> Resul
     report.step("integration tests", || integration_tests(workspace, filter))?;
     if filter.is_empty() {
         for version in vm::TESTED {
-            report.step(&format!("fixtures and attachments on Linux {version}"), || {
-                vm::boot(workspace, version, false)
-            })?;
+            report.step(
+                &format!("fixtures and attachments on Linux {version}"),
+                || vm::boot(workspace, version, false),
+            )?;
         }
         for name in system::TESTED {
             let step = format!("{} with systemd in a virtual machine", system::title(name));
@@ -71,7 +73,8 @@ fn steps(workspace: &Workspace, options: &Options, report: &mut Report) -> Resul
 }
 
 fn format(workspace: &Workspace) -> Result<()> {
-    cargo(workspace, &["fmt", "--all", "--check"])
+    cargo(workspace, &["fmt", "--all", "--check"])?;
+    words::execute(workspace)
 }
 
 /// ntpguard-ebpf compiles for the BPF target only.
