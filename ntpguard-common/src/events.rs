@@ -108,8 +108,8 @@ fn network<F: Frame + ?Sized>(frame: &F, link: Link) -> Option<(Family, usize)> 
         offset += TAG_LEN;
     }
     match ether_type {
-        ETHERTYPE_IPV4 => Some((Family::V4, frame.forget(offset, NETWORK_MASK))),
-        ETHERTYPE_IPV6 => Some((Family::V6, frame.forget(offset, NETWORK_MASK))),
+        ETHERTYPE_IPV4 => Some((Family::V4, frame.mask_opaque(offset, NETWORK_MASK))),
+        ETHERTYPE_IPV6 => Some((Family::V6, frame.mask_opaque(offset, NETWORK_MASK))),
         _ => None,
     }
 }
@@ -178,7 +178,7 @@ mod tests {
         fixtures,
         wire::{
             address::Address,
-            packet::{Datagram, OnNtpPort, Packet, walk},
+            packet::{Datagram, OnNtpPort, Packet, parse},
         },
     };
 
@@ -188,7 +188,7 @@ mod tests {
         event
     }
 
-    /// What an event has to say of a datagram that the walk finds.
+    /// What an event has to say of a datagram that the parser finds.
     fn expected(frame: &[u8], datagram: &Datagram) -> Event {
         let [source, destination] = match datagram.family {
             Family::V4 => [
@@ -225,8 +225,8 @@ mod tests {
     fn an_event_tells_of_the_datagram_that_is_judged() {
         let mut datagrams = 0;
         for fixture in fixtures::all() {
-            let walked = walk(&fixture.frame[..], fixture.link, &OnNtpPort);
-            if let Packet::Datagram(datagram) = walked
+            let parsed = parse(&fixture.frame[..], fixture.link, &OnNtpPort);
+            if let Packet::Datagram(datagram) = parsed
                 && datagram.flaw.is_none()
             {
                 let event = described(&fixture.frame[..], fixture.link);
@@ -247,7 +247,7 @@ mod tests {
     fn what_is_bad_is_told_with_its_addresses() {
         let mut depths = [0; 4];
         for fixture in fixtures::all() {
-            if let Packet::Bad(_) = walk(&fixture.frame[..], fixture.link, &OnNtpPort) {
+            if let Packet::Bad(_) = parse(&fixture.frame[..], fixture.link, &OnNtpPort) {
                 let event = described(&fixture.frame[..], fixture.link);
                 let has_tags = is_tag(fixture.frame[..].load_u16(12).unwrap());
                 let is_cut_off = fixture.frame.len() < size_of::<EthHdr>() + size_of::<Ipv6Hdr>();

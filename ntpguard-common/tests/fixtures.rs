@@ -11,19 +11,19 @@ use ntpguard_common::{
     reason::{Reason, Verdict},
     rule::{
         judge::judge,
-        outbound::note,
-        policy::{Learn, Limits},
-        track::Noted,
+        outbound::track,
+        policy::{Learn, Policy},
+        track::Tracked,
     },
     wire::packet::Link,
 };
 
 fn verdict(fixture: &Fixture) -> Verdict {
-    let limits = untracked(fixture.link);
+    let policy = untracked(fixture.link);
     judge(
         fixture.frame.as_slice(),
         &StoppedClocks(NOW),
-        limits,
+        policy,
         &fixtures::tables(),
     )
 }
@@ -34,11 +34,11 @@ fn each_fixture_gets_the_verdict_it_must_get() {
     let wrong: Vec<String> = fixtures::all()
         .iter()
         .filter_map(|fixture| {
-            let limits = untracked(fixture.link);
+            let policy = untracked(fixture.link);
             let verdict = judge(
                 fixture.frame.as_slice(),
                 &StoppedClocks(NOW),
-                limits,
+                policy,
                 &tables,
             );
             (verdict != fixture.expected)
@@ -143,9 +143,9 @@ fn several_datagrams_in_one_buffer_are_dropped_whatever_the_first_is() {
     let mut dropped = 0;
     for fixture in fixtures::all() {
         let tables = fixtures::tables();
-        let limits = untracked(fixture.link);
+        let policy = untracked(fixture.link);
         let frame = Coalesced(&fixture.frame);
-        let got = judge(&frame, &StoppedClocks(NOW), limits, &tables);
+        let got = judge(&frame, &StoppedClocks(NOW), policy, &tables);
         let expected = fixtures::coalesced(fixture.expected);
         assert!(expected.contains(&got), "{}: {got:?}", fixture.name);
         dropped += usize::from(got == Verdict::Judged(Reason::Coalesced));
@@ -153,24 +153,24 @@ fn several_datagrams_in_one_buffer_are_dropped_whatever_the_first_is() {
     assert!(dropped > 100, "only {dropped} fixtures");
 }
 
-/// A buffer of requests is no request: what is behind the first would be noted by none.
+/// A buffer of requests is no request: what is behind the first would not be tracked.
 #[test]
 fn several_datagrams_in_one_buffer_are_noted_for_nothing() {
     let mut requests = 0;
     for exchange in fixtures::exchanges() {
         let tables = fixtures::tables();
         for step in &exchange.steps {
-            if let Step::Leaves { frame, noted, .. } = step {
+            if let Step::Leaves { frame, tracked, .. } = step {
                 let frame = Coalesced(frame);
-                let got = note(
+                let got = track(
                     &frame,
                     || true,
                     &StoppedClocks(NOW),
-                    exchange.limits,
+                    exchange.policy,
                     &tables,
                 );
-                assert_eq!(got, Noted::Nothing, "{}", exchange.name);
-                requests += usize::from(*noted != Noted::Nothing);
+                assert_eq!(got, Tracked::Nothing, "{}", exchange.name);
+                requests += usize::from(*tracked != Tracked::Nothing);
             }
         }
     }
@@ -187,24 +187,24 @@ fn each_exchange_goes_as_it_must() {
         let mut now = NOW;
         for (number, step) in exchange.steps.iter().enumerate() {
             let told = format!("{}, step {number}", exchange.name);
-            let limits = exchange.limits;
+            let policy = exchange.policy;
             match step {
                 Step::Leaves {
                     frame,
                     trusted,
-                    noted,
+                    tracked,
                 } => {
-                    let got = note(
+                    let got = track(
                         frame.as_slice(),
                         || *trusted,
                         &StoppedClocks(now),
-                        limits,
+                        policy,
                         &tables,
                     );
-                    assert_eq!(got, *noted, "{told}");
+                    assert_eq!(got, *tracked, "{told}");
                 }
                 Step::Arrives { frame, reason } => {
-                    let got = judge(frame.as_slice(), &StoppedClocks(now), limits, &tables);
+                    let got = judge(frame.as_slice(), &StoppedClocks(now), policy, &tables);
                     assert_eq!(got, Verdict::Judged(*reason), "{told}");
                 }
                 Step::Passes(time) => now += time,
@@ -220,7 +220,7 @@ fn each_exchange_goes_as_it_must() {
 /// Of the fixtures' packets most are no requests, and what they are makes no difference.
 #[test]
 fn only_requests_to_port_123_are_noted() {
-    let limits = Limits {
+    let policy = Policy {
         track: true,
         learn: Learn::Trusted,
         ..untracked(Link::Ethernet)
@@ -228,26 +228,26 @@ fn only_requests_to_port_123_are_noted() {
     let mut requests = 0;
     for fixture in fixtures::all() {
         let tables = fixtures::tables();
-        let limits = Limits {
+        let policy = Policy {
             link: fixture.link,
-            ..limits
+            ..policy
         };
-        let noted = note(
+        let tracked = track(
             fixture.frame.as_slice(),
             || true,
             &StoppedClocks(NOW),
-            limits,
+            policy,
             &tables,
         );
         assert_eq!(
-            noted == Noted::Trusted,
+            tracked == Tracked::Trusted,
             tables.learned().len() == 1,
             "{}",
             fixture.name
         );
-        requests += usize::from(noted == Noted::Trusted);
+        requests += usize::from(tracked == Tracked::Trusted);
         let foreign = fixture.expected == Verdict::Foreign;
-        assert!(!foreign || noted == Noted::Nothing, "{}", fixture.name);
+        assert!(!foreign || tracked == Tracked::Nothing, "{}", fixture.name);
     }
     assert!(requests > 100, "only {requests} are requests");
 }
@@ -270,7 +270,7 @@ fn what_is_admitted_is_whole_ntp_over_udp_to_another_reader() {
         };
         let ports = [udp.source_port(), udp.destination_port()];
         assert!(
-            ports.contains(&123) || ports[0] == fixtures::PORT_ELSEWHERE,
+            ports.contains(&123) || ports[0] == fixtures::CUSTOM_PORT,
             "{}",
             fixture.name
         );
@@ -310,8 +310,8 @@ fn checksum_holds(packet: &SlicedPacket) -> bool {
 fn nothing_is_admitted_where_nothing_is_granted() {
     let empty = ModelTables::default();
     for fixture in fixtures::at_123() {
-        let limits = untracked(fixture.link);
-        // Where no such group is listened to, no packet to it plays a part.
+        let policy = untracked(fixture.link);
+        // Where no such group is listened to, no packet to it has a class.
         let otherwise = if fixture.name.starts_with("a broadcast to a granted group") {
             Reason::Mode
         } else {
@@ -326,7 +326,7 @@ fn nothing_is_admitted_where_nothing_is_granted() {
         let got = judge(
             fixture.frame.as_slice(),
             &StoppedClocks(NOW),
-            limits,
+            policy,
             &empty,
         );
         assert_eq!(got, expected, "{}", fixture.name);
@@ -339,9 +339,9 @@ fn other_ports_are_open_where_nobody_is_asked_at_them() {
     let empty = ModelTables::default();
     let mut foreign = 0;
     for fixture in fixtures::all() {
-        let limits = untracked(fixture.link);
+        let policy = untracked(fixture.link);
         let now = StoppedClocks(NOW);
-        let judge = |tables| judge(fixture.frame.as_slice(), &now, limits, tables);
+        let judge = |tables| judge(fixture.frame.as_slice(), &now, policy, tables);
         let (granted, bare) = (judge(&fixtures::tables()), judge(&empty));
         assert!(
             !matches!(bare, Verdict::Judged(reason) if reason.admits()),

@@ -6,7 +6,7 @@ use ntpguard_common::{
         self, Fixture, ModelTables, NOW, OnInterface, StoppedClocks, untracked, with_options,
         with_tags,
     },
-    maps::lookup::LedgerOf as _,
+    maps::lookup::TrackerOf as _,
     reason::{Reason, Verdict},
     rule::{
         arrival::judge_unusual,
@@ -18,7 +18,7 @@ use ntpguard_common::{
     },
     wire::{
         address::Address as _,
-        packet::{Family, Link, MAX_EXTENSION_HEADERS, MAX_TAGS, OnNtpPort, Packet, walk},
+        packet::{Family, Link, MAX_EXTENSION_HEADERS, MAX_TAGS, OnNtpPort, Packet, parse},
     },
 };
 use proptest::{collection::vec, prelude::*, sample::Index};
@@ -142,7 +142,7 @@ fn surely_foreign(frame: &[u8], link: Link) -> bool {
         && !hides_another(&packet)
         && match &packet.transport {
             Some(TransportSlice::Udp(udp)) => {
-                ![123, fixtures::PORT_ELSEWHERE].contains(&udp.source_port())
+                ![123, fixtures::CUSTOM_PORT].contains(&udp.source_port())
                     && udp.destination_port() != 123
             }
             _ => true,
@@ -174,17 +174,17 @@ fn ntp_header_end(frame: &[u8]) -> Option<usize> {
     Some(start + if is_control { 12 } else { 48 })
 }
 
-/// The verdict without the glance that comes first.
+/// The verdict without the fast path that comes first.
 fn by_walk(frame: &[u8], link: Link, tables: &ModelTables) -> Verdict {
     judge_unusual(&Inline {
         frame,
         clocks: &StoppedClocks(NOW),
-        limits: untracked(link),
+        policy: untracked(link),
         tables,
     })
 }
 
-/// Glances at a frame and checks whatever that tells against the walk.
+/// Takes the fast path and checks what it finds against the parser.
 fn glance_and_judge(frame: &[u8], link: Link) {
     for tables in [fixtures::tables(), ModelTables::default()] {
         let verdict = by_walk(frame, link, &tables);
@@ -195,9 +195,9 @@ fn glance_and_judge(frame: &[u8], link: Link) {
             Arriving::Stranger => assert_eq!(verdict, Verdict::Judged(Reason::Unlisted)),
             Arriving::Private => assert_eq!(verdict, Verdict::Judged(Reason::Private)),
             Arriving::Known => {
-                let (datagram, part) = known(frame, link);
-                assert_eq!(walk(frame, link, &OnNtpPort), Packet::Datagram(datagram));
-                assert_eq!(screen(frame, &datagram, link, false, &tables), Ok(part));
+                let (datagram, class) = known(frame, link);
+                assert_eq!(parse(frame, link, &OnNtpPort), Packet::Datagram(datagram));
+                assert_eq!(screen(frame, &datagram, link, false, &tables), Ok(class));
             }
             Arriving::Unusual => {}
         }
@@ -220,7 +220,7 @@ fn the_replies_of_a_server_that_a_trusted_sender_asked_are_no_strangers() {
         if arriving(frame, *link, &tables) != Arriving::Stranger {
             continue;
         }
-        let Packet::Datagram(datagram) = walk(frame, *link, &OnNtpPort) else {
+        let Packet::Datagram(datagram) = parse(frame, *link, &OnNtpPort) else {
             panic!("a stranger's packet is no datagram");
         };
         match datagram.family {
@@ -262,8 +262,8 @@ proptest! {
     ) {
         let kept = kept.min(start.frame.len());
         frame.splice(..0, start.frame[..kept].iter().copied());
-        let limits = untracked(start.link);
-        let verdict = judge(frame.as_slice(), &StoppedClocks(NOW), limits, &ModelTables::default());
+        let policy = untracked(start.link);
+        let verdict = judge(frame.as_slice(), &StoppedClocks(NOW), policy, &ModelTables::default());
         prop_assert!(!admits(verdict));
     }
 
@@ -352,7 +352,7 @@ fn the_properties_are_about_something() {
         TABLES.with(|tables| is_plainly_foreign(frame, fixture.link, tables))
     };
     assert!(count(foreign) > 100);
-    let glance = |fixture: &Fixture| {
+    let fast_frame = |fixture: &Fixture| {
         TABLES.with(|tables| arriving(fixture.frame.as_slice(), fixture.link, tables))
     };
     for wanted in [
@@ -361,7 +361,9 @@ fn the_properties_are_about_something() {
         Arriving::Private,
         Arriving::Known,
     ] {
-        let found = FIXTURES.iter().filter(|fixture| glance(fixture) == wanted);
+        let found = FIXTURES
+            .iter()
+            .filter(|fixture| fast_frame(fixture) == wanted);
         assert!(found.count() > 20, "few are {wanted:?}");
     }
     let asks = |fixture: &Fixture| {

@@ -21,7 +21,7 @@ use aya_ebpf::{
 };
 use ntpguard_common::{
     maps::{
-        prefilter::Bits,
+        prefilter::GrantBits,
         requests::{Request, Sent},
         tables::REQUESTS_SIZE,
     },
@@ -54,7 +54,7 @@ static NUMBER: Array<u32, 1> = Array::new();
 
 /// What one bit is looked up in, and where packets are counted: as the guard's own.
 #[btf_map]
-static KNOWN: Array<Bits, 1> = Array::new();
+static KNOWN: Array<GrantBits, 1> = Array::new();
 #[btf_map]
 static COUNTED: PerCpuArray<u64, 1> = PerCpuArray::new();
 
@@ -191,7 +191,7 @@ fn number_out(context: TcContext) -> i32 {
     TC_ACT_SHOT
 }
 
-/// The kernel's own part of noting a request: an insertion.
+/// The kernel's own part of tracking a request: an insertion.
 #[classifier]
 fn insert_v4(context: TcContext) -> i32 {
     insert(&context, &OPEN_V4, [1; 4])

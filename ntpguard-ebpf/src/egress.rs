@@ -1,4 +1,4 @@
-//! What leaves is noted, and never touched.
+//! What leaves is tracked, and never touched.
 
 use aya_ebpf::{
     EbpfContext as _,
@@ -13,14 +13,14 @@ use aya_ebpf::{
 use ntpguard_common::{
     clock::Clocks as _,
     maps::{
-        requests::Stray,
+        requests::UngrantedKey,
         tables::{EXPLAIN_BASE, Role},
     },
     rule::{
-        outbound::note_leaving,
+        outbound::track_leaving,
         packed,
         stages::{Leaving, look},
-        track::{Noted, note_request},
+        track::{Tracked, track_request},
     },
     wire::packet::{Datagram, Family, Link},
 };
@@ -37,10 +37,10 @@ const NEXT: i32 = TC_ACT_UNSPEC;
 
 #[classifier]
 fn ntpguard_egress(context: TcContext) -> i32 {
-    note_leaving(&LeavingFrame::new(context))
+    track_leaving(&LeavingFrame::new(context))
 }
 
-/// A frame that leaves, and the stages by which it is noted as BPF subprograms.
+/// A frame that leaves, and the stages by which it is tracked as BPF subprograms.
 struct LeavingFrame {
     linear: LinearFrame,
     whole: SkbFrame,
@@ -59,12 +59,12 @@ impl LeavingFrame {
 impl Leaving for LeavingFrame {
     /// An action of tc's.
     type Outcome = i32;
-    type Glance = LinearFrame;
+    type FastFrame = LinearFrame;
     type Frame = SkbFrame;
     type Tables = KernelTables;
 
     #[inline(always)]
-    fn glance(&self) -> &LinearFrame {
+    fn fast_frame(&self) -> &LinearFrame {
         &self.linear
     }
 
@@ -94,7 +94,7 @@ impl Leaving for LeavingFrame {
     }
 
     #[inline(always)]
-    fn note(&self, family: Family, place: u64, ports: u64) -> i32 {
+    fn track(&self, family: Family, place: u64, ports: u64) -> i32 {
         let context = self.whole.0.as_ptr().cast();
         match family {
             Family::V4 => ntpguard_note4(context, place, ports),
@@ -103,63 +103,63 @@ impl Leaving for LeavingFrame {
     }
 }
 
-/// Notes what may be a request.
+/// Tracks what may be a request.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn ntpguard_note(context: *mut __sk_buff) -> i32 {
     look(&LeavingFrame::new(TcContext::new(context)))
 }
 
-/// Notes a request over IPv4.
+/// Tracks a request over IPv4.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn ntpguard_note4(context: *mut __sk_buff, place: u64, ports: u64) -> i32 {
-    note::<[u8; 4]>(context, &packed::unpack(Family::V4, place, ports))
+    track::<[u8; 4]>(context, &packed::unpack(Family::V4, place, ports))
 }
 
 /// The same over IPv6.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn ntpguard_note6(context: *mut __sk_buff, place: u64, ports: u64) -> i32 {
-    note::<[u8; 16]>(context, &packed::unpack(Family::V6, place, ports))
+    track::<[u8; 16]>(context, &packed::unpack(Family::V6, place, ports))
 }
 
 #[inline(always)]
-fn note<A: InMaps>(context: *mut __sk_buff, datagram: &Datagram) -> i32 {
+fn track<A: InMaps>(context: *mut __sk_buff, datagram: &Datagram) -> i32 {
     let frame = SkbFrame(TcContext::new(context));
-    let noted = note_request::<A, _, _, _>(
+    let tracked = track_request::<A, _, _, _>(
         &frame,
         datagram,
         || is_trusted(&frame.0),
         &KernelClocks,
-        settings::limits(),
+        settings::policy(),
         &KernelTables,
     );
-    match noted {
-        Noted::Nothing => return NEXT,
-        Noted::Trusted => maps::count_request(|requests| requests.trusted += 1),
-        Noted::Granted => maps::count_request(|requests| requests.granted += 1),
-        Noted::Ungranted(server) => {
+    match tracked {
+        Tracked::Nothing => return NEXT,
+        Tracked::Trusted => maps::count_request(|requests| requests.trusted += 1),
+        Tracked::Granted => maps::count_request(|requests| requests.granted += 1),
+        Tracked::Ungranted(server) => {
             maps::count_request(|requests| requests.ungranted += 1);
-            remember_stray(&frame.0, server, Role::Server);
+            remember_ungranted(&frame.0, server, Role::Server);
         }
-        Noted::Control(server) => remember_stray(&frame.0, server, Role::Control),
+        Tracked::Control(server) => remember_ungranted(&frame.0, server, Role::Control),
     }
     if settings::returns_reason() {
-        return explain(noted);
+        return explain(tracked);
     }
     NEXT
 }
 
 /// The place of an outcome in the enumeration, for test runs.
 #[inline(always)]
-const fn explain(noted: Noted) -> i32 {
-    let number = match noted {
-        Noted::Nothing => 0,
-        Noted::Trusted => 1,
-        Noted::Granted => 2,
-        Noted::Ungranted(_) => 3,
-        Noted::Control(_) => 4,
+const fn explain(tracked: Tracked) -> i32 {
+    let number = match tracked {
+        Tracked::Nothing => 0,
+        Tracked::Trusted => 1,
+        Tracked::Granted => 2,
+        Tracked::Ungranted(_) => 3,
+        Tracked::Control(_) => 4,
     };
     EXPLAIN_BASE.cast_signed() + number
 }
@@ -178,9 +178,9 @@ fn is_trusted(context: &TcContext) -> bool {
 extern "C" fn ntpguard_trusts(context: *mut __sk_buff) -> u32 {
     let context = TcContext::new(context);
     let uid = || context.get_socket_uid();
-    let is_teacher = |depth| maps::is_teacher(cgroup_at(&context, depth), uid);
-    let is_trusted = maps::teacher_depths().any(is_teacher)
-        || settings::trusts_uids() && maps::is_teacher_uid(uid());
+    let is_trusted_cgroup = |depth| maps::is_trusted_cgroup(cgroup_at(&context, depth), uid);
+    let is_trusted = maps::trusted_depths().any(is_trusted_cgroup)
+        || settings::trusts_uids() && maps::is_trusted_uid(uid());
     u32::from(is_trusted)
 }
 
@@ -200,16 +200,16 @@ fn cgroup(context: &TcContext) -> u64 {
 }
 
 #[inline(always)]
-fn remember_stray(context: &TcContext, server: [u8; 16], role: Role) {
-    let stray = Stray {
+fn remember_ungranted(context: &TcContext, server: [u8; 16], role: Role) {
+    let key = UngrantedKey {
         server,
         cgroup: cgroup(context),
         role: role.bit(),
         reserved: 0,
     };
     // What is forwarded is sent by whatever process happens to run.
-    let has_process = settings::names_process() && stray.cgroup != 0;
-    maps::remember_stray(&stray, KernelClocks.tick(), || {
+    let has_process = settings::names_process() && key.cgroup != 0;
+    maps::remember_ungranted(&key, KernelClocks.tick(), || {
         if has_process {
             bpf_get_current_comm().unwrap_or_default()
         } else {

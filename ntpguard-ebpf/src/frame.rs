@@ -65,7 +65,7 @@ impl Frame for XdpFrame {
     }
 
     #[inline(always)]
-    fn forget(&self, number: usize, mask: usize) -> usize {
+    fn mask_opaque(&self, number: usize, mask: usize) -> usize {
         // SAFETY: the context is the kernel's.
         let queue = unsafe { (*self.0.ctx).rx_queue_index };
         mixed_with(queue, number) & mask
@@ -118,8 +118,8 @@ impl Frame for WholeFrame {
     }
 
     #[inline(always)]
-    fn forget(&self, number: usize, mask: usize) -> usize {
-        self.0.forget(number, mask)
+    fn mask_opaque(&self, number: usize, mask: usize) -> usize {
+        self.0.mask_opaque(number, mask)
     }
 
     #[inline(always)]
@@ -202,7 +202,7 @@ impl Frame for SkbFrame {
     }
 
     #[inline(always)]
-    fn forget(&self, number: usize, mask: usize) -> usize {
+    fn mask_opaque(&self, number: usize, mask: usize) -> usize {
         mixed_with(self.0.len(), number) & mask
     }
 
@@ -273,8 +273,8 @@ impl Frame for ArrivedFrame {
     }
 
     #[inline(always)]
-    fn forget(&self, number: usize, mask: usize) -> usize {
-        self.0.forget(number, mask)
+    fn mask_opaque(&self, number: usize, mask: usize) -> usize {
+        self.0.mask_opaque(number, mask)
     }
 
     #[inline(always)]

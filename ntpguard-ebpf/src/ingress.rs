@@ -44,7 +44,7 @@ fn ingress_linear(context: XdpContext) -> u32 {
 }
 
 /// For interfaces whose XDP hook is somebody else's. The stack has moved the outermost VLAN tag out
-/// of the frame by then (`skb_vlan_untag`), so that the walk can step over one more.
+/// of the frame by then (`skb_vlan_untag`), so that the parser can step over one more.
 #[classifier]
 #[inline(always)]
 fn ntpguard_ingress(context: TcContext) -> i32 {
@@ -61,13 +61,13 @@ fn unknown(reason: u32) -> u32 {
 /// The stage that decides, for a datagram from an address of which something may be known. What its
 /// server says is recorded with it.
 #[inline(always)]
-fn decide_and_record<A: InMaps, F: Frame>(frame: &F, datagram: &Datagram, part: u64) -> u32 {
+fn decide_and_record<A: InMaps, F: Frame>(frame: &F, datagram: &Datagram, class: u64) -> u32 {
     let reason = decide::<A, _, _, _>(
         frame,
         datagram,
-        packed::unpack_part(part),
+        packed::unpack_class(class),
         &KernelClocks,
-        settings::limits(),
+        settings::policy(),
         &KernelTables,
     );
     recorder::record_reply::<A, _>(frame, datagram, reason);
@@ -77,15 +77,15 @@ fn decide_and_record<A: InMaps, F: Frame>(frame: &F, datagram: &Datagram, part: 
 /// The stage that takes up what was refused. What a server says in a long reply is recorded with it.
 #[inline(always)]
 fn refuse_and_record<A: InMaps, F: Frame>(frame: &F, datagram: &Datagram, refused: u64) -> u32 {
-    let (part, Some(reason)) = packed::unpack_refusal(refused) else {
+    let (class, Some(reason)) = packed::unpack_refusal(refused) else {
         return Reason::Malformed as u32;
     };
     let reason = refuse::<A, _, _, _>(
         frame,
         datagram,
-        Refused { part, reason },
+        Refused { class, reason },
         &KernelClocks,
-        settings::limits(),
+        settings::policy(),
         &KernelTables,
     );
     recorder::record_reply::<A, _>(frame, datagram, reason);
@@ -157,10 +157,10 @@ macro_rules! subprograms {
             )?
 
             #[inline(always)]
-            fn decide(&self, family: Family, place: u64, ports: u64, part: u64) -> u32 {
+            fn decide(&self, family: Family, place: u64, ports: u64, class: u64) -> u32 {
                 unknown(match family {
-                    Family::V4 => $decide4(self.context(), place, ports, part),
-                    Family::V6 => $decide6(self.context(), place, ports, part),
+                    Family::V4 => $decide4(self.context(), place, ports, class),
+                    Family::V6 => $decide6(self.context(), place, ports, class),
                 })
             }
 
@@ -206,16 +206,16 @@ macro_rules! subprograms {
 
         #[unsafe(no_mangle)]
         #[inline(never)]
-        extern "C" fn $decide4(context: *mut $context, place: u64, ports: u64, part: u64) -> u32 {
+        extern "C" fn $decide4(context: *mut $context, place: u64, ports: u64, class: u64) -> u32 {
             let datagram = packed::unpack(Family::V4, place, ports);
-            decide_and_record::<[u8; 4], _>(&<$frame>::of(context), &datagram, part)
+            decide_and_record::<[u8; 4], _>(&<$frame>::of(context), &datagram, class)
         }
 
         #[unsafe(no_mangle)]
         #[inline(never)]
-        extern "C" fn $decide6(context: *mut $context, place: u64, ports: u64, part: u64) -> u32 {
+        extern "C" fn $decide6(context: *mut $context, place: u64, ports: u64, class: u64) -> u32 {
             let datagram = packed::unpack(Family::V6, place, ports);
-            decide_and_record::<[u8; 16], _>(&<$frame>::of(context), &datagram, part)
+            decide_and_record::<[u8; 16], _>(&<$frame>::of(context), &datagram, class)
         }
 
         #[unsafe(no_mangle)]
@@ -318,8 +318,8 @@ impl Arrived for FirstBuffer {
     }
 
     #[inline(always)]
-    fn decide(&self, family: Family, place: u64, ports: u64, part: u64) -> u32 {
-        self.0.decide(family, place, ports, part)
+    fn decide(&self, family: Family, place: u64, ports: u64, class: u64) -> u32 {
+        self.0.decide(family, place, ports, class)
     }
 
     #[inline(always)]

@@ -14,37 +14,37 @@ use ntpguard_common::{
     clock::Clocks,
     events::EVENTS_SIZE,
     maps::{
-        endpoint::{Elsewhere, Endpoint, Ports},
-        lookup::{LedgerOf, Sender, TablesOf},
-        prefilter::{Bits, Marks},
+        endpoint::{CustomPorts, Endpoint, Ports},
+        lookup::{Sender, TablesOf, TrackerOf},
+        prefilter::{AskedMarks, GrantBits},
         rates::{Bucket, Moment, Moments, RATES_SIZE, Rates},
         received::{LastReceived, PLACES, Received},
         refusals::{Cause, REFUSALS_SIZE, Refusals},
-        requests::{Learned, Request, Requests, Sent, Server, Stray, Strayed},
+        requests::{Learned, Request, Requests, Sent, Server, UngrantedKey, UngrantedStats},
         tables::{
-            DEFAULT_TABLE_SIZE, ELSEWHERE_SIZE, Grant, Info, REQUESTS_SIZE, SERVERS_SIZE,
-            TEACHERS_SIZE, UNGRANTED_SIZE,
+            ALLOW_ENDPOINT_SIZE, DEFAULT_TABLE_SIZE, Grant, Info, REQUESTS_SIZE, SERVERS_SIZE,
+            TRUSTED_CGROUPS_SIZE, UNGRANTED_SIZE,
         },
-        trusted::{Depths, Teacher, TeacherUid},
+        trusted::{Depths, TrustedCgroup, TrustedUid},
     },
     reason::Counters,
     wire::{address::Address, link_local},
 };
 
 use self::servers::refusals_of;
-pub(crate) use self::servers::{remember_stray, server, was_asked};
+pub(crate) use self::servers::{remember_ungranted, server, was_asked};
 use crate::settings;
 
 mod servers;
 
 const SIZE: usize = DEFAULT_TABLE_SIZE as usize;
-const ELSEWHERE_KNOWN: usize = ELSEWHERE_SIZE as usize;
+const ELSEWHERE_KNOWN: usize = ALLOW_ENDPOINT_SIZE as usize;
 const REQUESTS_OPEN: usize = REQUESTS_SIZE as usize;
 const SERVERS_KNOWN: usize = SERVERS_SIZE as usize;
 const REFUSALS_KEPT: usize = REFUSALS_SIZE as usize;
 const RECEIVED_KEPT: usize = PLACES as usize;
-const TEACHERS_KNOWN: usize = TEACHERS_SIZE as usize;
-const STRAYS_KNOWN: usize = UNGRANTED_SIZE as usize;
+const TRUSTED_CGROUPS_KNOWN: usize = TRUSTED_CGROUPS_SIZE as usize;
+const UNGRANTED_KNOWN: usize = UNGRANTED_SIZE as usize;
 const BUCKETS: usize = RATES_SIZE as usize;
 const NO_PREALLOC: usize = BPF_F_NO_PREALLOC as usize;
 
@@ -57,13 +57,13 @@ static ALLOW_NET_V4: LpmTrie<[u8; 4], Grant, SIZE> = LpmTrie::new();
 #[btf_map]
 static ALLOW_NET_V6: LpmTrie<[u8; 16], Grant, SIZE> = LpmTrie::new();
 #[btf_map]
-static ELSEWHERE: HashMap<Endpoint, Grant, ELSEWHERE_KNOWN, NO_PREALLOC> = HashMap::new();
+static ALLOW_ENDPOINT: HashMap<Endpoint, Grant, ELSEWHERE_KNOWN, NO_PREALLOC> = HashMap::new();
 #[btf_map]
 static PORT_BITS: Array<Ports, 1> = Array::new();
 #[btf_map]
-static GRANT_BITS: Array<Bits, 1> = Array::new();
+static GRANT_BITS: Array<GrantBits, 1> = Array::new();
 #[btf_map]
-static ASKED_MARKS: Array<Marks, 1> = Array::new();
+static ASKED_MARKS: Array<AskedMarks, 1> = Array::new();
 #[btf_map]
 static TRUSTED_V4: LruHashMap<Request<[u8; 4]>, Sent, REQUESTS_OPEN> = LruHashMap::new();
 #[btf_map]
@@ -83,13 +83,14 @@ static REFUSALS: LruPerCpuHashMap<[u8; 16], Refusals, REFUSALS_KEPT> = LruPerCpu
 #[btf_map]
 static RECEIVED: Array<LastReceived, RECEIVED_KEPT> = Array::new();
 #[btf_map]
-static TEACHERS: HashMap<u64, Teacher, TEACHERS_KNOWN, NO_PREALLOC> = HashMap::new();
+static TRUSTED_CGROUPS: HashMap<u64, TrustedCgroup, TRUSTED_CGROUPS_KNOWN, NO_PREALLOC> =
+    HashMap::new();
 #[btf_map]
-static TEACHER_UIDS: HashMap<u32, TeacherUid, TEACHERS_KNOWN, NO_PREALLOC> = HashMap::new();
+static TRUSTED_UIDS: HashMap<u32, TrustedUid, TRUSTED_CGROUPS_KNOWN, NO_PREALLOC> = HashMap::new();
 #[btf_map]
 static REQUESTS: PerCpuArray<Requests, 1> = PerCpuArray::new();
 #[btf_map]
-static UNGRANTED: LruHashMap<Stray, Strayed, STRAYS_KNOWN> = LruHashMap::new();
+static UNGRANTED: LruHashMap<UngrantedKey, UngrantedStats, UNGRANTED_KNOWN> = LruHashMap::new();
 #[btf_map]
 static RATES: Array<Bucket, BUCKETS> = Array::new();
 #[btf_map]
@@ -179,7 +180,7 @@ impl InMaps for [u8; 16] {
     }
 }
 
-impl Elsewhere for KernelTables {
+impl CustomPorts for KernelTables {
     #[inline(always)]
     fn has_custom_ports(&self) -> bool {
         settings::looks_at_other_ports()
@@ -194,7 +195,7 @@ impl Elsewhere for KernelTables {
     fn grant_at(&self, server: Endpoint, interface: u32) -> Option<Grant> {
         let look = |key: &Endpoint| {
             // SAFETY: as for the grant of an address.
-            unsafe { ELSEWHERE.get(key) }
+            unsafe { ALLOW_ENDPOINT.get(key) }
         };
         link_local::look_up(server, interface, look).copied()
     }
@@ -212,7 +213,7 @@ impl<A: InMaps> TablesOf<A> for KernelTables {
     }
 
     #[inline(always)]
-    fn has_bans(&self) -> bool {
+    fn has_always_denied(&self) -> bool {
         only(&INFO).is_none_or(|info| info.bans != 0)
     }
 
@@ -332,9 +333,9 @@ impl Moment for Shared {
     }
 }
 
-impl<A: InMaps> LedgerOf<A> for KernelTables {
+impl<A: InMaps> TrackerOf<A> for KernelTables {
     #[inline(always)]
-    fn note(&self, sender: Sender, request: &Request<A>, sent: &Sent) {
+    fn track(&self, sender: Sender, request: &Request<A>, sent: &Sent) {
         // An LRU map has room for every request, and there is nothing to do about another failure:
         // the reply is dropped, and the daemon asks again.
         let _noted = A::requests(sender).insert(request, sent, BPF_ANY.into());
@@ -412,7 +413,7 @@ fn mark<A: Address>(server: A) {
         return;
     };
     // SAFETY: the value is the map's, as large as its type, and a byte is written whole.
-    let mark = unsafe { &mut (*marks).marks[Marks::of(server) % Marks::COUNT] };
+    let mark = unsafe { &mut (*marks).marks[AskedMarks::of(server) % AskedMarks::COUNT] };
     // Written once, so that CPUs do not take the line from each other.
     if *mark == 0 {
         *mark = 1;
@@ -421,22 +422,22 @@ fn mark<A: Address>(server: A) {
 
 /// The depths at which there are trusted cgroups.
 #[inline(always)]
-pub(crate) fn teacher_depths() -> Depths {
+pub(crate) fn trusted_depths() -> Depths {
     Depths(only(&INFO).map_or(0, |info| info.depths))
 }
 
 /// Whether senders of `uid` in this cgroup are trusted.
 #[inline(always)]
-pub(crate) fn is_teacher(cgroup: u64, uid: impl Fn() -> u32) -> bool {
+pub(crate) fn is_trusted_cgroup(cgroup: u64, uid: impl Fn() -> u32) -> bool {
     // SAFETY: nothing writes the value while it is in the map, and it is freed only after this
     // program's RCU section.
-    unsafe { TEACHERS.get(cgroup) }.is_some_and(|teacher| teacher.trusts(uid))
+    unsafe { TRUSTED_CGROUPS.get(cgroup) }.is_some_and(|cgroup_entry| cgroup_entry.trusts(uid))
 }
 
 /// Whether senders of this uid are trusted.
 #[inline(always)]
-pub(crate) fn is_teacher_uid(uid: u32) -> bool {
-    TEACHER_UIDS.get_ptr(uid).is_some()
+pub(crate) fn is_trusted_uid(uid: u32) -> bool {
+    TRUSTED_UIDS.get_ptr(uid).is_some()
 }
 
 /// Counts an outbound request.

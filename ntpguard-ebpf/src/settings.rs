@@ -6,7 +6,7 @@ use aya_ebpf::Global;
 use ntpguard_common::{
     clock::Clock,
     maps::rates::{Rate, Rates},
-    rule::policy::{Learn, Limits},
+    rule::policy::{Learn, Policy},
     wire::packet::Link,
 };
 
@@ -77,7 +77,7 @@ static RATE_KEY_1: Global<u64> = Global::new(0);
 #[unsafe(no_mangle)]
 static RATE_KEY_2: Global<u64> = Global::new(0);
 
-/// What [`limits`] says too: every packet needs this one, and few the others.
+/// What [`policy`] says too: every packet needs this one, and few the others.
 #[inline(always)]
 pub(crate) fn link() -> Link {
     if LINK.load() == Link::Ethernet as u8 {
@@ -88,8 +88,8 @@ pub(crate) fn link() -> Link {
 }
 
 #[inline(always)]
-pub(crate) fn limits() -> Limits {
-    Limits {
+pub(crate) fn policy() -> Policy {
+    Policy {
         link: link(),
         track: TRACK.load() != 0,
         window: REPLY_WINDOW.load(),

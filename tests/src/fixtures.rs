@@ -72,7 +72,7 @@ pub fn run() -> Result<Outcome> {
     for ingress in Ingress::ALL {
         let mut tracking = Vec::new();
         for exchange in fixtures::exchanges() {
-            let program = exchanges::program(&mut tracking, exchange.limits)?;
+            let program = exchanges::program(&mut tracking, exchange.policy)?;
             outcome.add(&exchange.name, program.check(&exchange, ingress));
             if outcome.failed.len() >= ENOUGH {
                 return Ok(outcome);
@@ -391,7 +391,7 @@ fn projection() -> Result<Projection> {
     let fixtures::Grants {
         addresses,
         prefixes,
-        elsewhere,
+        custom_port,
     } = fixtures::grants();
     let prefixes = prefixes
         .into_iter()
@@ -400,6 +400,6 @@ fn projection() -> Result<Projection> {
     Ok(Projection {
         addresses: addresses.into_iter().collect(),
         prefixes,
-        elsewhere: elsewhere.into_iter().collect(),
+        endpoints: custom_port.into_iter().collect(),
     })
 }

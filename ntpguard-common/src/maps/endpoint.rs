@@ -9,7 +9,7 @@ use crate::wire::{
     ntp,
 };
 
-/// A server and the port that it is asked at: the key of the `ELSEWHERE` map.
+/// A server and the port that it is asked at: the key of the `ALLOW_ENDPOINT` map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(C)]
 pub struct Endpoint {
@@ -93,7 +93,7 @@ impl Ports {
 }
 
 /// What the judge asks about servers that are asked at other ports than 123.
-pub trait Elsewhere {
+pub trait CustomPorts {
     /// Whether servers may be asked at other ports than 123 at all.
     fn has_custom_ports(&self) -> bool;
 

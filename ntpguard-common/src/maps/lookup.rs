@@ -1,7 +1,7 @@
 //! What the judge asks of the kernel's maps: the kernel answers from the maps, tests from a model.
 
 use super::{
-    endpoint::Elsewhere,
+    endpoint::CustomPorts,
     rates::Rates,
     received::Received,
     refusals::Cause,
@@ -21,17 +21,17 @@ pub enum Sender {
 
 /// What the judge asks of the kernel's tables about addresses of one family. Look-ups return
 /// copies.
-pub trait TablesOf<A>: Elsewhere {
+pub trait TablesOf<A>: CustomPorts {
     /// Whether an address, or a prefix that holds it, may be granted anything. Cheaper than to look, and
     /// right whenever it says no.
     fn may_grant(&self, address: A) -> bool;
 
-    /// Whether a trusted sender's request to port 123 of a server may have been noted. As cheap, and as
+    /// Whether a trusted sender's request to port 123 of a server may have been tracked. As cheap, and as
     /// right.
     fn may_trust(&self, server: A) -> bool;
 
-    /// Whether anybody is cut off by hand ([`BAN`]), of this family or not.
-    fn has_bans(&self) -> bool;
+    /// Whether anybody is cut off by hand ([`DENY_ALWAYS`]), of this family or not.
+    fn has_always_denied(&self) -> bool;
 
     /// The grant of one address, on the interface of an index: see [`link_local`](crate::wire::link_local).
     fn grant(&self, address: A, interface: u32) -> Option<Grant>;
@@ -46,7 +46,7 @@ pub trait TablesOf<A>: Elsewhere {
     /// same time, one hears yes.
     fn take(&self, sender: Sender, request: &Request<A>) -> bool;
 
-    /// When a server was last sent a request that was noted, in nanoseconds of monotonic time.
+    /// When a server was last sent a request that was tracked, in nanoseconds of monotonic time.
     fn last_asked(&self, server: A) -> Option<u64>;
 
     /// Keeps a receive timestamp that a server gave this host.
@@ -74,9 +74,9 @@ impl<T: TablesOf<[u8; 4]> + TablesOf<[u8; 16]>> Tables for T {}
 
 /// Where what is sent is written down, for addresses of one family. Times are nanoseconds of
 /// monotonic time.
-pub trait LedgerOf<A>: TablesOf<A> {
-    /// Notes a request, or that we send a peer symmetric packets.
-    fn note(&self, sender: Sender, request: &Request<A>, sent: &Sent);
+pub trait TrackerOf<A>: TablesOf<A> {
+    /// Tracks a request, or that we send a peer symmetric packets.
+    fn track(&self, sender: Sender, request: &Request<A>, sent: &Sent);
 
     /// Remembers that a request which needs no grant went to `server` at `now`.
     fn learn(&self, server: A, now: u64);
@@ -86,6 +86,6 @@ pub trait LedgerOf<A>: TablesOf<A> {
 }
 
 /// Where what is sent is written down.
-pub trait Ledger: LedgerOf<[u8; 4]> + LedgerOf<[u8; 16]> {}
+pub trait Tracker: TrackerOf<[u8; 4]> + TrackerOf<[u8; 16]> {}
 
-impl<T: LedgerOf<[u8; 4]> + LedgerOf<[u8; 16]>> Ledger for T {}
+impl<T: TrackerOf<[u8; 4]> + TrackerOf<[u8; 16]>> Tracker for T {}

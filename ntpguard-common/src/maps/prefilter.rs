@@ -1,7 +1,7 @@
 //! Tells of most addresses that nothing is known of them, without searching a table for them.
 //!
 //! A flood from random addresses is dropped after a read of each of two small arrays, which stay in a
-//! CPU's nearest cache. What the sieve lets through is looked up, so a stranger that shares a bit
+//! CPU's nearest cache. What the prefilter lets through is looked up, so a stranger that shares a bit
 //! with somebody known costs more, and is dropped all the same.
 
 use crate::wire::address::Address;
@@ -10,12 +10,12 @@ use crate::wire::address::Address;
 /// granted address, and of each block of addresses in which a prefix is granted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
-pub struct Bits {
+pub struct GrantBits {
     /// The bits, 64 in a word.
     pub words: [u64; Self::WORDS],
 }
 
-impl Bits {
+impl GrantBits {
     const WORDS: usize = 512;
 
     /// None set.
@@ -72,16 +72,16 @@ impl Bits {
 /// hash of a server, since old kernels cannot set a bit without losing another CPU's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
-pub struct Marks {
-    /// 1 where such a request was ever noted.
+pub struct AskedMarks {
+    /// 1 where such a request was ever tracked.
     pub marks: [u8; Self::COUNT],
 }
 
-impl Marks {
+impl AskedMarks {
     /// How many there are.
     pub const COUNT: usize = 1 << 11;
 
-    /// Whether such a request to this server may have been noted.
+    /// Whether such a request to this server may have been tracked.
     #[inline(always)]
     pub fn has<A: Address>(&self, server: A) -> bool {
         self.marks[Self::of(server) % Self::COUNT] != 0
@@ -101,17 +101,17 @@ mod tests {
     #[test]
     fn every_hash_has_its_bit() {
         for hash in [0, 1 << 49, 1 << 57, 1 << 58, 1 << 63, u64::MAX] {
-            let mut bits = Bits::NONE;
+            let mut bits = GrantBits::NONE;
             bits.set(hash);
             assert!(bits.has(hash));
             assert_eq!(ones(&bits), 1);
         }
-        assert!(!Bits::NONE.has(0));
+        assert!(!GrantBits::NONE.has(0));
     }
 
     #[test]
     fn neighbours_are_far_apart() {
-        let mut bits = Bits::NONE;
+        let mut bits = GrantBits::NONE;
         for last in 0..=255 {
             bits.set([192, 0, 2, last].hash());
             let mut v6 = [0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
@@ -124,13 +124,13 @@ mod tests {
         assert!(ones(&bits) > 740, "{} bits of 768 addresses", ones(&bits));
     }
 
-    fn ones(bits: &Bits) -> u32 {
+    fn ones(bits: &GrantBits) -> u32 {
         bits.words.iter().map(|word| word.count_ones()).sum()
     }
 
     #[test]
     fn a_mark_is_within_its_array() {
-        assert!(Marks::of([255; 4]) < Marks::COUNT);
-        assert!(Marks::of([0x5a; 16]) < Marks::COUNT);
+        assert!(AskedMarks::of([255; 4]) < AskedMarks::COUNT);
+        assert!(AskedMarks::of([0x5a; 16]) < AskedMarks::COUNT);
     }
 }

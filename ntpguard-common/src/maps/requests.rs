@@ -109,7 +109,7 @@ pub struct Server {
 /// Who asked a server that nobody granted: the key of the `UNGRANTED` map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(C)]
-pub struct Stray {
+pub struct UngrantedKey {
     /// The server's address, IPv4 as IPv4-mapped.
     pub server: [u8; 16],
     /// The sender's cgroup, by its number; 0 where there is none, as for what is forwarded.
@@ -123,7 +123,7 @@ pub struct Stray {
 /// How often: the value of the `UNGRANTED` map.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
-pub struct Strayed {
+pub struct UngrantedStats {
     /// When the last request was sent.
     pub last: u64,
     /// How many there were.
@@ -137,9 +137,9 @@ pub struct Strayed {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Requests {
-    /// Sent by a trusted sender, and noted.
+    /// Sent by a trusted sender, and tracked.
     pub trusted: u64,
-    /// Sent by others to a granted server, and noted.
+    /// Sent by others to a granted server, and tracked.
     pub granted: u64,
     /// Sent by others to a server that nobody granted: its reply will be dropped.
     pub ungranted: u64,
@@ -156,7 +156,7 @@ impl Requests {
 
 #[cfg(feature = "user")]
 mod pod {
-    use super::{Learned, Request, Requests, Sent, Server, Stray, Strayed};
+    use super::{Learned, Request, Requests, Sent, Server, UngrantedKey, UngrantedStats};
 
     // SAFETY: repr(C), made of integers alone, without padding, valid for every bit pattern.
     unsafe impl aya::Pod for Request<[u8; 4]> {}
@@ -169,9 +169,9 @@ mod pod {
     // SAFETY: as for the former.
     unsafe impl aya::Pod for Server {}
     // SAFETY: as for the former.
-    unsafe impl aya::Pod for Stray {}
+    unsafe impl aya::Pod for UngrantedKey {}
     // SAFETY: as for the former.
-    unsafe impl aya::Pod for Strayed {}
+    unsafe impl aya::Pod for UngrantedStats {}
     // SAFETY: as for the former.
     unsafe impl aya::Pod for Requests {}
 }
@@ -181,5 +181,5 @@ const _: () = assert!(size_of::<Request<[u8; 4]>>() == 20);
 const _: () = assert!(size_of::<Request<[u8; 16]>>() == 44);
 const _: () = assert!(size_of::<Sent>() == 24);
 const _: () = assert!(size_of::<Server>() == 48);
-const _: () = assert!(size_of::<Stray>() == 32);
-const _: () = assert!(size_of::<Strayed>() == 32);
+const _: () = assert!(size_of::<UngrantedKey>() == 32);
+const _: () = assert!(size_of::<UngrantedStats>() == 32);

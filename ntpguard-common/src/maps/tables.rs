@@ -4,7 +4,7 @@
 //! change only together with [`ABI`].
 
 /// The number of this layout, kept in [`Info::abi`].
-pub const ABI: u32 = 8;
+pub const ABI: u32 = 9;
 
 /// Names of the maps, as they are in the object and under the pin directory.
 pub mod names {
@@ -18,12 +18,12 @@ pub mod names {
     /// IPv6 prefix → [`Grant`](super::Grant), longest match.
     pub const ALLOW_NET_V6: &str = "ALLOW_NET_V6";
     /// [`Endpoint`](crate::maps::endpoint::Endpoint) → [`Grant`](super::Grant).
-    pub const ELSEWHERE: &str = "ELSEWHERE";
+    pub const ALLOW_ENDPOINT: &str = "ALLOW_ENDPOINT";
     /// 0 → [`Ports`](crate::maps::endpoint::Ports).
     pub const PORT_BITS: &str = "PORT_BITS";
-    /// 0 → [`Bits`](crate::maps::prefilter::Bits).
+    /// 0 → [`GrantBits`](crate::maps::prefilter::GrantBits).
     pub const GRANT_BITS: &str = "GRANT_BITS";
-    /// 0 → [`Marks`](crate::maps::prefilter::Marks).
+    /// 0 → [`AskedMarks`](crate::maps::prefilter::AskedMarks).
     pub const ASKED_MARKS: &str = "ASKED_MARKS";
     /// [`Request`](crate::maps::requests::Request) of a trusted sender →
     /// [`Sent`](crate::maps::requests::Sent), IPv4.
@@ -46,14 +46,14 @@ pub mod names {
     /// The place of a receive timestamp that a server gave →
     /// [`LastReceived`](crate::maps::received::LastReceived).
     pub const RECEIVED: &str = "RECEIVED";
-    /// Cgroup id → [`Teacher`](crate::maps::trusted::Teacher).
+    /// Cgroup id → [`TrustedCgroup`](crate::maps::trusted::TrustedCgroup).
     /// [`Info::depths`](super::Info::depths) has the depths of these cgroups.
-    pub const TEACHERS: &str = "TEACHERS";
-    /// Uid → [`TeacherUid`](crate::maps::trusted::TeacherUid).
-    pub const TEACHER_UIDS: &str = "TEACHER_UIDS";
+    pub const TRUSTED_CGROUPS: &str = "TRUSTED_CGROUPS";
+    /// Uid → [`TrustedUid`](crate::maps::trusted::TrustedUid).
+    pub const TRUSTED_UIDS: &str = "TRUSTED_UIDS";
     /// 0 → [`Requests`](crate::maps::requests::Requests), per CPU.
     pub const REQUESTS: &str = "REQUESTS";
-    /// [`Stray`](crate::maps::requests::Stray) → [`Strayed`](crate::maps::requests::Strayed).
+    /// [`UngrantedKey`](crate::maps::requests::UngrantedKey) → [`UngrantedStats`](crate::maps::requests::UngrantedStats).
     pub const UNGRANTED: &str = "UNGRANTED";
     /// 0 everybody, from 1 on clients by a keyed hash → [`Bucket`](crate::maps::rates::Bucket).
     pub const RATES: &str = "RATES";
@@ -69,7 +69,7 @@ pub mod names {
         ALLOW_V6,
         ALLOW_NET_V4,
         ALLOW_NET_V6,
-        ELSEWHERE,
+        ALLOW_ENDPOINT,
         PORT_BITS,
         GRANT_BITS,
         ASKED_MARKS,
@@ -82,8 +82,8 @@ pub mod names {
         SERVERS,
         REFUSALS,
         RECEIVED,
-        TEACHERS,
-        TEACHER_UIDS,
+        TRUSTED_CGROUPS,
+        TRUSTED_UIDS,
         REQUESTS,
         UNGRANTED,
         RATES,
@@ -99,8 +99,8 @@ pub mod names {
 /// reach of a CPU's cache under a flood of random addresses.
 pub const DEFAULT_TABLE_SIZE: u32 = 65_536;
 
-/// Servers at other ports than 123 that `ELSEWHERE` holds: what four names can lead to.
-pub const ELSEWHERE_SIZE: u32 = 4_096;
+/// Servers at other ports than 123 that `ALLOW_ENDPOINT` holds: what four names can lead to.
+pub const ALLOW_ENDPOINT_SIZE: u32 = 4_096;
 
 /// Open requests that each of the `TRUSTED_*` and `ASKED_*` maps holds.
 ///
@@ -112,7 +112,7 @@ pub const REQUESTS_SIZE: u32 = 16_384;
 pub const SERVERS_SIZE: u32 = 4_096;
 
 /// Trusted senders that there can be.
-pub const TEACHERS_SIZE: u32 = 256;
+pub const TRUSTED_CGROUPS_SIZE: u32 = 256;
 
 /// Requests to servers that nobody granted, kept to be shown.
 pub const UNGRANTED_SIZE: u32 = 1_024;
@@ -169,7 +169,7 @@ pub const DENY: u32 = 1 << 31;
 
 /// The bit of [`Grant::roles`] of a denial by hand: not even a trusted sender's request is
 /// answered from there. Always together with [`DENY`].
-pub const BAN: u32 = 1 << 30;
+pub const DENY_ALWAYS: u32 = 1 << 30;
 
 /// The bit of [`Grant::roles`] that lets replies be [longer](super::refusals::LONGER_BY) than their requests.
 /// It counts with [`Role::Server`] alone.
@@ -269,7 +269,7 @@ impl Expiry {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Grant {
-    /// Bits of [`Role`], [`DENY`], [`BAN`] and [`LONG_REPLIES`].
+    /// Bits of [`Role`], [`DENY`], [`DENY_ALWAYS`] and [`LONG_REPLIES`].
     pub roles: u32,
     /// Bits of [`Origin`]; for display, the judge does not read it.
     pub origins: u32,
@@ -301,7 +301,7 @@ pub struct Info {
     pub prefixes_v4: u32,
     /// Entries in `ALLOW_NET_V6`; while it is 0 the judge does not search that map.
     pub prefixes_v6: u32,
-    /// Grants with [`BAN`]; while there are none the judge does not search for the server of a
+    /// Grants with [`DENY_ALWAYS`]; while there are none the judge does not search for the server of a
     /// trusted sender's request.
     pub bans: u32,
     /// [`Depths`](super::trusted::Depths) of the trusted cgroups.
@@ -330,7 +330,7 @@ pub const EXPLAIN_BASE: u32 = 0x100;
 #[cfg(feature = "user")]
 mod pod {
     use super::{Grant, Info};
-    use crate::{maps::prefilter::Bits, reason::Counters};
+    use crate::{maps::prefilter::GrantBits, reason::Counters};
 
     // SAFETY: repr(C), made of integers alone, without padding, valid for every bit pattern.
     unsafe impl aya::Pod for Grant {}
@@ -339,7 +339,7 @@ mod pod {
     // SAFETY: as for Grant.
     unsafe impl aya::Pod for Counters {}
     // SAFETY: as for Grant.
-    unsafe impl aya::Pod for Bits {}
+    unsafe impl aya::Pod for GrantBits {}
 }
 
 // Padding would leak into the maps and break their printing.

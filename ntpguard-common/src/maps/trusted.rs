@@ -11,10 +11,10 @@ pub const DEEPEST: u32 = 8;
 /// The depth of a cgroup for which it is not known.
 pub const UNKNOWN_DEPTH: u32 = u32::MAX;
 
-/// A trusted cgroup: the value of the `TEACHERS` map. Its descendants are trusted with it.
+/// A trusted cgroup: the value of the `TRUSTED_CGROUPS` map. Its descendants are trusted with it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
-pub struct Teacher {
+pub struct TrustedCgroup {
     /// When it was found.
     pub since: u64,
     /// How many cgroups above it there are, the root among them, or [`UNKNOWN_DEPTH`].
@@ -25,7 +25,7 @@ pub struct Teacher {
     pub uids: [u32; UIDS],
 }
 
-impl Teacher {
+impl TrustedCgroup {
     /// Whether a request from a socket of `uid` in the cgroup is trusted. The uid costs a call, so it
     /// is asked for only where it matters.
     #[inline(always)]
@@ -37,10 +37,10 @@ impl Teacher {
     }
 }
 
-/// A trusted uid: the value of the `TEACHER_UIDS` map.
+/// A trusted uid: the value of the `TRUSTED_UIDS` map.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
-pub struct TeacherUid {
+pub struct TrustedUid {
     /// When it was named.
     pub since: u64,
 }
@@ -55,12 +55,14 @@ impl Depths {
     const ALL: Self = Self((2 << DEEPEST) - 2);
 
     /// The depths of these cgroups; all of them where one's is not known.
-    pub fn of(teachers: impl IntoIterator<Item = Teacher>) -> Self {
-        teachers
+    pub fn of(trusted_cgroups: impl IntoIterator<Item = TrustedCgroup>) -> Self {
+        trusted_cgroups
             .into_iter()
-            .fold(Self::default(), |depths, teacher| match teacher.depth {
-                0..=DEEPEST => Self(depths.0 | 1 << teacher.depth),
-                _ => Self::ALL,
+            .fold(Self::default(), |depths, cgroup_entry| {
+                match cgroup_entry.depth {
+                    0..=DEEPEST => Self(depths.0 | 1 << cgroup_entry.depth),
+                    _ => Self::ALL,
+                }
             })
     }
 
@@ -83,16 +85,16 @@ impl Depths {
 
 #[cfg(feature = "user")]
 mod pod {
-    use super::{Teacher, TeacherUid};
+    use super::{TrustedCgroup, TrustedUid};
 
     // SAFETY: repr(C), made of integers alone, without padding, valid for every bit pattern.
-    unsafe impl aya::Pod for Teacher {}
-    // SAFETY: as for Teacher.
-    unsafe impl aya::Pod for TeacherUid {}
+    unsafe impl aya::Pod for TrustedCgroup {}
+    // SAFETY: as for TrustedCgroup.
+    unsafe impl aya::Pod for TrustedUid {}
 }
 
 // Padding would leak into the maps and break their printing.
-const _: () = assert!(size_of::<Teacher>() == 16 + 4 * UIDS);
+const _: () = assert!(size_of::<TrustedCgroup>() == 16 + 4 * UIDS);
 
 #[cfg(test)]
 mod tests {
@@ -101,10 +103,10 @@ mod tests {
 
     use super::*;
 
-    fn at(depth: u32) -> Teacher {
-        Teacher {
+    fn at(depth: u32) -> TrustedCgroup {
+        TrustedCgroup {
             depth,
-            ..Teacher::default()
+            ..TrustedCgroup::default()
         }
     }
 
@@ -138,13 +140,13 @@ mod tests {
 
     #[test]
     fn a_uid_counts_only_where_it_matters() {
-        let mut teacher = Teacher {
+        let mut cgroup_entry = TrustedCgroup {
             uids: [0, 102, 102, 102],
-            ..Teacher::default()
+            ..TrustedCgroup::default()
         };
-        assert!(teacher.trusts(|| 0) && teacher.trusts(|| 102));
-        assert!(!teacher.trusts(|| 1_500));
-        teacher.any_uid = 1;
-        assert!(teacher.trusts(|| unreachable!("it does not matter")));
+        assert!(cgroup_entry.trusts(|| 0) && cgroup_entry.trusts(|| 102));
+        assert!(!cgroup_entry.trusts(|| 1_500));
+        cgroup_entry.any_uid = 1;
+        assert!(cgroup_entry.trusts(|| unreachable!("it does not matter")));
     }
 }

@@ -5,7 +5,7 @@ use crate::{
     maps::{
         endpoint::Endpoint,
         lookup::TablesOf,
-        tables::{BAN, DENY, Grant, Role},
+        tables::{DENY, DENY_ALWAYS, Grant, Role},
     },
     reason::Reason,
     wire::{address::Address, frame::Frame},
@@ -13,69 +13,69 @@ use crate::{
 
 /// What the tables say of an address and a set of roles.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Standing {
+pub(crate) enum Access {
     /// It holds one of them, and its packet is admitted for this reason.
     Holds(Reason),
     /// It is granted something, or denied it, but none of these.
     Lacks,
     /// Somebody cut it off by hand.
-    Banned,
+    DeniedAlways,
     /// Nobody granted it anything.
     Unlisted,
 }
 
-impl Standing {
+impl Access {
     /// Why a packet that needs no other proof is admitted or dropped.
     #[inline(always)]
     pub(crate) const fn reason(self) -> Reason {
         match self {
             Self::Holds(reason) => reason,
-            Self::Lacks | Self::Banned => Reason::Role,
+            Self::Lacks | Self::DeniedAlways => Reason::Role,
             Self::Unlisted => Reason::Unlisted,
         }
     }
 }
 
 /// Asks for the address's own grant and then, unless that settles it, for its prefix's. What is
-/// granted to a server that is asked `elsewhere`, at a port other than 123, stands alone.
+/// granted to a server that is asked `custom_port`, at a port other than 123, stands alone.
 #[inline(always)]
-pub(crate) fn standing<A, F, C, T>(
+pub(crate) fn access<A, F, C, T>(
     frame: &F,
     address: A,
-    elsewhere: Option<u16>,
+    custom_port: Option<u16>,
     roles: u32,
     clocks: &C,
     tables: &T,
-) -> Standing
+) -> Access
 where
     A: Address,
     F: Frame + ?Sized,
     C: Clocks,
     T: TablesOf<A>,
 {
-    let mut without = Standing::Unlisted;
-    if let Some(grant) = own_grant(frame, address, elsewhere, tables) {
-        match held(&grant, roles, clocks) {
-            Held::Yes(reason) => return Standing::Holds(reason),
-            Held::Denied if grant.roles & BAN != 0 => return Standing::Banned,
-            Held::Denied => return Standing::Lacks,
-            Held::No => without = Standing::Lacks,
+    let mut without = Access::Unlisted;
+    if let Some(grant) = own_grant(frame, address, custom_port, tables) {
+        match check_roles(&grant, roles, clocks) {
+            RoleCheck::Yes(reason) => return Access::Holds(reason),
+            RoleCheck::Denied if grant.roles & DENY_ALWAYS != 0 => return Access::DeniedAlways,
+            RoleCheck::Denied => return Access::Lacks,
+            RoleCheck::No => without = Access::Lacks,
         }
     }
-    if elsewhere.is_none()
+    if custom_port.is_none()
         && let Some(grant) = tables.prefix(address)
     {
-        match held(&grant, roles, clocks) {
-            Held::Yes(reason) => return Standing::Holds(reason),
-            Held::Denied if grant.roles & BAN != 0 => without = Standing::Banned,
-            Held::Denied | Held::No => without = Standing::Lacks,
+        match check_roles(&grant, roles, clocks) {
+            RoleCheck::Yes(reason) => return Access::Holds(reason),
+            RoleCheck::Denied if grant.roles & DENY_ALWAYS != 0 => without = Access::DeniedAlways,
+            RoleCheck::Denied | RoleCheck::No => without = Access::Lacks,
         }
     }
     without
 }
 
 /// Whether a grant holds a role that is asked for.
-enum Held {
+enum RoleCheck {
     /// It does, and the packet is admitted for this reason.
     Yes(Reason),
     /// It does not, and a wider prefix may.
@@ -85,7 +85,7 @@ enum Held {
 }
 
 #[inline(always)]
-fn held<C: Clocks>(grant: &Grant, roles: u32, clocks: &C) -> Held {
+fn check_roles<C: Clocks>(grant: &Grant, roles: u32, clocks: &C) -> RoleCheck {
     for (role, reason) in [
         (Role::Server, Reason::Server),
         (Role::Client, Reason::Client),
@@ -94,13 +94,13 @@ fn held<C: Clocks>(grant: &Grant, roles: u32, clocks: &C) -> Held {
         (Role::Control, Reason::Control),
     ] {
         if grant.roles & roles & role.bit() != 0 && !has_ended(grant.expires.get(role), clocks) {
-            return Held::Yes(reason);
+            return RoleCheck::Yes(reason);
         }
     }
     if grant.roles & DENY != 0 {
-        Held::Denied
+        RoleCheck::Denied
     } else {
-        Held::No
+        RoleCheck::No
     }
 }
 
@@ -115,7 +115,7 @@ pub(crate) fn has_ended<C: Clocks>(end: u32, clocks: &C) -> bool {
 pub(crate) fn own_grant<A, F, T>(
     frame: &F,
     address: A,
-    elsewhere: Option<u16>,
+    custom_port: Option<u16>,
     tables: &T,
 ) -> Option<Grant>
 where
@@ -124,7 +124,7 @@ where
     T: TablesOf<A>,
 {
     let interface = frame.interface();
-    match elsewhere {
+    match custom_port {
         Some(port) => tables.grant_at(Endpoint::new(address, port), interface),
         None => tables.grant(address, interface),
     }

@@ -2,27 +2,27 @@
 //! when.
 
 use super::{
-    classify::Part,
+    classify::PacketClass,
     decide::screen,
     fast_path::{Arriving, arriving, known},
     packed::{self, Gathered, Screened},
     stages::Arrived,
 };
 use crate::{
-    maps::{endpoint::Elsewhere as _, refusals::Cause},
+    maps::{endpoint::CustomPorts as _, refusals::Cause},
     reason::Reason,
     wire::{
         frame::Frame,
         inner::family,
         ntp,
-        packet::{Datagram, Family, MAX_INNER_PACKETS, OnNtpPort, Packet, walk},
+        packet::{Datagram, Family, MAX_INNER_PACKETS, OnNtpPort, Packet, parse},
     },
 };
 
 /// Judges a frame that arrives at this host, in the stages of whoever judges it. The kernel's programs
 /// call this.
 ///
-/// A glance settles most frames.
+/// The fast path settles most frames.
 #[inline(always)]
 pub fn judge_arrived<A: Arrived>(arrived: &A) -> A::Outcome {
     let reason = match arriving(arrived.frame(), arrived.link(), arrived.tables()) {
@@ -31,8 +31,8 @@ pub fn judge_arrived<A: Arrived>(arrived: &A) -> A::Outcome {
         Arriving::Stranger => return arrived.record(Reason::Unlisted as u32),
         Arriving::Private => return arrived.record(Reason::Private as u32),
         Arriving::Known => {
-            let (datagram, part) = known(arrived.frame(), arrived.link());
-            decide_in_part(arrived, &datagram, part)
+            let (datagram, class) = known(arrived.frame(), arrived.link());
+            decide_in_class(arrived, &datagram, class)
         }
         Arriving::Unusual => match reason_of_unusual(arrived) {
             Some(reason) => reason,
@@ -42,7 +42,7 @@ pub fn judge_arrived<A: Arrived>(arrived: &A) -> A::Outcome {
     arrived.record(reason)
 }
 
-/// As [`judge_arrived`], for a frame that no glance settles: it is right for every frame.
+/// As [`judge_arrived`], for a frame that the fast path does not settle: it is right for every frame.
 #[inline(always)]
 pub fn judge_unusual<A: Arrived>(arrived: &A) -> A::Outcome {
     match reason_of_unusual(arrived) {
@@ -51,17 +51,17 @@ pub fn judge_unusual<A: Arrived>(arrived: &A) -> A::Outcome {
     }
 }
 
-/// Walks through a frame and judges what it is; `None` if that is not the guard's business. Without
+/// Parses a frame and judges what it is; `None` if that is not the guard's business. Without
 /// closures, which are not always inlined.
 #[inline(always)]
 fn reason_of_unusual<A: Arrived>(arrived: &A) -> Option<u32> {
-    let reason = match walk(arrived.frame(), arrived.link(), &OnNtpPort) {
+    let reason = match parse(arrived.frame(), arrived.link(), &OnNtpPort) {
         Packet::Cut(_) | Packet::Inner(_) if A::MAY_HOLD_MORE => Some(packed::UNREAD),
         Packet::Foreign | Packet::Cut(None) => None,
         Packet::Bad(reason) | Packet::Cut(Some(reason)) => Some(reason as u32),
-        Packet::OtherPorts => judge_elsewhere(arrived),
+        Packet::OtherPorts => judge_custom_port(arrived),
         Packet::Inner(inner) => judge_inside(arrived, inner),
-        Packet::Datagram(datagram) => Some(judge_walked(arrived, &datagram)),
+        Packet::Datagram(datagram) => Some(judge_parsed(arrived, &datagram)),
     };
     // In one place, which costs the others the fewest registers.
     if A::MAY_HOLD_MORE && reason == Some(packed::UNREAD) {
@@ -72,9 +72,9 @@ fn reason_of_unusual<A: Arrived>(arrived: &A) -> Option<u32> {
 
 /// Judges a datagram on NTP's port.
 #[inline(always)]
-fn judge_walked<A: Arrived>(arrived: &A, datagram: &Datagram) -> u32 {
+fn judge_parsed<A: Arrived>(arrived: &A, datagram: &Datagram) -> u32 {
     if datagram.source_port != ntp::PORT
-        && let Some(reason) = judge_elsewhere(arrived)
+        && let Some(reason) = judge_custom_port(arrived)
     {
         return reason;
     }
@@ -122,7 +122,7 @@ fn judge_inside<A: Arrived>(arrived: &A, mut inner: u64) -> Option<u32> {
     Some(Reason::HeaderChain as u32)
 }
 
-/// Judges a datagram that comes from no server that is asked elsewhere. What is too short may only have
+/// Judges a datagram that comes from no server at a custom port. What is too short may only have
 /// been read too short.
 #[inline(always)]
 fn judge_datagram<A: Arrived>(arrived: &A, datagram: &Datagram) -> u32 {
@@ -133,7 +133,7 @@ fn judge_datagram<A: Arrived>(arrived: &A, datagram: &Datagram) -> u32 {
         false,
         arrived.tables(),
     ) {
-        Ok(part) => decide_in_part(arrived, datagram, part),
+        Ok(class) => decide_in_class(arrived, datagram, class),
         Err(Reason::Length) if A::MAY_HOLD_MORE => packed::UNREAD,
         // It may be a broadcast to a group, which the first buffer does not show.
         Err(Reason::Mode) if A::MAY_HOLD_MORE && is_cut_off(arrived.frame(), datagram) => {
@@ -156,14 +156,14 @@ fn is_cut_off<F: Frame + ?Sized>(frame: &F, datagram: &Datagram) -> bool {
 }
 
 #[inline(always)]
-fn decide_in_part<A: Arrived>(arrived: &A, datagram: &Datagram, part: Part) -> u32 {
+fn decide_in_class<A: Arrived>(arrived: &A, datagram: &Datagram, class: PacketClass) -> u32 {
     let (place, ports) = packed::pack(datagram);
     decide_or_refuse(
         arrived,
         datagram.family,
         place,
         ports,
-        packed::pack_part(part),
+        packed::pack_class(class),
     )
 }
 
@@ -174,10 +174,10 @@ fn decide_or_refuse<A: Arrived>(
     family: Family,
     place: u64,
     ports: u64,
-    part: u64,
+    class: u64,
 ) -> u32 {
-    let reason = arrived.decide(family, place, ports, part);
-    refuse_if_counted(arrived, family, place, ports, part, reason)
+    let reason = arrived.decide(family, place, ports, class);
+    refuse_if_counted(arrived, family, place, ports, class, reason)
 }
 
 /// The reasons that are counted by server, a bit for each.
@@ -199,21 +199,21 @@ fn refuse_if_counted<A: Arrived>(
     family: Family,
     place: u64,
     ports: u64,
-    part: u64,
+    class: u64,
     reason: u32,
 ) -> u32 {
     if COUNTED >> (reason & 0x3f) & 1 == 0 {
         return reason;
     }
-    arrived.refuse(family, place, ports, packed::pack_refusal(part, reason))
+    arrived.refuse(family, place, ports, packed::pack_refusal(class, reason))
 }
 
-/// Judges a frame that comes from a server that is asked elsewhere; `None` for any other.
+/// Judges a frame that comes from a server at a custom port; `None` for any other.
 ///
-/// It is walked again for that, as a stage of its own: what the walk found already would have to be
+/// It is parsed again for that, as a stage of its own: what the parser found already would have to be
 /// kept over the look at the port, and cost all packets.
 #[inline(always)]
-fn judge_elsewhere<A: Arrived>(arrived: &A) -> Option<u32> {
+fn judge_custom_port<A: Arrived>(arrived: &A) -> Option<u32> {
     if !arrived.tables().has_custom_ports() {
         return None;
     }
@@ -236,13 +236,17 @@ fn judge_found<A: Arrived>(arrived: &A, found: u64) -> Option<u32> {
         Screened::Dropped(reason) => {
             let family = family(found);
             let (_, ports) = packed::pack(&packed::unpack_found(arrived.frame(), found));
-            let part = packed::PART_ELSEWHERE;
+            let class = packed::CUSTOM_PORT_CLASS;
             Some(refuse_if_counted(
-                arrived, family, found, ports, part, reason,
+                arrived, family, found, ports, class, reason,
             ))
         }
-        Screened::Part { ports, part } => {
-            Some(decide_or_refuse(arrived, family(found), found, ports, part))
-        }
+        Screened::Class { ports, class } => Some(decide_or_refuse(
+            arrived,
+            family(found),
+            found,
+            ports,
+            class,
+        )),
     }
 }

@@ -13,14 +13,14 @@ use crate::{
 
 /// The part a packet plays: any one of `roles` lets its source play it, with this proof.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Part {
+pub struct PacketClass {
     /// Bits of [`Role`].
     pub roles: u32,
     /// What it takes besides the role.
     pub proof: Proof,
     /// Whether its source is a server that is asked at another port than 123, to which its grant
     /// belongs.
-    pub elsewhere: bool,
+    pub custom_port: bool,
 }
 
 /// What a packet has to prove besides its source's role.
@@ -35,12 +35,12 @@ pub enum Proof {
     Association = 2,
 }
 
-impl Part {
+impl PacketClass {
     const fn of(role: Role) -> Self {
         Self {
             roles: role.bit(),
             proof: Proof::None,
-            elsewhere: false,
+            custom_port: false,
         }
     }
 
@@ -48,26 +48,26 @@ impl Part {
         Self {
             roles: role.bit(),
             proof,
-            elsewhere: false,
+            custom_port: false,
         }
     }
 
     /// The port at which the datagram's source is asked, if that is not 123.
     #[inline(always)]
-    pub(crate) fn elsewhere_at(&self, datagram: &Datagram) -> Option<u16> {
-        self.elsewhere.then_some(datagram.source_port)
+    pub(crate) fn custom_port_at(&self, datagram: &Datagram) -> Option<u16> {
+        self.custom_port.then_some(datagram.source_port)
     }
 }
 
 /// Finds the part a datagram plays from its mode, version and ports, or why it can play none.
-/// `elsewhere` says whether its source is a server that is asked there, at another port than 123.
+/// `custom_port` says whether its source is a server that is asked there, at another port than 123.
 #[inline(always)]
-pub(crate) fn part<F: Frame + ?Sized>(
+pub(crate) fn classify<F: Frame + ?Sized>(
     frame: &F,
     datagram: &Datagram,
     link: Link,
-    elsewhere: bool,
-) -> Result<Part, Reason> {
+    custom_port: bool,
+) -> Result<PacketClass, Reason> {
     if datagram.payload_len == 0 {
         return Err(Reason::Length);
     }
@@ -87,28 +87,32 @@ pub(crate) fn part<F: Frame + ?Sized>(
     let from_ntp = datagram.source_port == ntp::PORT;
     // From where a server is asked to another port of ours, all is as if both were 123; to our 123, the
     // reply to a request that left from there.
-    let elsewhere = elsewhere && (!to_ntp || mode == Mode::Server);
-    let (to_ntp, from_ntp) = (to_ntp || elsewhere, from_ntp || elsewhere);
-    let (part, shortest) = match mode {
-        Mode::Server if from_ntp => (Part::with(Role::Server, Proof::Answer), ntp::HEADER_LEN),
-        Mode::Client if to_ntp => (Part::of(Role::Client), ntp::HEADER_LEN),
+    let custom_port = custom_port && (!to_ntp || mode == Mode::Server);
+    let (to_ntp, from_ntp) = (to_ntp || custom_port, from_ntp || custom_port);
+    let (class, shortest) = match mode {
+        Mode::Server if from_ntp => (
+            PacketClass::with(Role::Server, Proof::Answer),
+            ntp::HEADER_LEN,
+        ),
+        Mode::Client if to_ntp => (PacketClass::of(Role::Client), ntp::HEADER_LEN),
         // chrony and Windows take it for a request, so a client may send it too.
         Mode::SymmetricActive if to_ntp => (
-            Part {
+            PacketClass {
                 roles: Role::Peer.bit() | Role::Client.bit(),
-                ..Part::of(Role::Peer)
+                ..PacketClass::of(Role::Peer)
             },
             ntp::HEADER_LEN,
         ),
-        Mode::SymmetricPassive if to_ntp => {
-            (Part::with(Role::Peer, Proof::Association), ntp::HEADER_LEN)
-        }
+        Mode::SymmetricPassive if to_ntp => (
+            PacketClass::with(Role::Peer, Proof::Association),
+            ntp::HEADER_LEN,
+        ),
         Mode::Broadcast if to_ntp && is_broadcast(frame, datagram, link) => {
-            (Part::of(Role::Broadcast), ntp::HEADER_LEN)
+            (PacketClass::of(Role::Broadcast), ntp::HEADER_LEN)
         }
         // Version 1 had no modes (RFC 1059): its clients send 0 here.
         Mode::Reserved if version == 1 && to_ntp && !from_ntp => {
-            (Part::of(Role::Client), ntp::HEADER_LEN)
+            (PacketClass::of(Role::Client), ntp::HEADER_LEN)
         }
         Mode::Control => {
             let second = frame.load_u8(datagram.payload + 1).ok_or(Reason::Length)?;
@@ -120,7 +124,7 @@ pub(crate) fn part<F: Frame + ?Sized>(
             if !at_home {
                 return Err(Reason::Mode);
             }
-            (Part::of(Role::Control), ntp::CONTROL_HEADER_LEN)
+            (PacketClass::of(Role::Control), ntp::CONTROL_HEADER_LEN)
         }
         _ => return Err(Reason::Mode),
     };
@@ -129,7 +133,10 @@ pub(crate) fn part<F: Frame + ?Sized>(
     if usize::from(datagram.payload_len) < shortest || last.is_none() {
         return Err(Reason::Length);
     }
-    Ok(Part { elsewhere, ..part })
+    Ok(PacketClass {
+        custom_port,
+        ..class
+    })
 }
 
 /// Whether a datagram that can play no part is a whole broadcast to some group.
@@ -187,10 +194,10 @@ impl FirstBytes {
 
 /// The part of such a packet.
 #[inline(always)]
-pub(crate) const fn plain_part(first: FirstByte) -> Part {
+pub(crate) const fn plain_class(first: FirstByte) -> PacketClass {
     match first.mode() {
-        Mode::Server => Part::with(Role::Server, Proof::Answer),
-        _ => Part::of(Role::Client),
+        Mode::Server => PacketClass::with(Role::Server, Proof::Answer),
+        _ => PacketClass::of(Role::Client),
     }
 }
 

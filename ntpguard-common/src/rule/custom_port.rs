@@ -4,7 +4,7 @@
 //! the port may be QUIC's or DNS's to all others.
 
 use crate::{
-    maps::endpoint::{Elsewhere, Endpoint},
+    maps::endpoint::{CustomPorts, Endpoint},
     wire::{
         address::Address,
         frame::Frame,
@@ -37,7 +37,7 @@ impl Far {
 pub fn is_asked<F, T>(frame: &F, datagram: &Datagram, far: Far, tables: &T) -> bool
 where
     F: Frame + ?Sized,
-    T: Elsewhere,
+    T: CustomPorts,
 {
     let port = far.port(datagram);
     tables.may_be_asked_at(port)
@@ -52,7 +52,7 @@ fn has<A, F, T>(frame: &F, datagram: &Datagram, far: Far, port: u16, tables: &T)
 where
     A: Address,
     F: Frame + ?Sized,
-    T: Elsewhere,
+    T: CustomPorts,
 {
     let address = match far {
         Far::Source => A::source(frame, datagram),

@@ -1,9 +1,9 @@
 //! The judge's decision about a datagram that was found: what it is, and whether it may pass.
 
 use super::{
-    access::{Standing, may_know, standing},
-    classify::{Part, Proof, part},
-    policy::Limits,
+    access::{Access, access, may_know},
+    classify::{PacketClass, Proof, classify},
+    policy::Policy,
     proof,
 };
 use crate::{
@@ -18,16 +18,16 @@ use crate::{
 };
 
 /// Finds the part a datagram plays, or why to drop it without a look-up: it is flawed, can play none, or
-/// comes from an address that nothing is known of. `elsewhere` says whether its source is a server
+/// comes from an address that nothing is known of. `custom_port` says whether its source is a server
 /// that is asked there, at another port than 123.
 #[inline(always)]
 pub fn screen<F, T>(
     frame: &F,
     datagram: &Datagram,
     link: Link,
-    elsewhere: bool,
+    custom_port: bool,
     tables: &T,
-) -> Result<Part, Reason>
+) -> Result<PacketClass, Reason>
 where
     F: Frame + ?Sized,
     T: Tables,
@@ -38,30 +38,30 @@ where
     if frame.is_coalesced() {
         return Err(Reason::Coalesced);
     }
-    let part = part(frame, datagram, link, elsewhere)?;
-    if part.elsewhere {
-        return Ok(part);
+    let class = classify(frame, datagram, link, custom_port)?;
+    if class.custom_port {
+        return Ok(class);
     }
     let may_know = match datagram.family {
         Family::V4 => may_know(<[u8; 4]>::source(frame, datagram), tables),
         Family::V6 => may_know(<[u8; 16]>::source(frame, datagram), tables),
     };
     if may_know {
-        Ok(part)
+        Ok(class)
     } else {
         Err(Reason::Unlisted)
     }
 }
 
-/// Judges a datagram that may play its part: by what its source may be and, where its part has one,
+/// Judges a datagram of a class: by what its source is granted and, where its class needs one,
 /// by its proof.
 #[inline(always)]
 pub fn decide<A, F, C, T>(
     frame: &F,
     datagram: &Datagram,
-    part: Part,
+    class: PacketClass,
     clocks: &C,
-    limits: Limits,
+    policy: Policy,
     tables: &T,
 ) -> Reason
 where
@@ -70,26 +70,26 @@ where
     C: Clocks,
     T: TablesOf<A>,
 {
-    if part.proof == Proof::Answer && limits.track {
-        return proof::answer::<A, F, C, T>(frame, datagram, part, clocks, limits, tables);
+    if class.proof == Proof::Answer && policy.track {
+        return proof::answer::<A, F, C, T>(frame, datagram, class, clocks, policy, tables);
     }
     let from = A::source(frame, datagram);
-    let standing = standing(
+    let access = access(
         frame,
         from,
-        part.elsewhere_at(datagram),
-        part.roles,
+        class.custom_port_at(datagram),
+        class.roles,
         clocks,
         tables,
     );
-    if part.proof == Proof::Association && limits.track {
-        return proof::association(frame, datagram, from, standing, limits, tables);
+    if class.proof == Proof::Association && policy.track {
+        return proof::association(frame, datagram, from, access, policy, tables);
     }
-    if standing == Standing::Holds(Reason::Client)
-        && !limits.rates.is_off()
-        && !tables.charge(from, clocks, &limits.rates)
+    if access == Access::Holds(Reason::Client)
+        && !policy.rates.is_off()
+        && !tables.charge(from, clocks, &policy.rates)
     {
         return Reason::Rate;
     }
-    standing.reason()
+    access.reason()
 }

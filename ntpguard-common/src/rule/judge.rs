@@ -1,6 +1,6 @@
 //! The rule: which packets of NTP's are admitted.
 
-use super::{arrival::judge_arrived, policy::Limits, stages::Inline};
+use super::{arrival::judge_arrived, policy::Policy, stages::Inline};
 use crate::{clock::Clocks, maps::lookup::Tables, reason::Verdict, wire::frame::Frame};
 
 /// How long a new guard admits replies to requests that it may have missed, in nanoseconds.
@@ -12,7 +12,7 @@ pub const WARM_UP: u64 = 5_000_000_000;
 /// `malformed`, `fragment`, `length` (of UDP against IP), `coalesced`, `private`, `version`, `mode`, `length`
 /// (for the mode), `unlisted`, `role`, `rate`, `late`, `oversize`, `zero-origin`, `origin`, `unsolicited`.
 #[inline(always)]
-pub fn judge<F, C, T>(frame: &F, clocks: &C, limits: Limits, tables: &T) -> Verdict
+pub fn judge<F, C, T>(frame: &F, clocks: &C, policy: Policy, tables: &T) -> Verdict
 where
     F: Frame + ?Sized,
     C: Clocks,
@@ -21,7 +21,7 @@ where
     judge_arrived(&Inline {
         frame,
         clocks,
-        limits,
+        policy,
         tables,
     })
 }

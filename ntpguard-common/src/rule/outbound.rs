@@ -2,43 +2,43 @@
 
 use super::{
     fast_path::is_plainly_foreign,
-    policy::Limits,
+    policy::Policy,
     stages::{Inline, InlineLeaving, Leaving},
-    track::Noted,
+    track::Tracked,
 };
-use crate::{clock::Clocks, maps::lookup::Ledger, wire::frame::Frame};
+use crate::{clock::Clocks, maps::lookup::Tracker, wire::frame::Frame};
 
-/// Notes a frame that leaves this host, if it is a request, all of it here. `is_trusted` says whether
+/// Tracks a frame that leaves this host, if it is a request, all of it here. `is_trusted` says whether
 /// its sender is; it is asked for requests alone.
 #[inline(always)]
-pub fn note<F, C, T>(
+pub fn track<F, C, T>(
     frame: &F,
     is_trusted: impl Fn() -> bool,
     clocks: &C,
-    limits: Limits,
-    ledger: &T,
-) -> Noted
+    policy: Policy,
+    tracker: &T,
+) -> Tracked
 where
     F: Frame + ?Sized,
     C: Clocks,
-    T: Ledger,
+    T: Tracker,
 {
-    note_leaving(&InlineLeaving {
+    track_leaving(&InlineLeaving {
         inline: Inline {
             frame,
             clocks,
-            limits,
-            tables: ledger,
+            policy,
+            tables: tracker,
         },
         is_trusted,
     })
 }
 
-/// Notes a frame that leaves this host, in the stages of whoever notes it. The kernel's program calls
+/// Tracks a frame that leaves this host, in the stages of the caller. The kernel's program calls
 /// this.
 #[inline(always)]
-pub fn note_leaving<L: Leaving>(leaving: &L) -> L::Outcome {
-    if is_plainly_foreign(leaving.glance(), leaving.link(), leaving.tables()) {
+pub fn track_leaving<L: Leaving>(leaving: &L) -> L::Outcome {
+    if is_plainly_foreign(leaving.fast_frame(), leaving.link(), leaving.tables()) {
         leaving.pass()
     } else {
         leaving.look()

@@ -1,10 +1,10 @@
-//! Arguments of BPF subprograms: what the walk found, in numbers.
+//! Arguments of BPF subprograms: what the parser found, in numbers.
 //!
 //! See [`stages`](super::stages) for what subprograms are for. They take and give numbers, and of
 //! a number that it is given the verifier knows nothing: so whatever is unpacked is within bounds,
 //! whatever it is unpacked from.
 
-use super::classify::{Part, Proof};
+use super::classify::{PacketClass, Proof};
 use crate::{
     reason::Reason,
     wire::{
@@ -19,7 +19,7 @@ const LENGTH_SHIFT: u32 = 32;
 const PORT_SHIFT: u32 = 16;
 const PROOF_SHIFT: u32 = 32;
 const PROOF_MASK: u64 = 0x3;
-const ELSEWHERE_SHIFT: u32 = 40;
+const CUSTOM_PORT_SHIFT: u32 = 40;
 
 /// A datagram's offsets and length in one number, and its ports in the other.
 #[inline(always)]
@@ -109,7 +109,7 @@ pub const fn pack_refused(reason: Reason) -> u64 {
     REFUSED | reason as u64
 }
 
-/// What a walk through all of a frame came to.
+/// What parsing all of a frame came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gathered {
     /// Nothing of the guard's business.
@@ -142,7 +142,7 @@ pub const FOREIGN: u32 = u32::MAX;
 /// In the place of a reason's number: what was read of the frame is not enough to judge it by.
 pub const UNREAD: u32 = u32::MAX - 1;
 
-/// In the place of a reason's number: the packet comes from no server that is asked elsewhere.
+/// In the place of a reason's number: the packet comes from no server at a custom port.
 pub const UNGRANTED: u64 = u32::MAX as u64;
 
 /// Bits of what [`pack_screened`] gives beside those of the ports.
@@ -150,33 +150,33 @@ const SCREENED: u64 = 1 << 63;
 const ROLES_SHIFT: u32 = 32;
 const ROLES_MASK: u64 = 0xff;
 const SCREENED_PROOF_SHIFT: u32 = 40;
-const SCREENED_ELSEWHERE_SHIFT: u32 = 42;
+const SCREENED_CUSTOM_PORT_SHIFT: u32 = 42;
 
-/// The ports of a datagram of a server that is asked elsewhere, and the part that it plays, in one
+/// The ports of a datagram of a server at a custom port, and its class, in one
 /// number that is none of a reason.
 #[inline(always)]
-pub const fn pack_screened(datagram: &Datagram, part: Part) -> u64 {
+pub const fn pack_screened(datagram: &Datagram, class: PacketClass) -> u64 {
     let (_, ports) = pack(datagram);
     SCREENED
-        | (part.roles as u64 & ROLES_MASK) << ROLES_SHIFT
-        | (part.proof as u64) << SCREENED_PROOF_SHIFT
-        | (part.elsewhere as u64) << SCREENED_ELSEWHERE_SHIFT
+        | (class.roles as u64 & ROLES_MASK) << ROLES_SHIFT
+        | (class.proof as u64) << SCREENED_PROOF_SHIFT
+        | (class.custom_port as u64) << SCREENED_CUSTOM_PORT_SHIFT
         | ports
 }
 
 /// What became of a datagram that was screened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Screened {
-    /// It comes from no server that is asked elsewhere.
+    /// It comes from no server at a custom port.
     Ungranted,
     /// It is dropped for the reason of this number.
     Dropped(u32),
-    /// It plays a part: its ports as [`pack`] gives them, and that part as [`pack_part`] does.
-    Part {
+    /// It has a class: its ports as [`pack`] gives them, and the class as [`pack_class`] does.
+    Class {
         /// See [`unpack`].
         ports: u64,
-        /// See [`unpack_part`].
-        part: u64,
+        /// See [`unpack_class`].
+        class: u64,
     },
 }
 
@@ -191,53 +191,53 @@ pub const fn unpack_screened(number: u64) -> Screened {
     }
     let roles = number >> ROLES_SHIFT & ROLES_MASK;
     let proof = number >> SCREENED_PROOF_SHIFT & PROOF_MASK;
-    let elsewhere = number >> SCREENED_ELSEWHERE_SHIFT & 1;
-    Screened::Part {
+    let custom_port = number >> SCREENED_CUSTOM_PORT_SHIFT & 1;
+    Screened::Class {
         ports: number & u32::MAX as u64,
-        part: roles | proof << PROOF_SHIFT | elsewhere << ELSEWHERE_SHIFT,
+        class: roles | proof << PROOF_SHIFT | custom_port << CUSTOM_PORT_SHIFT,
     }
 }
 
 /// The part a datagram plays, in a number.
 #[inline(always)]
-pub const fn pack_part(part: Part) -> u64 {
-    part.roles as u64
-        | (part.proof as u64) << PROOF_SHIFT
-        | (part.elsewhere as u64) << ELSEWHERE_SHIFT
+pub const fn pack_class(class: PacketClass) -> u64 {
+    class.roles as u64
+        | (class.proof as u64) << PROOF_SHIFT
+        | (class.custom_port as u64) << CUSTOM_PORT_SHIFT
 }
 
-/// No part, of what may come from a server that is asked elsewhere.
-pub const PART_ELSEWHERE: u64 = 1 << ELSEWHERE_SHIFT;
+/// No class, of what may come from a server at a custom port.
+pub const CUSTOM_PORT_CLASS: u64 = 1 << CUSTOM_PORT_SHIFT;
 
 /// The part again.
 #[inline(always)]
-pub const fn unpack_part(number: u64) -> Part {
-    Part {
+pub const fn unpack_class(number: u64) -> PacketClass {
+    PacketClass {
         roles: number as u32,
         proof: match number >> PROOF_SHIFT & PROOF_MASK {
             0 => Proof::None,
             1 => Proof::Answer,
             _ => Proof::Association,
         },
-        elsewhere: number >> ELSEWHERE_SHIFT != 0,
+        custom_port: number >> CUSTOM_PORT_SHIFT != 0,
     }
 }
 
 const REASON_SHIFT: u32 = 48;
 const REASON_MASK: u64 = 0xff;
 
-/// The part that a refused packet plays, as [`pack_part`] gives it, and the number of the reason.
+/// The part that a refused packet plays, as [`pack_class`] gives it, and the number of the reason.
 #[inline(always)]
-pub const fn pack_refusal(part: u64, reason: u32) -> u64 {
-    part | (reason as u64 & REASON_MASK) << REASON_SHIFT
+pub const fn pack_refusal(class: u64, reason: u32) -> u64 {
+    class | (reason as u64 & REASON_MASK) << REASON_SHIFT
 }
 
 /// What was refused, and why; without the reason, if there is none of that number.
 #[inline(always)]
-pub const fn unpack_refusal(number: u64) -> (Part, Option<Reason>) {
-    let part = number & !(REASON_MASK << REASON_SHIFT);
+pub const fn unpack_refusal(number: u64) -> (PacketClass, Option<Reason>) {
+    let class = number & !(REASON_MASK << REASON_SHIFT);
     let reason = (number >> REASON_SHIFT & REASON_MASK) as u32;
-    (unpack_part(part), Reason::from_number(reason))
+    (unpack_class(class), Reason::from_number(reason))
 }
 
 #[cfg(test)]
@@ -272,12 +272,14 @@ mod tests {
         })
     }
 
-    fn part() -> impl Strategy<Value = Part> {
+    fn classify() -> impl Strategy<Value = PacketClass> {
         let proof = select(vec![Proof::None, Proof::Answer, Proof::Association]);
-        (0..=ROLES_MASK as u32, proof, any::<bool>()).prop_map(|(roles, proof, elsewhere)| Part {
-            roles,
-            proof,
-            elsewhere,
+        (0..=ROLES_MASK as u32, proof, any::<bool>()).prop_map(|(roles, proof, custom_port)| {
+            PacketClass {
+                roles,
+                proof,
+                custom_port,
+            }
         })
     }
 
@@ -322,22 +324,22 @@ mod tests {
         }
 
         #[test]
-        fn a_part_is_unpacked_as_it_was_packed(part in part()) {
-            prop_assert_eq!(unpack_part(pack_part(part)), part);
+        fn a_part_is_unpacked_as_it_was_packed(class in classify()) {
+            prop_assert_eq!(unpack_class(pack_class(class)), class);
         }
 
         #[test]
-        fn a_refusal_is_its_part_and_its_reason(part in part(), number in 0..Reason::ALL.len()) {
+        fn a_refusal_is_its_part_and_its_reason(class in classify(), number in 0..Reason::ALL.len()) {
             let reason = Reason::ALL[number];
-            let packed = pack_refusal(pack_part(part), reason as u32);
-            prop_assert_eq!(unpack_refusal(packed), (part, Some(reason)));
+            let packed = pack_refusal(pack_class(class), reason as u32);
+            prop_assert_eq!(unpack_refusal(packed), (class, Some(reason)));
         }
 
         #[test]
-        fn what_was_screened_is_its_ports_and_its_part(datagram in datagram(), part in part()) {
-            let screened = unpack_screened(pack_screened(&datagram, part));
+        fn what_was_screened_is_its_ports_and_its_part(datagram in datagram(), class in classify()) {
+            let screened = unpack_screened(pack_screened(&datagram, class));
             let (_, ports) = pack(&datagram);
-            prop_assert_eq!(screened, Screened::Part { ports, part: pack_part(part) });
+            prop_assert_eq!(screened, Screened::Class { ports, class: pack_class(class) });
         }
 
         #[test]

@@ -4,7 +4,7 @@ use crate::{maps::rates::Rates, wire::packet::Link};
 
 /// What is fixed while a program is loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct Policy {
     /// What stands at the start of each frame.
     pub link: Link,
     /// Whether a reply must answer a request.

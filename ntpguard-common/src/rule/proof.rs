@@ -6,9 +6,9 @@
 use core::hint::black_box;
 
 use super::{
-    access::{Standing, standing},
-    classify::Part,
-    policy::{Learn, Limits},
+    access::{Access, access},
+    classify::PacketClass,
+    policy::{Learn, Policy},
     refuse::may_be_long,
 };
 use crate::{
@@ -34,9 +34,9 @@ use crate::{
 pub(crate) fn answer<A, F, C, T>(
     frame: &F,
     datagram: &Datagram,
-    part: Part,
+    class: PacketClass,
     clocks: &C,
-    limits: Limits,
+    policy: Policy,
     tables: &T,
 ) -> Reason
 where
@@ -46,7 +46,7 @@ where
     T: TablesOf<A>,
 {
     let request = answered(frame, datagram);
-    let reason = prove(frame, datagram, &request, part, clocks, limits, tables);
+    let reason = prove(frame, datagram, &request, class, clocks, policy, tables);
     if reason.admits() {
         keep_received(frame, datagram, &request, tables);
     }
@@ -70,9 +70,9 @@ fn answered<A: Address, F: Frame + ?Sized>(frame: &F, datagram: &Datagram) -> Re
 pub(crate) fn long_answer<A, F, C, T>(
     frame: &F,
     datagram: &Datagram,
-    part: Part,
+    class: PacketClass,
     clocks: &C,
-    limits: Limits,
+    policy: Policy,
     tables: &T,
 ) -> Reason
 where
@@ -85,21 +85,21 @@ where
     if !may_be_long(
         frame,
         request.server,
-        part.elsewhere_at(datagram),
+        class.custom_port_at(datagram),
         clocks,
         tables,
     ) {
         return Reason::Oversize;
     }
     let length = u32::from(datagram.payload_len);
-    let trusted = if limits.learn == Learn::Off {
+    let trusted = if policy.learn == Learn::Off {
         Asked::No
     } else {
-        asked(Sender::Trusted, &request, clocks, limits, tables)
+        asked(Sender::Trusted, &request, clocks, policy, tables)
     };
     let (sender, sent) = if let Asked::Open(sent) = trusted {
         (Sender::Trusted, sent)
-    } else if let Asked::Open(sent) = asked(Sender::Other, &request, clocks, limits, tables) {
+    } else if let Asked::Open(sent) = asked(Sender::Other, &request, clocks, policy, tables) {
         (Sender::Other, sent)
     } else {
         return Reason::Oversize;
@@ -131,9 +131,9 @@ fn prove<A, F, C, T>(
     frame: &F,
     datagram: &Datagram,
     request: &Request<A>,
-    part: Part,
+    class: PacketClass,
     clocks: &C,
-    limits: Limits,
+    policy: Policy,
     tables: &T,
 ) -> Reason
 where
@@ -144,26 +144,26 @@ where
 {
     let length = u32::from(datagram.payload_len);
     let may_trust =
-        limits.learn != Learn::Off && (part.elsewhere || tables.may_trust(request.server));
+        policy.learn != Learn::Off && (class.custom_port || tables.may_trust(request.server));
     let trusted = if may_trust {
-        asked(Sender::Trusted, request, clocks, limits, tables)
+        asked(Sender::Trusted, request, clocks, policy, tables)
     } else {
         Asked::No
     };
     // What a trusted sender asked for needs no grant, so none is looked for.
-    let standing = if !matches!(trusted, Asked::No) && !tables.has_bans() {
-        Standing::Lacks
+    let access = if !matches!(trusted, Asked::No) && !tables.has_always_denied() {
+        Access::Lacks
     } else {
-        standing(
+        access(
             frame,
             request.server,
-            part.elsewhere_at(datagram),
-            part.roles,
+            class.custom_port_at(datagram),
+            class.roles,
             clocks,
             tables,
         )
     };
-    if standing == Standing::Banned {
+    if access == Access::DeniedAlways {
         return Reason::Role;
     }
     match trusted {
@@ -171,18 +171,18 @@ where
         Asked::Late => return Reason::Late,
         Asked::No => {}
     }
-    if limits.learn != Learn::Any && !matches!(standing, Standing::Holds(_)) {
-        return standing.reason();
+    if policy.learn != Learn::Any && !matches!(access, Access::Holds(_)) {
+        return access.reason();
     }
-    match asked(Sender::Other, request, clocks, limits, tables) {
+    match asked(Sender::Other, request, clocks, policy, tables) {
         Asked::Open(sent) => return redeem(tables, Sender::Other, request, &sent, length, 0),
         Asked::Late => return Reason::Late,
         Asked::No => {}
     }
     let asked = tables.last_asked(request.server);
     // Who was never asked is a stranger, also where everybody's requests count.
-    if asked.is_none() && !matches!(standing, Standing::Holds(_)) {
-        return standing.reason();
+    if asked.is_none() && !matches!(access, Access::Holds(_)) {
+        return access.reason();
     }
     if request.token == NO_TIMESTAMP {
         return Reason::ZeroOrigin;
@@ -192,12 +192,12 @@ where
     // compiler is kept from reckoning before it knows that there is such a time: until then the
     // verifier sees a pointer in that register.
     if let Some(at) = asked
-        && Sent::in_time(black_box(at), now, limits.window)
+        && Sent::in_time(black_box(at), now, policy.window)
     {
         return Reason::Origin;
     }
     if now < tables.warm_until()
-        && matches!(standing, Standing::Holds(_))
+        && matches!(access, Access::Holds(_))
         && may_be_missed(frame, datagram)
     {
         return Reason::WarmUp;
@@ -220,7 +220,7 @@ fn asked<A, C, T>(
     sender: Sender,
     request: &Request<A>,
     clocks: &C,
-    limits: Limits,
+    policy: Policy,
     tables: &T,
 ) -> Asked
 where
@@ -231,7 +231,7 @@ where
     let Some(sent) = tables.request(sender, request) else {
         return Asked::No;
     };
-    if Sent::in_time(sent.at, clocks.tick(), limits.window) {
+    if Sent::in_time(sent.at, clocks.tick(), policy.window) {
         return Asked::Open(sent);
     }
     // No timestamp is that of every request without one, and proves nothing.
@@ -287,8 +287,8 @@ pub(crate) fn association<A, F, T>(
     frame: &F,
     datagram: &Datagram,
     from: A,
-    standing: Standing,
-    limits: Limits,
+    access: Access,
+    policy: Policy,
     tables: &T,
 ) -> Reason
 where
@@ -296,11 +296,11 @@ where
     F: Frame + ?Sized,
     T: TablesOf<A>,
 {
-    if !matches!(standing, Standing::Holds(_)) {
-        return standing.reason();
+    if !matches!(access, Access::Holds(_)) {
+        return access.reason();
     }
     let association = Request::association(from, A::destination(frame, datagram));
-    if limits.learn != Learn::Off && tables.request(Sender::Trusted, &association).is_some() {
+    if policy.learn != Learn::Off && tables.request(Sender::Trusted, &association).is_some() {
         return Reason::Peer;
     }
     if tables.request(Sender::Other, &association).is_some() {

@@ -1,9 +1,9 @@
 //! What becomes of packets that the judge refuses: counted for their server, or admitted after all.
 
 use super::{
-    access::{Standing, has_ended, may_know, own_grant, standing},
-    classify::{self, Part},
-    policy::Limits,
+    access::{Access, access, has_ended, may_know, own_grant},
+    classify::{self, PacketClass},
+    policy::Policy,
     proof,
 };
 use crate::{
@@ -22,7 +22,7 @@ use crate::{
 pub(crate) fn may_be_long<A, F, C, T>(
     frame: &F,
     address: A,
-    elsewhere: Option<u16>,
+    custom_port: Option<u16>,
     clocks: &C,
     tables: &T,
 ) -> bool
@@ -32,7 +32,7 @@ where
     C: Clocks,
     T: TablesOf<A>,
 {
-    if let Some(grant) = own_grant(frame, address, elsewhere, tables) {
+    if let Some(grant) = own_grant(frame, address, custom_port, tables) {
         if allows_long(&grant, clocks) {
             return true;
         }
@@ -40,7 +40,7 @@ where
             return false;
         }
     }
-    elsewhere.is_none()
+    custom_port.is_none()
         && tables
             .prefix(address)
             .is_some_and(|grant| allows_long(&grant, clocks))
@@ -56,7 +56,7 @@ fn allows_long<C: Clocks>(grant: &Grant, clocks: &C) -> bool {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refused {
     /// The part that it plays; none where it plays none.
-    pub part: Part,
+    pub class: PacketClass,
     /// Why it was refused.
     pub reason: Reason,
 }
@@ -71,7 +71,7 @@ pub fn refuse<A, F, C, T>(
     datagram: &Datagram,
     refused: Refused,
     clocks: &C,
-    limits: Limits,
+    policy: Policy,
     tables: &T,
 ) -> Reason
 where
@@ -80,22 +80,22 @@ where
     C: Clocks,
     T: TablesOf<A>,
 {
-    let Refused { part, reason } = refused;
+    let Refused { class, reason } = refused;
     let server = A::source(frame, datagram);
-    if !part.elsewhere && !may_know(server, tables) {
+    if !class.custom_port && !may_know(server, tables) {
         return reason;
     }
     let (reason, roles) = match reason {
         Reason::Oversize => {
             let reason =
-                proof::long_answer::<A, F, C, T>(frame, datagram, part, clocks, limits, tables);
-            (reason, part.roles)
+                proof::long_answer::<A, F, C, T>(frame, datagram, class, clocks, policy, tables);
+            (reason, class.roles)
         }
         Reason::Mode if classify::is_to_group::<A, F>(frame, datagram) => {
             let reason = to_group::<A, F, C, T>(frame, datagram, clocks, tables);
             (reason, Role::Broadcast.bit())
         }
-        other => (other, part.roles),
+        other => (other, class.roles),
     };
     if let Some(cause) = Cause::of(reason, roles) {
         tables.count_refused(server, frame.interface(), cause);
@@ -116,12 +116,12 @@ where
     let role = Role::Broadcast.bit();
     let group = A::destination(frame, datagram);
     if !matches!(
-        standing(frame, group, None, role, clocks, tables),
-        Standing::Holds(_)
+        access(frame, group, None, role, clocks, tables),
+        Access::Holds(_)
     ) {
         return Reason::Mode;
     }
-    match standing(
+    match access(
         frame,
         A::source(frame, datagram),
         None,
@@ -129,7 +129,7 @@ where
         clocks,
         tables,
     ) {
-        Standing::Unlisted => Reason::Mode,
+        Access::Unlisted => Reason::Mode,
         other => other.reason(),
     }
 }

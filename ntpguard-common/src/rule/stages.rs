@@ -1,8 +1,8 @@
-//! The stages of judging what arrives and noting what leaves, for whoever takes them.
+//! The stages of judging what arrives and tracking what leaves.
 //!
 //! User space takes them one after another ([`Inline`]). In the kernel some are BPF subprograms,
 //! global functions: the verifier checks one once, for any arguments (Linux 5.6, commit 51c39bb1d5d1),
-//! and code in its caller's midst again for every way there. Behind the walk, with its tags and
+//! and code in its caller's midst again for every way there. Behind the parser, with its tags and
 //! extension headers, that makes a program that loads at once out of one that takes half a second; and
 //! packets that are not NTP do not pay for the registers that the rest needs. What such functions are
 //! given and give is numbers, made by [`packed`].
@@ -11,15 +11,15 @@ use super::{
     custom_port::{Far, is_asked},
     decide::{decide, screen},
     packed,
-    policy::Limits,
+    policy::Policy,
     refuse::{Refused, refuse},
-    track::{Noted, note_request, request},
+    track::{Tracked, request, track_request},
 };
 use crate::{
     clock::Clocks,
     maps::{
-        endpoint::Elsewhere,
-        lookup::{Ledger, LedgerOf, Tables, TablesOf},
+        endpoint::CustomPorts,
+        lookup::{Tables, TablesOf, Tracker, TrackerOf},
     },
     reason::{Reason, Verdict},
     wire::{
@@ -27,7 +27,7 @@ use crate::{
         frame::Frame,
         inner::unpack_inner,
         packet::{
-            Datagram, Family, Link, OnAnyPort, OnNtpPort, Packet, Wanted as _, walk, walk_inner,
+            Datagram, Family, Link, OnAnyPort, OnNtpPort, Packet, Wanted as _, parse, parse_inner,
         },
     },
 };
@@ -59,15 +59,15 @@ pub trait Arrived {
     /// Records that the frame was judged for the [`Reason`] of this number.
     fn record(&self, reason: u32) -> Self::Outcome;
 
-    /// Walks to a datagram that may come from a server that is asked elsewhere: see [`find`].
+    /// Parses to a datagram that may come from a server at a custom port: see [`find`].
     fn find(&self) -> u64;
 
     /// Screens such a datagram: see [`screen_found`].
     fn screen(&self, found: u64) -> u64;
 
-    /// Judges a datagram that plays a part, all three made by [`packed`], and gives the number of the
+    /// Judges a datagram of a class, all three made by [`packed`], and gives the number of the
     /// reason: see [`decide`].
-    fn decide(&self, family: Family, place: u64, ports: u64, part: u64) -> u32;
+    fn decide(&self, family: Family, place: u64, ports: u64, class: u64) -> u32;
 
     /// Takes up a datagram that was refused, made by [`packed`], its part and reason by
     /// [`packed::pack_refusal`], and gives the number of the reason that holds in the end: see [`refuse`].
@@ -76,7 +76,7 @@ pub trait Arrived {
     /// Looks into a packet inside another: see [`look_inside`].
     fn look_inside(&self, inner: u64) -> u64;
 
-    /// Walks through all there is of the frame, for [`judge_whole`](super::arrival::judge_whole): see
+    /// Parses all there is of the frame, for [`judge_whole`](super::arrival::judge_whole): see
     /// [`gather`].
     fn gather(&self) -> u64 {
         packed::pack_refused(Reason::HeaderChain)
@@ -93,7 +93,7 @@ pub trait Arrived {
 /// port, which the stage after it tells apart.
 #[inline(always)]
 pub fn gather<F: Frame + ?Sized>(frame: &F, link: Link) -> u64 {
-    match walk(frame, link, &OnAnyPort) {
+    match parse(frame, link, &OnAnyPort) {
         Packet::Foreign | Packet::OtherPorts | Packet::Cut(None) => packed::NOTHING,
         Packet::Bad(reason) | Packet::Cut(Some(reason)) => packed::pack_refused(reason),
         Packet::Inner(inner) => inner,
@@ -107,9 +107,9 @@ pub fn gather<F: Frame + ?Sized>(frame: &F, link: Link) -> u64 {
 pub fn find<F, T>(frame: &F, link: Link, tables: &T) -> u64
 where
     F: Frame + ?Sized,
-    T: Elsewhere,
+    T: CustomPorts,
 {
-    match walk(frame, link, &OnAnyPort) {
+    match parse(frame, link, &OnAnyPort) {
         Packet::Datagram(datagram) if tables.may_be_asked_at(datagram.source_port) => {
             packed::pack_found(&datagram)
         }
@@ -119,7 +119,7 @@ where
 
 /// The stage of [`Arrived::screen`]: the part that a datagram plays, as [`packed::pack_screened`] makes
 /// it, the number of the [`Reason`] to drop it, or [`packed::UNGRANTED`] if it is neither on NTP's port
-/// nor from a server that is asked elsewhere. What it leaves to be decided is not decided in it, as the
+/// nor from a server at a custom port. What it leaves to be decided is not decided in it, as the
 /// stack of that would come on top.
 #[inline(always)]
 pub fn screen_found<F, T>(frame: &F, found: u64, link: Link, tables: &T) -> u64
@@ -128,16 +128,16 @@ where
     T: Tables,
 {
     let datagram = packed::unpack_found(frame, found);
-    let elsewhere = is_asked(frame, &datagram, Far::Source, tables);
-    if !elsewhere && !OnNtpPort.is(&datagram) {
+    let custom_port = is_asked(frame, &datagram, Far::Source, tables);
+    if !custom_port && !OnNtpPort.is(&datagram) {
         return packed::UNGRANTED;
     }
     let flaw = packed::flaw(found);
     if flaw != 0 {
         return flaw;
     }
-    match screen(frame, &datagram, link, elsewhere, tables) {
-        Ok(part) => packed::pack_screened(&datagram, part),
+    match screen(frame, &datagram, link, custom_port, tables) {
+        Ok(class) => packed::pack_screened(&datagram, class),
         Err(reason) => reason as u64,
     }
 }
@@ -148,10 +148,10 @@ where
 pub fn look_inside<F, T>(frame: &F, inner: u64, tables: &T) -> u64
 where
     F: Frame + ?Sized,
-    T: Elsewhere,
+    T: CustomPorts,
 {
     let inner = unpack_inner(frame, inner);
-    match walk_inner(frame, inner, &OnAnyPort) {
+    match parse_inner(frame, inner, &OnAnyPort) {
         Packet::Foreign | Packet::OtherPorts => packed::NOTHING,
         Packet::Bad(_) | Packet::Cut(_) => packed::HIDDEN,
         Packet::Inner(inner) => inner,
@@ -166,19 +166,19 @@ where
     }
 }
 
-/// A frame that is about to leave, and the stages by which it is noted.
+/// A frame that is about to leave, and the stages by which it is tracked.
 pub trait Leaving {
     /// What comes of it.
     type Outcome;
-    /// How the bytes are read in which a glance finds most frames to be no requests.
-    type Glance: Frame + ?Sized;
+    /// How the bytes are read in which the fast path finds most frames to be no requests.
+    type FastFrame: Frame + ?Sized;
     /// How all bytes are read.
     type Frame: Frame + ?Sized;
     /// Where servers are asked.
-    type Tables: Elsewhere;
+    type Tables: CustomPorts;
 
     /// What can be read at once.
-    fn glance(&self) -> &Self::Glance;
+    fn fast_frame(&self) -> &Self::FastFrame;
 
     /// The frame itself.
     fn frame(&self) -> &Self::Frame;
@@ -195,8 +195,8 @@ pub trait Leaving {
     /// Looks for a request in a frame that may be one: see [`look`].
     fn look(&self) -> Self::Outcome;
 
-    /// Notes a datagram to the port of servers, made by [`packed`]: see [`note_request`].
-    fn note(&self, family: Family, place: u64, ports: u64) -> Self::Outcome;
+    /// Tracks a datagram to the port of servers, made by [`packed`]: see [`track_request`].
+    fn track(&self, family: Family, place: u64, ports: u64) -> Self::Outcome;
 }
 
 /// A frame, and all that is needed to take its stages one after another.
@@ -207,7 +207,7 @@ pub struct Inline<'a, F: ?Sized, C, T> {
     /// The clocks by which it is judged.
     pub clocks: &'a C,
     /// What is fixed beforehand.
-    pub limits: Limits,
+    pub policy: Policy,
     /// What is known.
     pub tables: &'a T,
 }
@@ -227,7 +227,7 @@ where
     }
 
     fn link(&self) -> Link {
-        self.limits.link
+        self.policy.link
     }
 
     fn tables(&self) -> &T {
@@ -244,28 +244,28 @@ where
     }
 
     fn find(&self) -> u64 {
-        find(self.frame, self.limits.link, self.tables)
+        find(self.frame, self.policy.link, self.tables)
     }
 
     fn screen(&self, found: u64) -> u64 {
-        screen_found(self.frame, found, self.limits.link, self.tables)
+        screen_found(self.frame, found, self.policy.link, self.tables)
     }
 
-    fn decide(&self, family: Family, place: u64, ports: u64, part: u64) -> u32 {
+    fn decide(&self, family: Family, place: u64, ports: u64, class: u64) -> u32 {
         let Self {
             frame,
             clocks,
-            limits,
+            policy,
             tables,
         } = *self;
         let datagram = packed::unpack(family, place, ports);
-        let part = packed::unpack_part(part);
+        let class = packed::unpack_class(class);
         let reason = match family {
             Family::V4 => {
-                decide::<[u8; 4], F, C, T>(frame, &datagram, part, clocks, limits, tables)
+                decide::<[u8; 4], F, C, T>(frame, &datagram, class, clocks, policy, tables)
             }
             Family::V6 => {
-                decide::<[u8; 16], F, C, T>(frame, &datagram, part, clocks, limits, tables)
+                decide::<[u8; 16], F, C, T>(frame, &datagram, class, clocks, policy, tables)
             }
         };
         reason as u32
@@ -273,11 +273,11 @@ where
 
     fn refuse(&self, family: Family, place: u64, ports: u64, refused: u64) -> u32 {
         let datagram = packed::unpack(family, place, ports);
-        let (part, reason) = packed::unpack_refusal(refused);
+        let (class, reason) = packed::unpack_refusal(refused);
         let Some(reason) = reason else {
             return Reason::Malformed as u32;
         };
-        let refused = Refused { part, reason };
+        let refused = Refused { class, reason };
         let reason = match family {
             Family::V4 => self.refuse_in::<[u8; 4]>(&datagram, refused),
             Family::V6 => self.refuse_in::<[u8; 16]>(&datagram, refused),
@@ -290,7 +290,7 @@ where
     }
 
     fn gather(&self) -> u64 {
-        gather(self.frame, self.limits.link)
+        gather(self.frame, self.policy.link)
     }
 }
 
@@ -307,10 +307,10 @@ where
         let Self {
             frame,
             clocks,
-            limits,
+            policy,
             tables,
         } = *self;
-        refuse::<A, F, C, T>(frame, datagram, refused, clocks, limits, tables)
+        refuse::<A, F, C, T>(frame, datagram, refused, clocks, policy, tables)
     }
 }
 
@@ -327,15 +327,15 @@ impl<F, C, T, S> Leaving for InlineLeaving<'_, F, C, T, S>
 where
     F: Frame + ?Sized,
     C: Clocks,
-    T: Ledger,
+    T: Tracker,
     S: Fn() -> bool,
 {
-    type Outcome = Noted;
-    type Glance = F;
+    type Outcome = Tracked;
+    type FastFrame = F;
     type Frame = F;
     type Tables = T;
 
-    fn glance(&self) -> &F {
+    fn fast_frame(&self) -> &F {
         self.inline.frame
     }
 
@@ -344,26 +344,26 @@ where
     }
 
     fn link(&self) -> Link {
-        self.inline.limits.link
+        self.inline.policy.link
     }
 
     fn tables(&self) -> &T {
         self.inline.tables
     }
 
-    fn pass(&self) -> Noted {
-        Noted::Nothing
+    fn pass(&self) -> Tracked {
+        Tracked::Nothing
     }
 
-    fn look(&self) -> Noted {
+    fn look(&self) -> Tracked {
         look(self)
     }
 
-    fn note(&self, family: Family, place: u64, ports: u64) -> Noted {
+    fn track(&self, family: Family, place: u64, ports: u64) -> Tracked {
         let datagram = packed::unpack(family, place, ports);
         match family {
-            Family::V4 => self.note_in::<[u8; 4]>(&datagram),
-            Family::V6 => self.note_in::<[u8; 16]>(&datagram),
+            Family::V4 => self.track_in::<[u8; 4]>(&datagram),
+            Family::V6 => self.track_in::<[u8; 16]>(&datagram),
         }
     }
 }
@@ -374,18 +374,18 @@ where
     C: Clocks,
     S: Fn() -> bool,
 {
-    fn note_in<A>(&self, datagram: &Datagram) -> Noted
+    fn track_in<A>(&self, datagram: &Datagram) -> Tracked
     where
         A: Address,
-        T: LedgerOf<A>,
+        T: TrackerOf<A>,
     {
         let Inline {
             frame,
             clocks,
-            limits,
+            policy,
             tables,
         } = self.inline;
-        note_request::<A, F, C, T>(frame, datagram, &self.is_trusted, clocks, limits, tables)
+        track_request::<A, F, C, T>(frame, datagram, &self.is_trusted, clocks, policy, tables)
     }
 }
 
@@ -396,5 +396,5 @@ pub fn look<L: Leaving>(leaving: &L) -> L::Outcome {
         return leaving.pass();
     };
     let (place, ports) = packed::pack(&datagram);
-    leaving.note(datagram.family, place, ports)
+    leaving.track(datagram.family, place, ports)
 }

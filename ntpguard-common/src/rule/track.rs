@@ -3,15 +3,15 @@
 use core::hint::black_box;
 
 use super::{
-    access::{Standing, standing},
+    access::{Access, access},
     custom_port::{self, Far},
-    policy::{Learn, Limits},
+    policy::{Learn, Policy},
 };
 use crate::{
     clock::Clocks,
     maps::{
-        endpoint::Elsewhere,
-        lookup::{LedgerOf, Sender, TablesOf},
+        endpoint::CustomPorts,
+        lookup::{Sender, TablesOf, TrackerOf},
         received::Received,
         requests::{Request, Sent},
         tables::Role,
@@ -26,7 +26,7 @@ use crate::{
 
 /// What became of a frame that leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Noted {
+pub enum Tracked {
     /// It is no request.
     Nothing,
     /// A trusted sender's request: its reply will be admitted.
@@ -41,14 +41,14 @@ pub enum Noted {
     Control([u8; 16]),
 }
 
-/// Finds a datagram that may be a request: to port 123, or to a server that is asked elsewhere.
+/// Finds a datagram that may be a request: to port 123, or to a server at a custom port.
 #[inline(always)]
 pub fn request<F, T>(frame: &F, link: Link, tables: &T) -> Option<Datagram>
 where
     F: Frame + ?Sized,
-    T: Elsewhere,
+    T: CustomPorts,
 {
-    let Packet::Datagram(datagram) = packet::walk(frame, link, &ToServers(tables)) else {
+    let Packet::Datagram(datagram) = packet::parse(frame, link, &ToServers(tables)) else {
         return None;
     };
     let is_request = datagram.flaw.is_none()
@@ -60,48 +60,48 @@ where
 /// Datagrams to a port at which servers may be asked.
 struct ToServers<'a, T>(&'a T);
 
-impl<T: Elsewhere> Wanted for ToServers<'_, T> {
+impl<T: CustomPorts> Wanted for ToServers<'_, T> {
     #[inline(always)]
     fn is(&self, datagram: &Datagram) -> bool {
         self.0.may_serve_at(datagram.destination_port)
     }
 }
 
-/// Notes a datagram to the port of servers, if it is a request.
+/// Tracks a datagram to the port of servers, if it is a request.
 #[inline(always)]
-pub fn note_request<A, F, C, T>(
+pub fn track_request<A, F, C, T>(
     frame: &F,
     datagram: &Datagram,
     is_trusted: impl Fn() -> bool,
     clocks: &C,
-    limits: Limits,
-    ledger: &T,
-) -> Noted
+    policy: Policy,
+    tracker: &T,
+) -> Tracked
 where
     A: Address,
     F: Frame + ?Sized,
     C: Clocks,
-    T: LedgerOf<A>,
+    T: TrackerOf<A>,
 {
-    // No time daemon sends several at once, and of those behind the first nothing would be noted.
+    // No time daemon sends several at once, and of those behind the first nothing would be tracked.
     if frame.is_coalesced() {
-        return Noted::Nothing;
+        return Tracked::Nothing;
     }
     let Some(question) = question(frame, datagram) else {
-        return control::<A, F, C, T>(frame, datagram, clocks, ledger);
+        return control::<A, F, C, T>(frame, datagram, clocks, tracker);
     };
     let outbound = Outbound {
         frame,
         datagram,
         question,
     };
-    outbound.keep::<A, C, T>(is_trusted, clocks, limits, ledger)
+    outbound.keep::<A, C, T>(is_trusted, clocks, policy, tracker)
 }
 
-/// Looks at what is no request for the time: of a control message (RFC 9327) nothing is noted, since its
+/// Looks at what is no request for the time: of a control message (RFC 9327) nothing is tracked, since its
 /// response needs a grant and no more; that there is none is worth telling.
 #[inline(always)]
-fn control<A, F, C, T>(frame: &F, datagram: &Datagram, clocks: &C, tables: &T) -> Noted
+fn control<A, F, C, T>(frame: &F, datagram: &Datagram, clocks: &C, tables: &T) -> Tracked
 where
     A: Address,
     F: Frame + ?Sized,
@@ -109,19 +109,19 @@ where
     T: TablesOf<A>,
 {
     let Some([first, second]) = frame.load(datagram.payload) else {
-        return Noted::Nothing;
+        return Tracked::Nothing;
     };
     let is_query = FirstByte(first).mode() == Mode::Control
         && !ntp::is_response(second)
         && datagram.destination_port == ntp::PORT
         && usize::from(datagram.payload_len) >= ntp::CONTROL_HEADER_LEN;
     if !is_query {
-        return Noted::Nothing;
+        return Tracked::Nothing;
     }
     let server = A::destination(frame, datagram);
-    match standing(frame, server, None, Role::Control.bit(), clocks, tables) {
-        Standing::Holds(_) => Noted::Nothing,
-        _ => Noted::Control(server.mapped()),
+    match access(frame, server, None, Role::Control.bit(), clocks, tables) {
+        Access::Holds(_) => Tracked::Nothing,
+        _ => Tracked::Control(server.mapped()),
     }
 }
 
@@ -142,15 +142,15 @@ struct Question {
 impl Question {
     /// Whether the request is in interleaved mode.
     #[inline(always)]
-    fn is_interleaved<A, T>(&self, server: A, local: A, ledger: &T) -> bool
+    fn is_interleaved<A, T>(&self, server: A, local: A, tracker: &T) -> bool
     where
         A: Address,
-        T: LedgerOf<A>,
+        T: TrackerOf<A>,
     {
         self.origin != NO_TIMESTAMP
             && self.sibling != NO_TIMESTAMP
             && self.sibling != self.token
-            && ledger.was_given(Received::new(server, local, self.origin))
+            && tracker.was_given(Received::new(server, local, self.origin))
     }
 }
 
@@ -198,48 +198,56 @@ struct Outbound<'a, F: ?Sized> {
 }
 
 impl<F: Frame + ?Sized> Outbound<'_, F> {
-    /// Notes the request if its sender is trusted or its server granted.
+    /// Tracks the request if its sender is trusted or its server granted.
     #[inline(always)]
     fn keep<A, C, T>(
         &self,
         is_trusted: impl Fn() -> bool,
         clocks: &C,
-        limits: Limits,
-        ledger: &T,
-    ) -> Noted
+        policy: Policy,
+        tracker: &T,
+    ) -> Tracked
     where
         A: Address,
         C: Clocks,
-        T: LedgerOf<A>,
+        T: TrackerOf<A>,
     {
         let local = A::source(self.frame, self.datagram);
         let server = A::destination(self.frame, self.datagram);
         let port = self.datagram.destination_port;
-        let (sender, noted) = if limits.learn != Learn::Off && is_trusted() {
-            (Sender::Trusted, Noted::Trusted)
-        } else if limits.learn == Learn::Any || is_granted(self.frame, server, port, clocks, ledger)
+        let (sender, tracked) = if policy.learn != Learn::Off && is_trusted() {
+            (Sender::Trusted, Tracked::Trusted)
+        } else if policy.learn == Learn::Any
+            || is_granted(self.frame, server, port, clocks, tracker)
         {
-            (Sender::Other, Noted::Granted)
+            (Sender::Other, Tracked::Granted)
         } else {
-            return Noted::Ungranted(server.mapped());
+            return Tracked::Ungranted(server.mapped());
         };
         let now = clocks.tick();
-        self.write::<A, T>(sender, local, server, now, limits, ledger);
-        let needs_no_grant = sender == Sender::Trusted || limits.learn == Learn::Any;
-        // A server that is asked elsewhere is granted, and what is learned is about port 123.
+        self.write::<A, T>(sender, local, server, now, policy, tracker);
+        let needs_no_grant = sender == Sender::Trusted || policy.learn == Learn::Any;
+        // A server at a custom port is granted, and what is learned is about port 123.
         if needs_no_grant && port == ntp::PORT {
-            ledger.learn(server, now);
+            tracker.learn(server, now);
         } else {
-            ledger.asked(server, now);
+            tracker.asked(server, now);
         }
-        noted
+        tracked
     }
 
     #[inline(always)]
-    fn write<A, T>(&self, sender: Sender, local: A, server: A, now: u64, limits: Limits, ledger: &T)
-    where
+    fn write<A, T>(
+        &self,
+        sender: Sender,
+        local: A,
+        server: A,
+        now: u64,
+        policy: Policy,
+        tracker: &T,
+    ) where
         A: Address,
-        T: LedgerOf<A>,
+        T: TrackerOf<A>,
     {
         let question = self.question;
         let request = |token| Request {
@@ -256,20 +264,20 @@ impl<F: Frame + ?Sized> Outbound<'_, F> {
             interleaved: 0,
         };
         // The verifier is kept from following each way to this number on its own.
-        let interleaved = black_box(u32::from(question.is_interleaved(server, local, ledger)));
-        if question.token != NO_TIMESTAMP || limits.zero_transmit {
+        let interleaved = black_box(u32::from(question.is_interleaved(server, local, tracker)));
+        if question.token != NO_TIMESTAMP || policy.zero_transmit {
             let sent = Sent {
                 sibling: question.sibling,
                 interleaved,
                 ..single
             };
-            ledger.note(sender, &request(question.token), &sent);
+            tracker.track(sender, &request(question.token), &sent);
         }
         if interleaved != 0 {
-            ledger.note(sender, &request(question.sibling), &single);
+            tracker.track(sender, &request(question.sibling), &single);
         }
         if question.is_symmetric {
-            ledger.note(sender, &Request::association(server, local), &single);
+            tracker.track(sender, &Request::association(server, local), &single);
         }
     }
 }
@@ -284,7 +292,7 @@ where
     T: TablesOf<A>,
 {
     let roles = Role::Server.bit() | Role::Peer.bit();
-    let elsewhere = (port != ntp::PORT).then_some(port);
-    let standing = standing(frame, server, elsewhere, roles, clocks, tables);
-    matches!(standing, Standing::Holds(_))
+    let custom_port = (port != ntp::PORT).then_some(port);
+    let access = access(frame, server, custom_port, roles, clocks, tables);
+    matches!(access, Access::Holds(_))
 }

@@ -23,7 +23,7 @@ pub trait Frame {
     /// Gives a number back, which is within `mask`. The kernel's frames do it such that the verifier
     /// forgets all else about it, and checks what follows once instead of for each number.
     #[inline(always)]
-    fn forget(&self, number: usize, mask: usize) -> usize {
+    fn mask_opaque(&self, number: usize, mask: usize) -> usize {
         number & mask
     }
 

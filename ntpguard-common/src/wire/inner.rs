@@ -34,7 +34,7 @@ pub const fn pack_inner(inner: Inner) -> u64 {
 pub fn unpack_inner<F: Frame + ?Sized>(frame: &F, number: u64) -> Inner {
     Inner {
         family: family(number),
-        network: frame.forget(number as usize, PAYLOAD_MASK),
+        network: frame.mask_opaque(number as usize, PAYLOAD_MASK),
     }
 }
 

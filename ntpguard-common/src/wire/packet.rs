@@ -1,4 +1,4 @@
-//! The walk: from the link to a UDP datagram on port 123.
+//! The parser (the slow path): from the link to a UDP datagram on port 123.
 //!
 //! Reads are taken one after another, each with its own way out: of two in one pattern the
 //! compiler makes a branch whose second half the verifier sees with the first one missing.
@@ -28,10 +28,10 @@ pub enum Link {
     RawIp = 1,
 }
 
-/// Most VLAN tags (802.1Q and 802.1ad) that the walk steps over.
+/// Most VLAN tags (802.1Q and 802.1ad) that the parser steps over.
 pub const MAX_TAGS: usize = 4;
 
-/// Most IPv6 extension headers that the walk steps over.
+/// Most IPv6 extension headers that the parser steps over.
 pub const MAX_EXTENSION_HEADERS: usize = 6;
 
 /// Most packets inside packets that the judge looks into.
@@ -72,7 +72,7 @@ pub(crate) const IPV4_FRAGMENT_OFFSET: u16 = 0x1fff;
 const IPV6_MORE_FRAGMENTS: u16 = 0x0001;
 const IPV6_FRAGMENT_OFFSET: u16 = 0xfff8;
 
-/// What the walk made of a frame.
+/// What the parser made of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Packet {
     /// Not UDP, or nothing that reaches a socket by itself: none of the guard's business.
@@ -118,7 +118,7 @@ pub enum Family {
     V6,
 }
 
-/// The datagrams that a walk looks for, by their ports: the rest of one that is not looked for may be
+/// The datagrams that are looked for, by their ports: the rest of one that is not looked for may be
 /// anything.
 pub trait Wanted {
     /// Whether a datagram is among them.
@@ -147,9 +147,9 @@ impl Wanted for OnAnyPort {
     }
 }
 
-/// Walks `frame` from its link header to a UDP datagram.
+/// Parses `frame` from its link header to a UDP datagram.
 #[inline(always)]
-pub fn walk<F: Frame + ?Sized>(frame: &F, link: Link, wanted: &impl Wanted) -> Packet {
+pub fn parse<F: Frame + ?Sized>(frame: &F, link: Link, wanted: &impl Wanted) -> Packet {
     match link {
         Link::Ethernet => walk_ethernet(frame, wanted),
         Link::RawIp => walk_raw_ip(frame, wanted),
@@ -168,9 +168,9 @@ fn walk_raw_ip<F: Frame + ?Sized>(frame: &F, wanted: &impl Wanted) -> Packet {
     }
 }
 
-/// Walks from the IP header of a packet inside another.
+/// Parses from the IP header of a packet inside another.
 #[inline(always)]
-pub fn walk_inner<F: Frame + ?Sized>(frame: &F, inner: Inner, wanted: &impl Wanted) -> Packet {
+pub fn parse_inner<F: Frame + ?Sized>(frame: &F, inner: Inner, wanted: &impl Wanted) -> Packet {
     match inner.family {
         Family::V4 => walk_ipv4(frame, inner.network, wanted),
         Family::V6 => walk_ipv6(frame, inner.network, wanted),
@@ -186,7 +186,7 @@ fn walk_ethernet<F: Frame + ?Sized>(frame: &F, wanted: &impl Wanted) -> Packet {
     if is_tag(ether_type) {
         walk_tagged(frame, wanted)
     } else {
-        walk_network(frame, ether_type, size_of::<EthHdr>(), wanted)
+        parse_network(frame, ether_type, size_of::<EthHdr>(), wanted)
     }
 }
 
@@ -207,11 +207,16 @@ fn walk_tagged<F: Frame + ?Sized>(frame: &F, wanted: &impl Wanted) -> Packet {
     if is_tag(inner) {
         return Packet::Bad(Reason::HeaderChain);
     }
-    walk_network(frame, inner, frame.forget(offset, NETWORK_MASK), wanted)
+    parse_network(
+        frame,
+        inner,
+        frame.mask_opaque(offset, NETWORK_MASK),
+        wanted,
+    )
 }
 
 #[inline(always)]
-fn walk_network<F: Frame + ?Sized>(
+fn parse_network<F: Frame + ?Sized>(
     frame: &F,
     ether_type: u16,
     offset: usize,
@@ -282,20 +287,20 @@ fn walk_ipv6<F: Frame + ?Sized>(frame: &F, network: usize, wanted: &impl Wanted)
     }
     let rest = u16_at(&header, offset_of!(Ipv6Hdr, payload_len));
     if next != UDP {
-        return walk_extensions(frame, network, next, rest, wanted);
+        return parse_extensions(frame, network, next, rest, wanted);
     }
     let offset = network + size_of::<Ipv6Hdr>();
     walk_udp(frame, Family::V6, network, offset, rest, None, wanted)
 }
 
-/// What a walk over extension headers came by, in one number so that the verifier can forget it: a first
+/// What was met among extension headers, in one number so that the verifier need not follow it: a first
 /// fragment of several, a length of 0, a routing header.
 const SEEN_FRAGMENT: usize = 1;
 const SEEN_JUMBO: usize = 2;
 const SEEN_ROUTING: usize = 4;
 
 #[inline(always)]
-fn walk_extensions<F: Frame + ?Sized>(
+fn parse_extensions<F: Frame + ?Sized>(
     frame: &F,
     network: usize,
     mut next: u8,
@@ -304,7 +309,7 @@ fn walk_extensions<F: Frame + ?Sized>(
 ) -> Packet {
     // A jumbogram (RFC 2675), as BIG TCP makes them of ordinary packets, or what says that it is one.
     // Linux goes by the option alone, and without it by the length of the frame (ip6_rcv_core): so the
-    // walk goes on, and no datagram at its end has the length that IP says.
+    // parsing goes on, and no datagram at its end has the length that IP says.
     let mut seen = 0;
     if rest == 0 && next == HOP_BY_HOP {
         rest = u16::MAX;
@@ -339,9 +344,9 @@ fn walk_extensions<F: Frame + ?Sized>(
     if is_extension(next) || offset > PAYLOAD_MASK {
         return Packet::Bad(Reason::HeaderChain);
     }
-    let offset = frame.forget(offset, PAYLOAD_MASK);
-    let rest = frame.forget(rest.into(), u16::MAX.into()) as u16;
-    let seen = frame.forget(seen, SEEN_FRAGMENT | SEEN_JUMBO | SEEN_ROUTING);
+    let offset = frame.mask_opaque(offset, PAYLOAD_MASK);
+    let rest = frame.mask_opaque(rest.into(), u16::MAX.into()) as u16;
+    let seen = frame.mask_opaque(seen, SEEN_FRAGMENT | SEEN_JUMBO | SEEN_ROUTING);
     let inner = |family| {
         Packet::Inner(pack_inner(Inner {
             family,
@@ -365,7 +370,7 @@ fn walk_extensions<F: Frame + ?Sized>(
     }
 }
 
-/// The headers that a host steps over on its way to UDP. ESP is opaque and ends the walk.
+/// The headers that a host steps over on its way to UDP. ESP is opaque and ends the parsing.
 #[inline(always)]
 pub(crate) const fn is_extension(next: u8) -> bool {
     matches!(

@@ -6,7 +6,7 @@ use aya_ebpf::bindings::BPF_NOEXIST;
 use ntpguard_common::maps::{
     lookup::TablesOf as _,
     refusals::{Refusals, is_server},
-    requests::{Server, Stray, Strayed},
+    requests::{Server, UngrantedKey, UngrantedStats},
 };
 
 use super::{InMaps, KernelTables, REFUSALS, SERVERS, UNGRANTED};
@@ -44,7 +44,7 @@ pub(crate) fn server(address: [u8; 16]) -> Option<*mut Server> {
 /// No refusals yet.
 static NONE_REFUSED: Refusals = Refusals::NONE;
 
-/// Whether a server was sent a request that was noted. One look-up after the other, by times: of two
+/// Whether a server was sent a request that was tracked. One look-up after the other, by times: of two
 /// pointers the compiler would ask whether either is one, which the verifier refuses.
 #[inline(always)]
 pub(crate) fn was_asked<A: InMaps>(server: A) -> bool {
@@ -77,19 +77,19 @@ pub(super) fn refusals_of<A: InMaps>(server: A, interface: u32) -> Option<*mut R
 
 /// Remembers a request to a server that nobody granted.
 #[inline(always)]
-pub(crate) fn remember_stray(stray: &Stray, now: u64, process: impl Fn() -> [u8; 16]) {
-    if let Some(entry) = UNGRANTED.get_ptr_mut(stray) {
+pub(crate) fn remember_ungranted(key: &UngrantedKey, now: u64, process: impl Fn() -> [u8; 16]) {
+    if let Some(entry) = UNGRANTED.get_ptr_mut(key) {
         // SAFETY: as for what is learned.
-        let entry: &mut Strayed = unsafe { &mut *entry };
+        let entry: &mut UngrantedStats = unsafe { &mut *entry };
         entry.last = now;
         entry.count += 1;
         return;
     }
-    let first = Strayed {
+    let first = UngrantedStats {
         last: now,
         count: 1,
         process: process(),
     };
     // For display; the next request makes up for a failure.
-    let _remembered = UNGRANTED.insert(stray, first, BPF_NOEXIST.into());
+    let _remembered = UNGRANTED.insert(key, first, BPF_NOEXIST.into());
 }

@@ -11,7 +11,7 @@ use std::{
 
 use ipnet::IpNet;
 use ntpguard_common::{
-    maps::tables::{BAN, DENY, Grant, LONG_REPLIES, Origin, Role},
+    maps::tables::{DENY, DENY_ALWAYS, Grant, LONG_REPLIES, Origin, Role},
     wire::ntp,
 };
 
@@ -29,7 +29,7 @@ pub struct Projection {
     /// Prefixes shorter than an address, host bits zero: `ALLOW_NET_V4` and `ALLOW_NET_V6`.
     pub prefixes: BTreeMap<IpNet, Grant>,
     /// Servers that are asked at another port than 123, with that port.
-    pub elsewhere: BTreeMap<SocketAddr, Grant>,
+    pub endpoints: BTreeMap<SocketAddr, Grant>,
 }
 
 /// What the kernel's tables must hold for `claims` to be true at `now`.
@@ -48,36 +48,36 @@ pub fn project<'a>(
     now: BootSeconds,
 ) -> Projection {
     let mut merged: BTreeMap<IpNet, Merged> = BTreeMap::new();
-    let mut elsewhere: BTreeMap<SocketAddr, Merged> = BTreeMap::new();
+    let mut endpoints: BTreeMap<SocketAddr, Merged> = BTreeMap::new();
     for claim in claims {
         // A learned server's replies are admitted by the requests that it was learned from.
         let is_grant = claim.origin != Origin::Learned;
         if !is_grant || claim.ends.is_some_and(|ends| ends <= now) {
             continue;
         }
-        let is_elsewhere = claim.port != ntp::PORT;
+        let has_custom_port = claim.port != ntp::PORT;
         for prefix in keys(claim, interfaces) {
             // A peer sends from the port that it is asked at to our port 123, too.
-            if !is_elsewhere || claim.role == Some(Role::Peer) {
+            if !has_custom_port || claim.role == Some(Role::Peer) {
                 merged.entry(prefix).or_default().add(claim);
             }
-            if is_elsewhere {
+            if has_custom_port {
                 let server = SocketAddr::new(prefix.addr(), claim.port);
-                elsewhere.entry(server).or_default().add(claim);
+                endpoints.entry(server).or_default().add(claim);
             }
         }
     }
-    spread(&mut merged, &mut elsewhere);
+    spread(&mut merged, &mut endpoints);
     // Who is cut off by hand is so at every port, and whose replies may be long, too.
-    for (server, at_port) in &mut elsewhere {
+    for (server, at_port) in &mut endpoints {
         let at_all = merged.get(&IpNet::from(server.ip()));
         let at_all = at_all.or_else(|| merged.get(&everywhere(server.ip())?.into()));
         at_port.denied_by_hand = at_all.is_some_and(|merged| merged.denied_by_hand);
         at_port.grant.roles |= at_all.map_or(0, |merged| merged.grant.roles & LONG_REPLIES);
     }
-    let elsewhere = elsewhere.into_iter();
+    let endpoints = endpoints.into_iter();
     let mut projection = Projection {
-        elsewhere: elsewhere
+        endpoints: endpoints
             .map(|(server, merged)| (server, merged.grant()))
             .collect(),
         ..Projection::default()
@@ -125,11 +125,11 @@ fn everywhere(key: IpAddr) -> Option<IpAddr> {
 }
 
 /// Adds to what is granted on one interface what is granted on every one.
-fn spread(merged: &mut BTreeMap<IpNet, Merged>, elsewhere: &mut BTreeMap<SocketAddr, Merged>) {
+fn spread(merged: &mut BTreeMap<IpNet, Merged>, endpoints: &mut BTreeMap<SocketAddr, Merged>) {
     let keys: Vec<(IpAddr, IpAddr)> = merged
         .keys()
         .map(IpNet::addr)
-        .chain(elsewhere.keys().map(SocketAddr::ip))
+        .chain(endpoints.keys().map(SocketAddr::ip))
         .filter_map(|key| Some((key, everywhere(key)?)))
         .collect();
     for (key, address) in keys {
@@ -139,12 +139,12 @@ fn spread(merged: &mut BTreeMap<IpNet, Merged>, elsewhere: &mut BTreeMap<SocketA
             here.include(&at_all);
         }
         let ports = SocketAddr::new(address, 0)..=SocketAddr::new(address, u16::MAX);
-        let at_ports: Vec<_> = elsewhere
+        let at_ports: Vec<_> = endpoints
             .range(ports)
             .map(|(server, at_all)| (server.port(), at_all.clone()))
             .collect();
         for (port, at_all) in at_ports {
-            let here = elsewhere.entry(SocketAddr::new(key, port)).or_default();
+            let here = endpoints.entry(SocketAddr::new(key, port)).or_default();
             here.include(&at_all);
         }
     }
@@ -190,7 +190,7 @@ impl Merged {
         if self.denied_by_hand {
             let origins = Origin::Manual.bit();
             return Grant {
-                roles: DENY | BAN,
+                roles: DENY | DENY_ALWAYS,
                 origins,
                 ..Grant::default()
             };

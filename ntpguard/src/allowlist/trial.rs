@@ -191,7 +191,7 @@ fn excess(speaker: Speaker, projection: &Projection) -> Vec<String> {
         Speaker::Others | Speaker::Container => (Role::Server.bit(), false, false),
     };
     let mut excess = Vec::new();
-    let at_ports = projection.elsewhere.iter();
+    let at_ports = projection.endpoints.iter();
     let at_ports = at_ports.map(|(server, grant)| (server.ip(), grant));
     let addresses = projection.addresses.iter();
     for (address, grant) in addresses.map(|(ip, grant)| (*ip, grant)).chain(at_ports) {
@@ -205,8 +205,8 @@ fn excess(speaker: Speaker, projection: &Projection) -> Vec<String> {
     if !may_name_prefixes && !projection.prefixes.is_empty() {
         excess.push(format!("prefixes: {:?}", projection.prefixes));
     }
-    if !may_name_ports && !projection.elsewhere.is_empty() {
-        excess.push(format!("ports: {:?}", projection.elsewhere));
+    if !may_name_ports && !projection.endpoints.is_empty() {
+        excess.push(format!("ports: {:?}", projection.endpoints));
     }
     excess
 }

@@ -146,7 +146,7 @@ impl Granted {
         let addresses = projection.addresses.keys();
         let addresses = addresses.map(|key| of_key(*key, interfaces).into());
         let prefixes = projection.prefixes.keys().copied().map(Scoped::from);
-        let servers = projection.elsewhere.keys();
+        let servers = projection.endpoints.keys();
         addresses
             .chain(prefixes)
             .map(Self::Prefix)
@@ -234,7 +234,7 @@ mod tests {
         projection
             .addresses
             .insert("192.0.2.1".parse().unwrap(), grant);
-        projection.elsewhere.insert(server.parse().unwrap(), grant);
+        projection.endpoints.insert(server.parse().unwrap(), grant);
         let granted = Granted::all_of(&projection, &Interfaces::default());
         let json = serde_json::to_value(&granted).unwrap();
         assert_eq!(json, serde_json::json!(["192.0.2.1/32", prefix, server]));

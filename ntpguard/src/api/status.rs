@@ -129,7 +129,7 @@ pub struct Grants {
 impl Grants {
     /// Counts what the tables hold.
     pub fn of(projection: &Projection) -> Self {
-        let servers = projection.elsewhere.keys().map(SocketAddr::ip);
+        let servers = projection.endpoints.keys().map(SocketAddr::ip);
         let only_elsewhere: BTreeSet<IpAddr> = servers
             .filter(|server| !projection.addresses.contains_key(server))
             .collect();
@@ -232,7 +232,7 @@ mod tests {
             projection.addresses.insert(address.parse().unwrap(), grant);
         }
         for server in ["192.0.2.2:1123", "192.0.2.3:1123", "192.0.2.3:4123"] {
-            projection.elsewhere.insert(server.parse().unwrap(), grant);
+            projection.endpoints.insert(server.parse().unwrap(), grant);
         }
         let granted = Grants::of(&projection);
         assert_eq!((granted.addresses, granted.prefixes), (3, 0));

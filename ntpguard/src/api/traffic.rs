@@ -9,7 +9,7 @@ use std::{
 use ntpguard_common::{
     maps::{
         refusals::Refusals,
-        requests::{self, Stray, Strayed},
+        requests::{self, UngrantedKey, UngrantedStats},
         tables::Role,
     },
     rule::policy::Learn,
@@ -42,7 +42,7 @@ pub struct Traffic {
     /// Requests that left, by what became of them.
     pub requests: Requests,
     /// The trusted senders, while a daemon lives to know them.
-    pub teachers: Vec<Teacher>,
+    pub trusted_senders: Vec<TrustedSender>,
     /// Time daemons that run and are not trusted.
     pub untrusted: Vec<Untrusted>,
     /// The servers, those that replied last first.
@@ -67,7 +67,7 @@ pub struct Requests {
 
 /// A trusted sender.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Teacher {
+pub struct TrustedSender {
     /// Its cgroup.
     pub cgroup: String,
     /// What makes it trusted.
@@ -175,11 +175,11 @@ impl Traffic {
                 server.address,
             )
         });
-        let strays = tables.ungranted()?;
-        let senders = senders_of(&strays);
-        let mut ungranted: Vec<Ungranted> = strays
+        let ungranted = tables.ungranted()?;
+        let senders = senders_of(&ungranted);
+        let mut ungranted: Vec<Ungranted> = ungranted
             .iter()
-            .map(|(stray, strayed)| Ungranted::of(stray, strayed, &senders, now))
+            .map(|(key, stats)| Ungranted::of(key, stats, &senders, now))
             .collect();
         ungranted.sort_by_key(|row| (row.seconds_ago, row.address));
         Ok(Self {
@@ -204,13 +204,13 @@ impl Traffic {
 
     /// Adds what the daemon knows of the trusted senders.
     pub fn add_senders(&mut self, found: &Found) {
-        self.teachers = found
-            .teachers
+        self.trusted_senders = found
+            .trusted_senders
             .values()
-            .map(|teacher| Teacher {
-                cgroup: teacher.cgroup.display().to_string(),
-                why: teacher.why.clone(),
-                uids: teacher
+            .map(|sender| TrustedSender {
+                cgroup: sender.cgroup.display().to_string(),
+                why: sender.why.clone(),
+                uids: sender
                     .uids
                     .as_ref()
                     .map(|uids| uids.iter().copied().collect()),
@@ -237,14 +237,14 @@ const fn limit(rate: u32) -> Option<u32> {
 }
 
 /// The cgroups of the system by their numbers, where there is a stray to be told by one.
-fn senders_of(strays: &[(Stray, Strayed)]) -> BTreeMap<u64, Sender> {
-    if strays.is_empty() {
+fn senders_of(ungranted: &[(UngrantedKey, UngrantedStats)]) -> BTreeMap<u64, Sender> {
+    if ungranted.is_empty() {
         return BTreeMap::new();
     }
     let Some(hierarchy) = Hierarchy::mounted().found() else {
         return BTreeMap::new();
     };
-    let numbers: BTreeSet<u64> = strays.iter().map(|(stray, _)| stray.cgroup).collect();
+    let numbers: BTreeSet<u64> = ungranted.iter().map(|(key, _)| key.cgroup).collect();
     let mut names = cgroup::names(&hierarchy);
     names.retain(|number, _| numbers.contains(number));
     let sender = |cgroup: PathBuf| Sender {
@@ -306,16 +306,16 @@ impl Server {
 
 impl Ungranted {
     fn of(
-        stray: &Stray,
-        strayed: &Strayed,
+        key: &UngrantedKey,
+        stats: &UngrantedStats,
         senders: &BTreeMap<u64, Sender>,
         now: BootSeconds,
     ) -> Self {
-        let process = String::from_utf8_lossy(&strayed.process);
+        let process = String::from_utf8_lossy(&stats.process);
         let process = process.trim_end_matches('\0').to_owned();
-        let address = IpAddr::from(stray.server).to_canonical();
-        let sender = senders.get(&stray.cgroup);
-        let role = if stray.role == Role::Control.bit() {
+        let address = IpAddr::from(key.server).to_canonical();
+        let sender = senders.get(&key.cgroup);
+        let role = if key.role == Role::Control.bit() {
             Role::Control
         } else {
             Role::Server
@@ -324,12 +324,12 @@ impl Ungranted {
             address,
             needs: role.name().to_owned(),
             hint: grant(address, role),
-            requests: strayed.count,
-            seconds_ago: ago(strayed.last, now).unwrap_or(0),
+            requests: stats.count,
+            seconds_ago: ago(stats.last, now).unwrap_or(0),
             process: (!process.is_empty()).then_some(process),
             cgroup: sender.map(|sender| sender.cgroup.display().to_string()),
             guest: sender.and_then(|sender| sender.guest.clone()),
-            forwarded: stray.cgroup == 0,
+            forwarded: key.cgroup == 0,
         }
     }
 }

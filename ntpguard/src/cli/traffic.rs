@@ -61,9 +61,9 @@ pub(super) fn lines(traffic: &Traffic) -> Vec<String> {
     ];
     lines.extend(
         traffic
-            .teachers
+            .trusted_senders
             .iter()
-            .map(|teacher| format!("trusted   {} ({})", teacher.cgroup, teacher.why))
+            .map(|sender| format!("trusted   {} ({})", sender.cgroup, sender.why))
             .map(|line| escape::line(&line)),
     );
     lines.extend(traffic.untrusted.iter().map(|untrusted| {

@@ -249,8 +249,8 @@ impl<'a> Daemon<'a> {
         let Some(found) = taken else {
             return;
         };
-        if found.teachers != self.found.teachers
-            && let Err(error) = self.guard.tables.set_teachers(&found.for_kernel())
+        if found.trusted_senders != self.found.trusted_senders
+            && let Err(error) = self.guard.tables.set_trusted_cgroups(&found.for_kernel())
         {
             self.note_trouble(error.to_string());
             return;

@@ -90,9 +90,9 @@ pub(super) fn report_senders(found: &Found, before: &Found) {
     for blind in before.blind.iter().filter(|it| !found.blind.contains(it)) {
         tracing::info!("no longer so: {blind}");
     }
-    for (number, teacher) in &found.teachers {
-        if !before.teachers.contains_key(number) {
-            tracing::info!("trusted: {} ({})", teacher.cgroup.display(), teacher.why);
+    for (number, sender) in &found.trusted_senders {
+        if !before.trusted_senders.contains_key(number) {
+            tracing::info!("trusted: {} ({})", sender.cgroup.display(), sender.why);
         }
     }
     for Untrusted { daemon, refusal } in &found.untrusted {
@@ -103,9 +103,9 @@ pub(super) fn report_senders(found: &Found, before: &Found) {
             );
         }
     }
-    for (number, teacher) in &before.teachers {
-        if !found.teachers.contains_key(number) {
-            tracing::info!("gone: {}", teacher.cgroup.display());
+    for (number, sender) in &before.trusted_senders {
+        if !found.trusted_senders.contains_key(number) {
+            tracing::info!("gone: {}", sender.cgroup.display());
         }
     }
 }

@@ -224,7 +224,7 @@ pub enum Error {
         "{} guards an interface of another network namespace: give this one another --pin-dir",
         .0.display()
     )]
-    Elsewhere(PathBuf),
+    Endpoint(PathBuf),
 }
 
 impl Error {

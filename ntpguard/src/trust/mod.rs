@@ -76,7 +76,7 @@ pub struct Senders {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Found {
     /// The cgroups, by their numbers.
-    pub teachers: BTreeMap<u64, Teacher>,
+    pub trusted_senders: BTreeMap<u64, TrustedSender>,
     /// Time daemons in a cgroup that cannot be trusted.
     pub untrusted: Vec<Untrusted>,
     /// What keeps others from being seen.
@@ -87,7 +87,7 @@ pub struct Found {
 
 /// A trusted cgroup.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Teacher {
+pub struct TrustedSender {
     /// The cgroup, from the root of its hierarchy: `/system.slice/chrony.service`.
     pub cgroup: PathBuf,
     /// What made it trusted.
@@ -159,10 +159,10 @@ impl Senders {
 
 impl Found {
     /// The trusted cgroups as the kernel is to know them.
-    pub fn for_kernel(&self) -> BTreeMap<u64, trusted::Teacher> {
-        let teachers = self.teachers.iter();
-        teachers
-            .map(|(id, teacher)| (*id, teacher.for_kernel()))
+    pub fn for_kernel(&self) -> BTreeMap<u64, trusted::TrustedCgroup> {
+        let trusted_senders = self.trusted_senders.iter();
+        trusted_senders
+            .map(|(id, sender)| (*id, sender.for_kernel()))
             .collect()
     }
 
@@ -250,13 +250,16 @@ impl Found {
             return;
         };
         let depth = hierarchy.depth(&cgroup);
-        let teacher = self.teachers.entry(id).or_insert_with(|| Teacher {
-            cgroup,
-            why,
-            depth,
-            uids: uids.clone(),
-        });
-        match (&mut teacher.uids, uids) {
+        let sender = self
+            .trusted_senders
+            .entry(id)
+            .or_insert_with(|| TrustedSender {
+                cgroup,
+                why,
+                depth,
+                uids: uids.clone(),
+            });
+        match (&mut sender.uids, uids) {
             (Some(held), Some(more)) => held.extend(more),
             (held, _) => *held = None,
         }
@@ -268,11 +271,11 @@ impl Found {
     }
 }
 
-impl Teacher {
-    fn for_kernel(&self) -> trusted::Teacher {
+impl TrustedSender {
+    fn for_kernel(&self) -> trusted::TrustedCgroup {
         let uids: Vec<u32> = self.uids.iter().flatten().copied().collect();
         let last = uids.last().copied().unwrap_or(ROOT);
-        trusted::Teacher {
+        trusted::TrustedCgroup {
             since: 0,
             depth: self.depth.unwrap_or(UNKNOWN_DEPTH),
             any_uid: u32::from(self.uids.is_none()),
@@ -346,25 +349,25 @@ fn name(daemon: &TimeDaemon) -> String {
 mod tests {
     use super::*;
 
-    fn teacher(uids: Option<&[u32]>, depth: Option<u32>) -> trusted::Teacher {
-        let teacher = Teacher {
+    fn sender(uids: Option<&[u32]>, depth: Option<u32>) -> trusted::TrustedCgroup {
+        let sender = TrustedSender {
             cgroup: "/x".into(),
             why: String::new(),
             depth,
             uids: uids.map(|uids| uids.iter().copied().collect()),
         };
-        teacher.for_kernel()
+        sender.for_kernel()
     }
 
     #[test]
     fn the_kernel_knows_no_uids_but_those_that_count() {
-        let some = teacher(Some(&[0, 102]), Some(2));
+        let some = sender(Some(&[0, 102]), Some(2));
         assert_eq!((some.depth, some.any_uid), (2, 0));
         assert_eq!(some.uids, [0, 102, 102, 102]);
-        assert_eq!(teacher(Some(&[0]), Some(1)).uids, [0; trusted::UIDS]);
-        assert_eq!(teacher(Some(&[0, 1, 2, 3, 4]), None).uids, [0, 1, 2, 3]);
-        assert_eq!(teacher(Some(&[0]), None).depth, UNKNOWN_DEPTH);
-        assert_eq!(teacher(None, Some(1)).any_uid, 1);
+        assert_eq!(sender(Some(&[0]), Some(1)).uids, [0; trusted::UIDS]);
+        assert_eq!(sender(Some(&[0, 1, 2, 3, 4]), None).uids, [0, 1, 2, 3]);
+        assert_eq!(sender(Some(&[0]), None).depth, UNKNOWN_DEPTH);
+        assert_eq!(sender(None, Some(1)).any_uid, 1);
     }
 
     #[test]
@@ -376,9 +379,9 @@ mod tests {
         let mut trust = |uids: Option<Vec<u32>>| {
             let uids = uids.map(with_root);
             found.trust(&hierarchy, "/a".into(), String::new(), uids);
-            let teacher = found.teachers.values().next().unwrap();
-            assert_eq!(teacher.depth, Some(1));
-            let uids = teacher.uids.clone();
+            let sender = found.trusted_senders.values().next().unwrap();
+            assert_eq!(sender.depth, Some(1));
+            let uids = sender.uids.clone();
             uids.map(|uids| uids.into_iter().collect::<Vec<u32>>())
         };
         assert_eq!(trust(Some(vec![102])), Some(vec![0, 102]));

@@ -10,8 +10,8 @@ use ntpguard_common::{
     reason::{Reason, Verdict},
     rule::{
         judge::judge,
-        outbound::note,
-        policy::{Learn, Limits},
+        outbound::track,
+        policy::{Learn, Policy},
     },
     wire::packet::Link,
 };
@@ -20,18 +20,18 @@ fuzz_target!(|input: (u8, u8, &[u8])| {
     let (how, length, frames) = input;
     let (leaving, coming) = frames.split_at(frames.len().min(length.into()));
     let tables = tables();
-    let limits = limits(how);
+    let policy = policy(how);
     let clocks = StoppedClocks(NOW);
-    note(leaving, || how & 0x40 != 0, &clocks, limits, &tables);
-    let first = judge(coming, &clocks, limits, &tables);
-    let second = judge(coming, &clocks, limits, &tables);
-    if limits.track && first == Verdict::Judged(Reason::Server) {
+    track(leaving, || how & 0x40 != 0, &clocks, policy, &tables);
+    let first = judge(coming, &clocks, policy, &tables);
+    let second = judge(coming, &clocks, policy, &tables);
+    if policy.track && first == Verdict::Judged(Reason::Server) {
         assert_ne!(second, first, "one request, two replies");
     }
 });
 
-fn limits(how: u8) -> Limits {
-    Limits {
+fn policy(how: u8) -> Policy {
+    Policy {
         link: if how & 1 == 0 {
             Link::Ethernet
         } else {

@@ -48,8 +48,8 @@ fn chronyc(line: &[&str]) -> Result<String> {
 
 pub(super) fn restart_loses_no_reply(machine: &mut Machine) -> Result<()> {
     eventually(LIMIT, "trust in chrony.service", || {
-        let teachers = machine.status()?.traffic.teachers;
-        ensure!(machine.trusts(SERVICE)?, "trusted are {teachers:?}");
+        let trusted_senders = machine.status()?.traffic.trusted_senders;
+        ensure!(machine.trusts(SERVICE)?, "trusted are {trusted_senders:?}");
         Ok(())
     })?;
     let before = quiet_counts(machine)?;

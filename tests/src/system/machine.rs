@@ -128,8 +128,8 @@ impl Machine {
     ///
     /// When the guard does not answer.
     pub fn trusts(&self, cgroup: &str) -> Result<bool> {
-        let teachers = self.status()?.traffic.teachers;
-        Ok(teachers.iter().any(|teacher| teacher.cgroup == cgroup))
+        let trusted_senders = self.status()?.traffic.trusted_senders;
+        Ok(trusted_senders.iter().any(|sender| sender.cgroup == cgroup))
     }
 
     /// Waits until the guard believes a service: grants the server that its file names, and trusts

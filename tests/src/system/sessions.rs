@@ -103,9 +103,9 @@ pub(super) fn user_service_is_not_trusted(machine: &mut Machine) -> Result<()> {
     ensure!(cgroup.ends_with(&format!("/{UNIT}")), "asked from {cgroup}");
     machine.wait_look()?;
     let status = machine.status()?;
-    let trusted = status.traffic.teachers.iter();
+    let trusted = status.traffic.trusted_senders.iter();
     let of_users: Vec<_> = trusted
-        .filter(|teacher| teacher.cgroup.starts_with("/user.slice"))
+        .filter(|sender| sender.cgroup.starts_with("/user.slice"))
         .collect();
     ensure!(of_users.is_empty(), "trusted are {of_users:?}");
     let replied = status.traffic.servers.iter();

@@ -165,11 +165,13 @@ fn a_well_known_daemon_is_found_by_itself() -> Result<()> {
         ensure!(counts.enforced(Reason::Server) >= 20, "{counts:?}");
         Ok(())
     })?;
-    let teachers = guard.json(&["status", "--json"])?["teachers"].clone();
+    let trusted_senders = guard.json(&["status", "--json"])?["trusted_senders"].clone();
     let cgroup = scene.cgroup.path().file_name().unwrap_or_default();
     ensure!(
-        teachers.to_string().contains(&*cgroup.to_string_lossy()),
-        "{teachers}"
+        trusted_senders
+            .to_string()
+            .contains(&*cgroup.to_string_lossy()),
+        "{trusted_senders}"
     );
     let sources = chronyd.sources()?;
     shows_as_learned(&guard, sources.iter().map(|source| source.address.as_str()))

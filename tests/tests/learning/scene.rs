@@ -89,7 +89,7 @@ impl Scene {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
-    /// Waits until `status` names `chronyd` among the `teachers` or the `untrusted`, and gives the entry
+    /// Waits until `status` names `chronyd` among the `trusted_senders` or the `untrusted`, and gives the entry
     /// in which `field` has this text.
     fn wait_listed(&self, list: &str, field: &str, text: &str) -> Result<Value> {
         let mut found = Value::Null;
@@ -109,7 +109,7 @@ impl Scene {
 
     pub(crate) fn wait_trusted(&self, cgroup: &Cgroup) -> Result<Value> {
         let name = cgroup.path().file_name().unwrap_or_default();
-        self.wait_listed("teachers", "cgroup", &name.to_string_lossy())
+        self.wait_listed("trusted_senders", "cgroup", &name.to_string_lossy())
     }
 
     pub(crate) fn wait_untrusted(&self, chronyd: &Chronyd) -> Result<Value> {

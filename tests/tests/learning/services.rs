@@ -12,8 +12,8 @@ fn what_is_below_a_service_is_trusted_from_its_first_request_on() -> Result<()> 
     let service = Cgroup::service()?;
     service.make()?;
     let _chronyd = scene.chronyd(&service)?;
-    let teacher = scene.wait_trusted(&service)?;
-    ensure!(teacher["uids"] == serde_json::json!([0]), "{teacher}");
+    let sender = scene.wait_trusted(&service)?;
+    ensure!(sender["uids"] == serde_json::json!([0]), "{sender}");
     // Nobody could have found these in the time between.
     for name in ["main", "another", "third"] {
         let below = service.below(name);

@@ -1,4 +1,4 @@
-//! A glance at a frame that arrives: whose business it plainly is.
+//! The fast path of a frame that arrives: whose business it plainly is.
 
 use core::mem::{offset_of, size_of};
 
@@ -10,7 +10,7 @@ use network_types::{
 
 use crate::{
     maps::lookup::{Tables, TablesOf},
-    rule::classify::{FirstBytes, Part, plain_part},
+    rule::classify::{FirstBytes, PacketClass, plain_class},
     wire::{
         address::Address,
         frame::{Frame, Window},
@@ -34,7 +34,7 @@ pub enum Arriving {
     Private,
     /// A request or a reply from an address of which something may be known: [`known`] has it.
     Known,
-    /// Something that only the walk can tell.
+    /// Something that only the parser can say.
     Unusual,
 }
 
@@ -42,7 +42,7 @@ pub enum Arriving {
 const OVER_IPV4: usize = size_of::<Ipv4Hdr>() + size_of::<UdpHdr>();
 const OVER_IPV6: usize = size_of::<Ipv6Hdr>() + size_of::<UdpHdr>();
 
-/// Glances at a frame.
+/// Takes the fast path.
 #[inline(always)]
 pub fn arriving<F, T>(frame: &F, link: Link, tables: &T) -> Arriving
 where
@@ -198,11 +198,11 @@ where
     }
 }
 
-/// The datagram at the usual place and its part, where a glance found [`Arriving::Known`].
+/// The datagram at the usual place and its class, where the fast path found [`Arriving::Known`].
 ///
 /// It is read again for that: kept while the tables are asked, it would cost strangers.
 #[inline(always)]
-pub fn known<F: Frame + ?Sized>(frame: &F, link: Link) -> (Datagram, Part) {
+pub fn known<F: Frame + ?Sized>(frame: &F, link: Link) -> (Datagram, PacketClass) {
     let network = match link {
         Link::Ethernet => size_of::<EthHdr>(),
         Link::RawIp => 0,
@@ -219,6 +219,6 @@ pub fn known<F: Frame + ?Sized>(frame: &F, link: Link) -> (Datagram, Part) {
     let [first, _] = frame.field(payload);
     (
         datagram(&header, family, network, udp, rest, None),
-        plain_part(FirstByte(first)),
+        plain_class(FirstByte(first)),
     )
 }

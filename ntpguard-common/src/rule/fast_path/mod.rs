@@ -1,5 +1,5 @@
-//! Glances at a frame, which settle most of them by what stands at the usual places: no tags, options,
-//! extension headers or fragments. Whatever looks unusual is left to the walk.
+//! The fast path: settles most frames by what stands at the usual places: no tags, options,
+//! extension headers or fragments. Whatever looks unusual is left to the parser (the slow path).
 
 pub(crate) mod egress;
 pub(crate) mod ingress;

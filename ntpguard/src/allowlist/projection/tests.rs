@@ -53,14 +53,14 @@ fn a_server_at_another_port_is_one_there_alone() {
         .map(ToString::to_string)
         .collect();
     assert_eq!(granted, ["192.0.2.2", "2001:db8::1"]);
-    let elsewhere: Vec<_> = projection
-        .elsewhere
+    let endpoints: Vec<_> = projection
+        .endpoints
         .iter()
         .map(|(server, grant)| (server.to_string(), grant.roles, grant.origins))
         .collect();
     let (server, config) = (Role::Server.bit(), Origin::Config.bit());
     assert_eq!(
-        elsewhere,
+        endpoints,
         [
             (
                 "192.0.2.1:1123".to_owned(),
@@ -70,7 +70,7 @@ fn a_server_at_another_port_is_one_there_alone() {
             ("192.0.2.2:4123".to_owned(), server, config),
             (
                 "[2001:db8::1]:1123".to_owned(),
-                DENY | BAN,
+                DENY | DENY_ALWAYS,
                 Origin::Manual.bit()
             ),
         ]
@@ -93,7 +93,7 @@ fn long_replies_are_granted_at_every_port_and_to_nested_prefixes() {
     let projection = project(&claims, &Interfaces::default(), NOW);
     let server = Role::Server.bit();
     assert_eq!(roles(&projection, "192.0.2.1/32"), server | LONG_REPLIES);
-    let at_port = |address: &str| projection.elsewhere[&address.parse().unwrap()].roles;
+    let at_port = |address: &str| projection.endpoints[&address.parse().unwrap()].roles;
     assert_eq!(at_port("192.0.2.1:1123"), server | LONG_REPLIES);
     assert_eq!(at_port("192.0.2.2:1123"), server);
     assert_eq!(
@@ -109,7 +109,7 @@ fn long_replies_are_granted_at_every_port_and_to_nested_prefixes() {
             &project(&denied, &Interfaces::default(), NOW),
             "192.0.2.1/32"
         ),
-        DENY | BAN
+        DENY | DENY_ALWAYS
     );
 }
 
@@ -119,7 +119,7 @@ fn a_peer_at_another_port_is_one_at_ours_too() {
     let claims = peer.map(|role| claim("192.0.2.1/32", Some(role), Origin::Config).on(1123));
     let projection = project(&claims, &Interfaces::default(), NOW);
     assert_eq!(roles(&projection, "192.0.2.1/32"), Role::Peer.bit());
-    let there = projection.elsewhere[&"192.0.2.1:1123".parse().unwrap()];
+    let there = projection.endpoints[&"192.0.2.1:1123".parse().unwrap()];
     assert_eq!(there.roles, Role::Peer.bit() | Role::Server.bit());
 }
 
@@ -164,7 +164,7 @@ fn a_denial_by_hand_stops_every_other_claim_on_the_prefix() {
             &project(&claims, &Interfaces::default(), NOW),
             "192.0.2.1/32"
         ),
-        DENY | BAN
+        DENY | DENY_ALWAYS
     );
     let in_a_file = claim("192.0.2.2/32", None, Origin::Config);
     assert_eq!(
@@ -276,7 +276,7 @@ fn a_denial_by_hand_holds_wherever_either_form_is_granted() {
         on("fe80::1%eth0", server, Origin::Manual),
         on("fe80::1", None, Origin::Manual),
     ];
-    let denied = DENY | BAN;
+    let denied = DENY | DENY_ALWAYS;
     let expected = [("fe80::1", denied), ("fe80:0:0:2::1", denied)];
     assert_eq!(of_addresses(&everywhere), expected_addresses(&expected));
     let here = [
@@ -297,17 +297,17 @@ fn a_denial_on_an_interface_is_one_at_every_port_there() {
         on("fe80::2", None, Origin::Manual),
     ];
     let projection = project(&claims, &interfaces(), NOW);
-    let elsewhere: Vec<_> = projection
-        .elsewhere
+    let endpoints: Vec<_> = projection
+        .endpoints
         .iter()
         .map(|(server, grant)| (server.to_string(), grant.roles))
         .collect();
     let expected = [
         ("[fe80::1]:1123", Role::Server.bit()),
-        ("[fe80:0:0:2::1]:1123", DENY | BAN),
-        ("[fe80:0:0:3::2]:1123", DENY | BAN),
+        ("[fe80:0:0:2::1]:1123", DENY | DENY_ALWAYS),
+        ("[fe80:0:0:3::2]:1123", DENY | DENY_ALWAYS),
     ];
-    assert_eq!(elsewhere, expected_addresses(&expected));
+    assert_eq!(endpoints, expected_addresses(&expected));
 }
 
 fn any_claims() -> impl Strategy<Value = Vec<Claim>> {
@@ -430,7 +430,7 @@ proptest! {
             let is_granted = holds.iter().any(|claim| claim.role == Some(role));
             prop_assert_eq!(roles & role.bit() != 0, is_granted && !is_denied, "{}", role.name());
         }
-        prop_assert_eq!(roles & BAN != 0, is_denied);
+        prop_assert_eq!(roles & DENY_ALWAYS != 0, is_denied);
     }
 
     #[test]

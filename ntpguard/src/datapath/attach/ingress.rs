@@ -32,7 +32,7 @@ pub(in crate::datapath) enum Holder {
     /// A pinned link whose interface is gone; another may have its index now.
     Dead,
     /// This pinned link, of an interface of another network namespace.
-    Elsewhere(PathBuf),
+    Endpoint(PathBuf),
 }
 
 impl Holder {
@@ -65,7 +65,7 @@ impl Holder {
             ours.and_then(|occupant| occupant.hook)
                 .map(|hook| Self::Xdp(link, hook))
         };
-        Ok(found.unwrap_or(Self::Elsewhere(path)))
+        Ok(found.unwrap_or(Self::Endpoint(path)))
     }
 
     /// Where the program runs, if one of ours does.
@@ -73,7 +73,7 @@ impl Holder {
         match self {
             Self::Xdp(_, hook) => Some(hook.how()),
             Self::Tc => Some(How::Tc),
-            Self::Nobody | Self::Dead | Self::Elsewhere(_) => None,
+            Self::Nobody | Self::Dead | Self::Endpoint(_) => None,
         }
     }
 }
@@ -103,8 +103,8 @@ impl Place {
                 how,
             });
         }
-        if let Holder::Elsewhere(path) = holder {
-            return Err(Error::Elsewhere(path));
+        if let Holder::Endpoint(path) = holder {
+            return Err(Error::Endpoint(path));
         }
         let is_ours = matches!(holder, Holder::Xdp(..));
         let occupant = netlink::occupant(&message).filter(|_| !is_ours);

@@ -100,7 +100,7 @@ fn cause(program: Program, state: State) -> Option<Cause> {
             (program != wanted).then_some(Cause::Replaced(program))
         }
         (_, State::LinkDetached) => Some(Cause::LinkDetached),
-        (_, State::NoLink | State::Elsewhere) => Some(Cause::LinkGone),
+        (_, State::NoLink | State::Endpoint) => Some(Cause::LinkGone),
         (_, State::NoFilter) => Some(Cause::FilterGone),
         (_, State::NoQdisc) => Some(Cause::ClsactGone),
     }

@@ -55,7 +55,7 @@ pub(in crate::datapath) enum State {
     /// There is no link, and none can be asked for.
     NoLink,
     /// The link is attached to an interface that this network namespace does not have.
-    Elsewhere,
+    Endpoint,
     /// There is a qdisc for filters, without ours.
     NoFilter,
     /// There is no qdisc for filters.
@@ -162,7 +162,7 @@ impl Answer {
         // Of another network namespace, the interface can have any index.
         let message = self.links.get(&index).filter(|_| info.interface == index);
         let Some(message) = message else {
-            return Ok(State::Elsewhere);
+            return Ok(State::Endpoint);
         };
         let how = if info.is_tcx() {
             let there = bpf_link::programs_on(hook, index)?;
@@ -172,7 +172,7 @@ impl Answer {
             let ours = occupant.filter(|occupant| occupant.program_id == info.program_id);
             ours.and_then(|occupant| occupant.hook).map(Xdp::how)
         };
-        Ok(how.map_or(State::Elsewhere, |how| State::Runs {
+        Ok(how.map_or(State::Endpoint, |how| State::Runs {
             program: info.program_id,
             how,
         }))

@@ -30,7 +30,7 @@ const OWN: [&str; 9] = [
     names::ALLOW_V6,
     names::ALLOW_NET_V4,
     names::ALLOW_NET_V6,
-    names::ELSEWHERE,
+    names::ALLOW_ENDPOINT,
     names::PORT_BITS,
     names::GRANT_BITS,
     names::EVENTS,

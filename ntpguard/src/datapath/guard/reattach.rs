@@ -219,7 +219,7 @@ impl Guard {
         let is_gone = |attached: &mut Attached| {
             let index = attached.interface.index;
             !answer.links.contains_key(&index)
-                || hooks.get(&(index, Hook::Ingress)) == Some(&State::Elsewhere)
+                || hooks.get(&(index, Hook::Ingress)) == Some(&State::Endpoint)
         };
         let gone: Vec<Attached> = self.attached.extract_if(.., is_gone).collect();
         for Attached { mut interface, .. } in gone.iter().cloned() {

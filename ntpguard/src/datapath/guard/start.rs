@@ -68,14 +68,14 @@ fn install(
     places: Vec<Place>,
     wanted: &Projection,
 ) -> Result<Guard, Error> {
-    let (maps, mut programs) = load(options, pins, !wanted.elsewhere.is_empty())?;
+    let (maps, mut programs) = load(options, pins, !wanted.endpoints.is_empty())?;
     failpoint::here(Stop::ProgramsLoaded);
 
     let mut tables = Tables::open_maps(&maps.dir(pins))?;
     let held = tables.read()?;
     tables.apply(&held, wanted)?;
-    tables.set_teachers(&options.senders.for_kernel())?;
-    tables.set_teacher_uids(&options.uids)?;
+    tables.set_trusted_cgroups(&options.senders.for_kernel())?;
+    tables.set_trusted_uids(&options.uids)?;
     failpoint::here(Stop::TablesFilled);
     maps.publish(pins)?;
     failpoint::here(Stop::MapsPublished);

@@ -135,7 +135,7 @@ impl Seen {
 
     /// Whether it is an interface of this network namespace.
     fn is_here(&self) -> bool {
-        self.name.is_some() && self.ingress != State::Elsewhere
+        self.name.is_some() && self.ingress != State::Endpoint
     }
 
     fn guarded(&self, found: &BTreeSet<Difference>) -> Guarded {

@@ -10,7 +10,7 @@ use aya::maps::MapError;
 use ipnet::IpNet;
 use itertools::{EitherOrBoth, Itertools as _};
 use nix::libc::{E2BIG, ENOSPC};
-use ntpguard_common::maps::tables::{BAN, Grant, Info, names};
+use ntpguard_common::maps::tables::{DENY_ALWAYS, Grant, Info, names};
 
 use super::tables::errno;
 use crate::{
@@ -70,7 +70,7 @@ impl fmt::Display for Incomplete {
             Cause::Full(tables) => {
                 let mut wanted = 0;
                 for table in tables {
-                    if table.map != names::ELSEWHERE {
+                    if table.map != names::ALLOW_ENDPOINT {
                         wanted = wanted.max(table.holds + table.left_out);
                     }
                     write!(
@@ -110,7 +110,7 @@ pub enum Slot {
     /// A prefix, in a trie.
     Prefix(IpNet),
     /// A server at another port than 123, in a hash map.
-    Elsewhere(SocketAddr),
+    Endpoint(SocketAddr),
 }
 
 impl Slot {
@@ -121,7 +121,7 @@ impl Slot {
             Self::Address(IpAddr::V6(_)) => names::ALLOW_V6,
             Self::Prefix(IpNet::V4(_)) => names::ALLOW_NET_V4,
             Self::Prefix(IpNet::V6(_)) => names::ALLOW_NET_V6,
-            Self::Elsewhere(_) => names::ELSEWHERE,
+            Self::Endpoint(_) => names::ALLOW_ENDPOINT,
         }
     }
 }
@@ -131,7 +131,7 @@ impl fmt::Display for Slot {
         match self {
             Self::Address(address) => address.fmt(f),
             Self::Prefix(prefix) => prefix.fmt(f),
-            Self::Elsewhere(server) => server.fmt(f),
+            Self::Endpoint(server) => server.fmt(f),
         }
     }
 }
@@ -140,7 +140,7 @@ impl Tables {
     /// Tells the judge where it has to look for these grants: in the sieve, and in the counts that
     /// `INFO` has.
     fn summarise<const N: usize>(&mut self, grants: [&Projection; N]) -> Result<(), Error> {
-        self.sift(grants)?;
+        self.set_prefilter(grants)?;
         let before = self.info()?;
         let prefixes = || {
             grants
@@ -153,7 +153,7 @@ impl Tables {
         let info = Info {
             prefixes_v4: count(prefixes().filter(|prefix| prefix.addr().is_ipv4())),
             prefixes_v6: count(prefixes().filter(|prefix| prefix.addr().is_ipv6())),
-            bans: count(bans.filter(|(_, grant)| grant.roles & BAN != 0)),
+            bans: count(bans.filter(|(_, grant)| grant.roles & DENY_ALWAYS != 0)),
             ..before
         };
         if info == before {
@@ -291,18 +291,18 @@ fn slots(projection: &Projection) -> impl Iterator<Item = (Slot, Grant)> {
         .prefixes
         .iter()
         .map(|(key, grant)| (Slot::Prefix(*key), *grant));
-    let elsewhere = projection
-        .elsewhere
+    let endpoints = projection
+        .endpoints
         .iter()
-        .map(|(key, grant)| (Slot::Elsewhere(*key), *grant));
-    addresses.chain(prefixes).chain(elsewhere)
+        .map(|(key, grant)| (Slot::Endpoint(*key), *grant));
+    addresses.chain(prefixes).chain(endpoints)
 }
 
 fn has(projection: &Projection, slot: Slot) -> bool {
     match slot {
         Slot::Address(address) => projection.addresses.contains_key(&address),
         Slot::Prefix(prefix) => projection.prefixes.contains_key(&prefix),
-        Slot::Elsewhere(server) => projection.elsewhere.contains_key(&server),
+        Slot::Endpoint(server) => projection.endpoints.contains_key(&server),
     }
 }
 
@@ -317,7 +317,7 @@ fn set(projection: &mut Projection, slot: Slot, grant: Option<Grant>) {
     match slot {
         Slot::Address(address) => set(&mut projection.addresses, address, grant),
         Slot::Prefix(prefix) => set(&mut projection.prefixes, prefix, grant),
-        Slot::Elsewhere(server) => set(&mut projection.elsewhere, server, grant),
+        Slot::Endpoint(server) => set(&mut projection.endpoints, server, grant),
     }
 }
 

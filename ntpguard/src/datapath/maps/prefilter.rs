@@ -5,18 +5,20 @@ use std::{iter, net::IpAddr};
 
 use ipnet::IpNet;
 use ntpguard_common::{
-    maps::{endpoint::Ports, prefilter::Bits},
+    maps::{endpoint::Ports, prefilter::GrantBits},
     wire::{address::Address, link_local},
 };
 
 use crate::allowlist::projection::Projection;
 
 /// The sieve through which everything in `grants` falls.
-pub(in crate::datapath) fn sieve<'a>(grants: impl IntoIterator<Item = &'a Projection>) -> Bits {
-    let mut bits = Bits::NONE;
+pub(in crate::datapath) fn prefilter<'a>(
+    grants: impl IntoIterator<Item = &'a Projection>,
+) -> GrantBits {
+    let mut bits = GrantBits::NONE;
     for projection in grants {
         if projection.prefixes.keys().any(|prefix| is_wide(*prefix)) {
-            return Bits::ALL;
+            return GrantBits::ALL;
         }
         if !projection.prefixes.is_empty() {
             bits.set_any_prefix();
@@ -38,7 +40,7 @@ pub(in crate::datapath) fn sieve<'a>(grants: impl IntoIterator<Item = &'a Projec
 /// The ports at which anybody in `grants` is asked, other than 123.
 pub(in crate::datapath) fn ports<'a>(grants: impl IntoIterator<Item = &'a Projection>) -> Ports {
     let mut ports = Ports::NONE;
-    let servers = grants.into_iter().flat_map(|one| one.elsewhere.keys());
+    let servers = grants.into_iter().flat_map(|one| one.endpoints.keys());
     servers.for_each(|server| ports.set(server.port()));
     ports
 }
@@ -92,45 +94,45 @@ mod tests {
     use super::*;
     use crate::scope;
 
-    fn lets_through(sieve: &Bits, address: IpAddr) -> bool {
+    fn lets_through(prefilter: &GrantBits, address: IpAddr) -> bool {
         match address {
-            IpAddr::V4(address) => sieve.may_hold(address.octets()),
-            IpAddr::V6(address) => sieve.may_hold(address.octets()),
+            IpAddr::V4(address) => prefilter.may_hold(address.octets()),
+            IpAddr::V6(address) => prefilter.may_hold(address.octets()),
         }
     }
 
-    fn of_prefix(prefix: &str) -> Bits {
+    fn of_prefix(prefix: &str) -> GrantBits {
         let mut grants = Projection::default();
         grants
             .prefixes
             .insert(prefix.parse().unwrap(), Grant::default());
-        sieve([&grants])
+        prefilter([&grants])
     }
 
     #[test]
     fn nothing_granted_lets_nothing_through() {
-        let sieve = sieve([]);
-        assert!(!lets_through(&sieve, "192.0.2.1".parse().unwrap()));
-        assert!(!lets_through(&sieve, "2001:db8::1".parse().unwrap()));
+        let prefilter = prefilter([]);
+        assert!(!lets_through(&prefilter, "192.0.2.1".parse().unwrap()));
+        assert!(!lets_through(&prefilter, "2001:db8::1".parse().unwrap()));
     }
 
     #[test]
     fn a_prefix_lets_through_its_blocks_and_few_others() {
-        let sieve = of_prefix("10.0.0.0/8");
-        assert!(lets_through(&sieve, "10.255.255.255".parse().unwrap()));
-        assert!(!lets_through(&sieve, "11.0.0.1".parse().unwrap()));
+        let prefilter = of_prefix("10.0.0.0/8");
+        assert!(lets_through(&prefilter, "10.255.255.255".parse().unwrap()));
+        assert!(!lets_through(&prefilter, "11.0.0.1".parse().unwrap()));
         // One for each block, beside the one of every word that says that there are prefixes.
         let blocks = (0..=255).map(|second| [10, second, 0, 0].block_hash());
-        let mut expected = Bits::NONE;
+        let mut expected = GrantBits::NONE;
         blocks.for_each(|hash| expected.set(hash));
-        let ones = |bits: &Bits| bits.words.iter().map(|word| word.count_ones()).sum::<u32>();
+        let ones = |bits: &GrantBits| bits.words.iter().map(|word| word.count_ones()).sum::<u32>();
         assert_eq!(ones(&expected), 256);
         expected.set_any_prefix();
-        assert_eq!(sieve, expected);
+        assert_eq!(prefilter, expected);
         let mut strangers = 0;
         for block in 0..=u16::MAX {
             let [first, second] = block.to_be_bytes();
-            let through = lets_through(&sieve, IpAddr::from([first, second, 7, 1]));
+            let through = lets_through(&prefilter, IpAddr::from([first, second, 7, 1]));
             match first {
                 10 => assert!(through, "10.{second}.7.1"),
                 _ => strangers += u32::from(through),
@@ -143,7 +145,7 @@ mod tests {
     #[test]
     fn a_wide_prefix_lets_everything_through() {
         for wide in ["0.0.0.0/0", "0.0.0.0/3", "::/0", "fe80::/10", "2000::/3"] {
-            assert_eq!(of_prefix(wide), Bits::ALL, "{wide}");
+            assert_eq!(of_prefix(wide), GrantBits::ALL, "{wide}");
         }
     }
 
@@ -163,10 +165,10 @@ mod tests {
                     grants.prefixes.insert(prefix.trunc(), Grant::default());
                 }
             }
-            let sieve = sieve([&grants]);
+            let prefilter = prefilter([&grants]);
             for key in addresses {
                 let address = scope::of_key(key).map_or(key, |(address, _)| address.into());
-                prop_assert!(lets_through(&sieve, address));
+                prop_assert!(lets_through(&prefilter, address));
             }
             for prefix in grants.prefixes.keys() {
                 let inside = match prefix {
@@ -177,7 +179,7 @@ mod tests {
                         IpAddr::from((net.network().to_bits() | hosts & net.hostmask().to_bits()).to_be_bytes())
                     }
                 };
-                prop_assert!(lets_through(&sieve, inside), "{inside} of {prefix}");
+                prop_assert!(lets_through(&prefilter, inside), "{inside} of {prefix}");
             }
         }
     }

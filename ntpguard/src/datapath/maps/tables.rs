@@ -21,11 +21,11 @@ use nix::libc::{ENOENT, ENOMEM};
 use ntpguard_common::{
     maps::{
         endpoint::{Endpoint, Ports},
-        prefilter::Bits,
+        prefilter::GrantBits,
         refusals::Refusals,
-        requests::{Learned, Requests, Server, Stray, Strayed},
+        requests::{Learned, Requests, Server, UngrantedKey, UngrantedStats},
         tables::{ABI, Grant, Info, names},
-        trusted::{Depths, Teacher, TeacherUid},
+        trusted::{Depths, TrustedCgroup, TrustedUid},
     },
     reason::Counters,
 };
@@ -35,7 +35,7 @@ mod traffic;
 pub use super::apply::{Changes, Incomplete};
 use super::{
     apply::{self, Slot},
-    prefilter::{ports, sieve},
+    prefilter::{ports, prefilter},
 };
 use crate::{
     allowlist::projection::Projection,
@@ -59,17 +59,17 @@ pub struct Tables {
     allow_v6: HashMap<MapData, [u8; 16], Grant>,
     allow_net_v4: LpmTrie<MapData, [u8; 4], Grant>,
     allow_net_v6: LpmTrie<MapData, [u8; 16], Grant>,
-    elsewhere: HashMap<MapData, Endpoint, Grant>,
+    endpoints: HashMap<MapData, Endpoint, Grant>,
     port_bits: Array<MapData, Ports>,
-    grant_bits: Array<MapData, Bits>,
+    grant_bits: Array<MapData, GrantBits>,
     learned_v4: HashMap<MapData, [u8; 4], Learned>,
     learned_v6: HashMap<MapData, [u8; 16], Learned>,
     servers: HashMap<MapData, [u8; 16], Server>,
     refusals: PerCpuHashMap<MapData, [u8; 16], Refusals>,
-    teachers: HashMap<MapData, u64, Teacher>,
-    teacher_uids: HashMap<MapData, u32, TeacherUid>,
+    trusted_cgroups: HashMap<MapData, u64, TrustedCgroup>,
+    trusted_uids: HashMap<MapData, u32, TrustedUid>,
     requests: PerCpuArray<MapData, Requests>,
-    ungranted: HashMap<MapData, Stray, Strayed>,
+    ungranted: HashMap<MapData, UngrantedKey, UngrantedStats>,
     counters: PerCpuArray<MapData, Counters>,
     info: Array<MapData, Info>,
 }
@@ -158,15 +158,15 @@ impl Tables {
             allow_v6: typed(names::ALLOW_V6, map(names::ALLOW_V6)?)?,
             allow_net_v4: typed(names::ALLOW_NET_V4, map(names::ALLOW_NET_V4)?)?,
             allow_net_v6: typed(names::ALLOW_NET_V6, map(names::ALLOW_NET_V6)?)?,
-            elsewhere: typed(names::ELSEWHERE, map(names::ELSEWHERE)?)?,
+            endpoints: typed(names::ALLOW_ENDPOINT, map(names::ALLOW_ENDPOINT)?)?,
             port_bits: typed(names::PORT_BITS, map(names::PORT_BITS)?)?,
             grant_bits: typed(names::GRANT_BITS, map(names::GRANT_BITS)?)?,
             learned_v4: typed(names::LEARNED_V4, map(names::LEARNED_V4)?)?,
             learned_v6: typed(names::LEARNED_V6, map(names::LEARNED_V6)?)?,
             servers: typed(names::SERVERS, map(names::SERVERS)?)?,
             refusals: typed(names::REFUSALS, map(names::REFUSALS)?)?,
-            teachers: typed(names::TEACHERS, map(names::TEACHERS)?)?,
-            teacher_uids: typed(names::TEACHER_UIDS, map(names::TEACHER_UIDS)?)?,
+            trusted_cgroups: typed(names::TRUSTED_CGROUPS, map(names::TRUSTED_CGROUPS)?)?,
+            trusted_uids: typed(names::TRUSTED_UIDS, map(names::TRUSTED_UIDS)?)?,
             requests: typed(names::REQUESTS, map(names::REQUESTS)?)?,
             ungranted: typed(names::UNGRANTED, map(names::UNGRANTED)?)?,
             counters: typed(names::COUNTERS, map(names::COUNTERS)?)?,
@@ -188,9 +188,10 @@ impl Tables {
         }
         read_prefixes(&self.allow_net_v4, names::ALLOW_NET_V4, &mut all)?;
         read_prefixes(&self.allow_net_v6, names::ALLOW_NET_V6, &mut all)?;
-        for entry in &self.elsewhere {
-            let (server, grant) = entry.map_err(|e| Error::map(names::ELSEWHERE, "read", e))?;
-            all.elsewhere.insert(server.into(), grant);
+        for entry in &self.endpoints {
+            let (server, grant) =
+                entry.map_err(|e| Error::map(names::ALLOW_ENDPOINT, "read", e))?;
+            all.endpoints.insert(server.into(), grant);
         }
         Ok(all)
     }
@@ -213,15 +214,23 @@ impl Tables {
 
     /// Makes the cgroups of these numbers the trusted ones, and no others. When each was found is
     /// written here.
-    pub fn set_teachers(&mut self, wanted: &BTreeMap<u64, Teacher>) -> Result<(), Error> {
-        let failed = |source| Error::map(names::TEACHERS, "write", source);
+    pub fn set_trusted_cgroups(
+        &mut self,
+        wanted: &BTreeMap<u64, TrustedCgroup>,
+    ) -> Result<(), Error> {
+        let failed = |source| Error::map(names::TRUSTED_CGROUPS, "write", source);
         let now = boot_nanoseconds();
-        let held = self.teachers()?;
-        for (cgroup, teacher) in wanted {
+        let held = self.trusted_cgroups()?;
+        for (cgroup, cgroup_entry) in wanted {
             let since = held.get(cgroup).map_or(now, |held| held.since);
-            let teacher = Teacher { since, ..*teacher };
-            if held.get(cgroup) != Some(&teacher) {
-                self.teachers.insert(cgroup, teacher, 0).map_err(failed)?;
+            let cgroup_entry = TrustedCgroup {
+                since,
+                ..*cgroup_entry
+            };
+            if held.get(cgroup) != Some(&cgroup_entry) {
+                self.trusted_cgroups
+                    .insert(cgroup, cgroup_entry, 0)
+                    .map_err(failed)?;
             }
         }
         let info = Info {
@@ -230,21 +239,23 @@ impl Tables {
         };
         self.set_info(&info)?;
         for cgroup in held.keys().filter(|cgroup| !wanted.contains_key(cgroup)) {
-            self.teachers.remove(cgroup).map_err(failed)?;
+            self.trusted_cgroups.remove(cgroup).map_err(failed)?;
         }
         Ok(())
     }
 
     /// The trusted cgroups.
-    pub(in crate::datapath) fn teachers(&self) -> Result<BTreeMap<u64, Teacher>, Error> {
-        let all = read_all(&self.teachers, names::TEACHERS)?;
+    pub(in crate::datapath) fn trusted_cgroups(
+        &self,
+    ) -> Result<BTreeMap<u64, TrustedCgroup>, Error> {
+        let all = read_all(&self.trusted_cgroups, names::TRUSTED_CGROUPS)?;
         Ok(all.into_iter().collect())
     }
 
     /// Makes these uids the trusted ones, and no others.
-    pub fn set_teacher_uids(&mut self, wanted: &BTreeSet<u32>) -> Result<(), Error> {
-        set_keys(&mut self.teacher_uids, wanted)
-            .map_err(|source| Error::map(names::TEACHER_UIDS, "write", source))
+    pub fn set_trusted_uids(&mut self, wanted: &BTreeSet<u32>) -> Result<(), Error> {
+        set_keys(&mut self.trusted_uids, wanted)
+            .map_err(|source| Error::map(names::TRUSTED_UIDS, "write", source))
     }
 
     /// How the guard was loaded.
@@ -263,12 +274,12 @@ impl Tables {
     }
 
     /// Makes the sieve and the ports those of these grants.
-    pub(in crate::datapath) fn sift<const N: usize>(
+    pub(in crate::datapath) fn set_prefilter<const N: usize>(
         &mut self,
         grants: [&Projection; N],
     ) -> Result<(), Error> {
         update(&mut self.port_bits, names::PORT_BITS, ports(grants))?;
-        update(&mut self.grant_bits, names::GRANT_BITS, sieve(grants))
+        update(&mut self.grant_bits, names::GRANT_BITS, prefilter(grants))
     }
 
     /// Inserts or updates one grant, trying again while the kernel lacks memory.
@@ -290,7 +301,7 @@ impl Tables {
                     let key = Key::new(net.prefix_len().into(), net.network().octets());
                     self.allow_net_v6.insert(&key, grant, 0)
                 }
-                Slot::Elsewhere(server) => self.elsewhere.insert(Endpoint::from(server), grant, 0),
+                Slot::Endpoint(server) => self.endpoints.insert(Endpoint::from(server), grant, 0),
             };
             match (done, waits.next()) {
                 (Err(error), Some(wait)) if errno(&error) == Some(ENOMEM) => thread::sleep(*wait),
@@ -310,7 +321,7 @@ impl Tables {
             Slot::Prefix(IpNet::V6(net)) => self
                 .allow_net_v6
                 .remove(&Key::new(net.prefix_len().into(), net.network().octets())),
-            Slot::Elsewhere(server) => self.elsewhere.remove(&Endpoint::from(server)),
+            Slot::Endpoint(server) => self.endpoints.remove(&Endpoint::from(server)),
         };
         match done {
             Err(error) if errno(&error) == Some(ENOENT) => Ok(()),
@@ -371,13 +382,13 @@ fn update<T: Pod + PartialEq>(
 
 /// Gives a table these keys and no others: new ones first.
 fn set_keys(
-    map: &mut HashMap<MapData, u32, TeacherUid>,
+    map: &mut HashMap<MapData, u32, TrustedUid>,
     wanted: &BTreeSet<u32>,
 ) -> Result<(), MapError> {
     let since = boot_nanoseconds();
     let held: BTreeSet<u32> = map.keys().collect::<Result<_, _>>()?;
     for key in wanted.difference(&held) {
-        map.insert(key, TeacherUid { since }, 0)?;
+        map.insert(key, TrustedUid { since }, 0)?;
     }
     for key in held.difference(wanted) {
         map.remove(key)?;

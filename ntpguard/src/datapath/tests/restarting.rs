@@ -133,7 +133,7 @@ fn make_older(pins: &Pins) {
     let mut tables = Tables::open(&pins.0).unwrap().unwrap();
     let info = tables.info().unwrap();
     tables.set_info(&Info { abi: OLDER, ..info }).unwrap();
-    let path = pins.0.join("maps").join(names::TEACHERS);
+    let path = pins.0.join("maps").join(names::TRUSTED_CGROUPS);
     std::fs::remove_file(&path).unwrap();
     run(&format!(
         "bpftool map create {} type hash key 8 value 8 entries 256 name TEACHERS flags 1",
@@ -161,7 +161,7 @@ fn tables_of_the_layout_before_are_replaced_and_can_be_unloaded() {
         assert!(guard.attached[0].adopted);
         assert_eq!(link(&pins, &veth)["id"], before["id"]);
         assert_eq!(guard.tables.info().unwrap().abi, ABI);
-        assert!(guard.tables.teachers().unwrap().is_empty());
+        assert!(guard.tables.trusted_cgroups().unwrap().is_empty());
         assert!(wire.passes("192.0.2.1") && !wire.passes("192.0.2.9"));
 
         drop(guard);
@@ -250,7 +250,7 @@ fn a_link_of_another_network_namespace_is_left_alone() {
             assert_eq!(here.index, there.index);
             let options = Options::new(&pins.0, vec![there]);
             let error = Guard::start(&options, &servers(&[])).unwrap_err();
-            assert!(matches!(error, Error::Elsewhere(_)), "{error}");
+            assert!(matches!(error, Error::Endpoint(_)), "{error}");
         });
         assert!(!Wire::into(&here).passes("192.0.2.9"));
     });

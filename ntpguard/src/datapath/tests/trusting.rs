@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ntpguard_common::maps::{
     tables::EXPLAIN_BASE,
-    trusted::{DEEPEST, Teacher, UIDS, UNKNOWN_DEPTH},
+    trusted::{DEEPEST, TrustedCgroup, UIDS, UNKNOWN_DEPTH},
 };
 
 use super::harness::{framed, request};
@@ -42,14 +42,17 @@ fn is_trusted(trial: &mut Trial) -> bool {
 #[test]
 fn a_cgroup_is_trusted_for_its_uids_alone_unless_it_was_named() {
     let mut trial = trial(false);
-    let mut trusts = |cgroup, teacher| {
-        let teachers = BTreeMap::from([(cgroup, teacher)]);
-        trial.tables().set_teachers(&teachers).unwrap();
+    let mut trusts = |cgroup, cgroup_entry| {
+        let trusted_cgroups = BTreeMap::from([(cgroup, cgroup_entry)]);
+        trial
+            .tables()
+            .set_trusted_cgroups(&trusted_cgroups)
+            .unwrap();
         is_trusted(&mut trial)
     };
-    let of = |uids| Teacher {
+    let of = |uids| TrustedCgroup {
         uids,
-        ..Teacher::default()
+        ..TrustedCgroup::default()
     };
     for place in 0..UIDS {
         let mut uids = [USER; UIDS];
@@ -57,7 +60,7 @@ fn a_cgroup_is_trusted_for_its_uids_alone_unless_it_was_named() {
         assert!(trusts(ROOT, of(uids)), "{uids:?}");
     }
     assert!(!trusts(ROOT, of([USER; UIDS])));
-    let named = Teacher {
+    let named = TrustedCgroup {
         any_uid: 1,
         ..of([USER; UIDS])
     };
@@ -70,13 +73,16 @@ fn a_cgroup_is_trusted_for_its_uids_alone_unless_it_was_named() {
 fn only_the_depths_of_trusted_cgroups_are_looked_at() {
     let mut trial = trial(false);
     let mut trusts = |depth| {
-        let teacher = Teacher {
+        let cgroup_entry = TrustedCgroup {
             depth,
             any_uid: 1,
-            ..Teacher::default()
+            ..TrustedCgroup::default()
         };
-        let teachers = BTreeMap::from([(ROOT, teacher)]);
-        trial.tables().set_teachers(&teachers).unwrap();
+        let trusted_cgroups = BTreeMap::from([(ROOT, cgroup_entry)]);
+        trial
+            .tables()
+            .set_trusted_cgroups(&trusted_cgroups)
+            .unwrap();
         is_trusted(&mut trial)
     };
     assert!(trusts(0));
@@ -89,24 +95,27 @@ fn only_the_depths_of_trusted_cgroups_are_looked_at() {
 #[test]
 fn what_is_trusted_no_more_is_forgotten_and_what_stays_keeps_its_time() {
     let mut trial = trial(false);
-    let at = |depth| Teacher {
+    let at = |depth| TrustedCgroup {
         depth,
         any_uid: 1,
-        ..Teacher::default()
+        ..TrustedCgroup::default()
     };
     let tables = trial.tables();
     let both = BTreeMap::from([(ROOT, at(0)), (7, at(3))]);
-    tables.set_teachers(&both).unwrap();
-    let first = tables.teachers().unwrap();
+    tables.set_trusted_cgroups(&both).unwrap();
+    let first = tables.trusted_cgroups().unwrap();
     assert!(first[&ROOT].since > 0);
     assert_eq!(tables.info().unwrap().depths, 0b1001);
     let one = BTreeMap::from([(ROOT, at(0))]);
-    tables.set_teachers(&one).unwrap();
-    let second = tables.teachers().unwrap();
+    tables.set_trusted_cgroups(&one).unwrap();
+    let second = tables.trusted_cgroups().unwrap();
     assert_eq!(second, BTreeMap::from([(ROOT, first[&ROOT])]));
     assert_eq!(tables.info().unwrap().depths, 0b0001);
     assert!(is_trusted(&mut trial));
-    trial.tables().set_teachers(&BTreeMap::new()).unwrap();
+    trial
+        .tables()
+        .set_trusted_cgroups(&BTreeMap::new())
+        .unwrap();
     assert!(!is_trusted(&mut trial));
 }
 
@@ -116,7 +125,7 @@ fn a_uid_is_trusted_in_any_cgroup_where_that_was_asked_for() {
         let mut trial = trial(asked);
         trial
             .tables()
-            .set_teacher_uids(&BTreeSet::from([0]))
+            .set_trusted_uids(&BTreeSet::from([0]))
             .unwrap();
         assert_eq!(is_trusted(&mut trial), asked);
     }

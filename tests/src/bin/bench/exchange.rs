@@ -90,7 +90,7 @@ fn guarded(what: &'static str, server: IpAddr, trusted: bool, scale: &Scale) -> 
         .apply(&Projection::default(), &granted(&[server]))
         .map_err(|error| anyhow!("fill the tables: {error}"))?;
     if trusted {
-        tables.set_teachers(&fixtures::every_cgroup())?;
+        tables.set_trusted_cgroups(&fixtures::every_cgroup())?;
     }
     let places = packets::token_places(server);
     let programs = [

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 use aya::maps::MapError;
 use ntpguard_common::maps::{
     refusals::Refusals,
-    requests::{Learned, Requests, Server, Stray, Strayed},
+    requests::{Learned, Requests, Server, UngrantedKey, UngrantedStats},
     tables::names,
 };
 
@@ -72,7 +72,7 @@ impl Tables {
     }
 
     /// Who asked servers that nobody granted.
-    pub fn ungranted(&self) -> Result<Vec<(Stray, Strayed)>, Error> {
+    pub fn ungranted(&self) -> Result<Vec<(UngrantedKey, UngrantedStats)>, Error> {
         read_all(&self.ungranted, names::UNGRANTED)
     }
 }
