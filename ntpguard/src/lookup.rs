@@ -1,7 +1,14 @@
 //! What comes of looking for something that this process may not be allowed to see: "may not look" is not
 //! "is not there".
 
-use std::io;
+use std::{
+    collections::BTreeMap,
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use crate::sources::{Place, Problem, Severity};
 
 /// The three answers there are.
 #[derive(Debug)]
@@ -33,6 +40,43 @@ impl<T> Lookup<T> {
     }
 }
 
+/// The files that this process was refused when it last opened them, for `status`. Clones are the same.
+#[derive(Clone, Debug, Default)]
+pub struct RefusedFiles(Arc<Mutex<BTreeMap<PathBuf, Problem>>>);
+
+impl RefusedFiles {
+    /// Takes what came of opening a file. `outcome` is what follows where that is refused, and the cure.
+    /// Says whether it is refused and was not before.
+    pub fn note<T>(&self, file: &Path, opened: &Lookup<T>, outcome: &str) -> bool {
+        let mut refused = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Lookup::Refused(error) = opened else {
+            refused.remove(file);
+            return false;
+        };
+        let problem = refusal(file, error, outcome);
+        refused.insert(file.to_owned(), problem).is_none()
+    }
+
+    /// Each of them, with what follows.
+    pub fn problems(&self) -> Vec<Problem> {
+        let refused = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        refused.values().cloned().collect()
+    }
+}
+
+/// That a file cannot be read, for this reason and with this outcome.
+pub fn refusal(file: &Path, error: &io::Error, outcome: &str) -> Problem {
+    Problem {
+        place: Place {
+            file: file.into(),
+            line: 0,
+            column: 0,
+        },
+        message: format!("cannot be read ({error}): {outcome}"),
+        severity: Severity::Unreadable,
+    }
+}
+
 fn is_absence(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -43,6 +87,24 @@ fn is_absence(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_refusal_is_known_until_the_file_can_be_read_or_is_gone() {
+        let refused = RefusedFiles::default();
+        let (file, outcome) = (Path::new("/etc/hosts"), "so be it");
+        let of = |number| Lookup::<()>::of(Err(io::Error::from_raw_os_error(number)));
+        assert!(refused.note(file, &of(nix::libc::EACCES), outcome));
+        assert!(!refused.clone().note(file, &of(nix::libc::EACCES), outcome));
+        let told = refused.problems()[0].to_string();
+        assert!(
+            told.starts_with("/etc/hosts: cannot be read (Permission denied"),
+            "{told}"
+        );
+        assert!(told.ends_with("so be it"), "{told}");
+        assert!(!refused.note(file, &of(nix::libc::ENOENT), outcome));
+        assert!(refused.problems().is_empty());
+        assert!(!refused.note(file, &Lookup::Found(()), outcome));
+    }
 
     #[test]
     fn only_what_is_not_there_is_absent() {

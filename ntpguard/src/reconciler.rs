@@ -31,6 +31,7 @@ use crate::{
     },
     clock::BootSeconds,
     datapath::{self, Incomplete, Tables},
+    lookup::RefusedFiles,
     readers::Readers,
     reconciler::discovery::{ROOT, Read, Reader},
     resolve::{Answer, Failure, Question},
@@ -88,6 +89,8 @@ pub struct Keeper {
     pub hangs: BTreeMap<&'static str, Problem>,
     /// What keeps trusted senders from being seen.
     pub unseen: Vec<Problem>,
+    /// Which files could not be read that say how names are resolved.
+    pub refused: RefusedFiles,
     state: StateFile,
     sightings: Sightings,
     /// The findings of the daemons that were logged.
@@ -145,6 +148,7 @@ impl Keeper {
             origins,
             hangs: BTreeMap::new(),
             unseen: Vec::new(),
+            refused: RefusedFiles::default(),
             state,
             sightings: Sightings::default(),
             reported: BTreeSet::new(),
@@ -242,6 +246,7 @@ impl Keeper {
         self.book
             .problems()
             .chain(self.unseen.iter().filter(is_new).cloned())
+            .chain(self.refused.problems())
             .chain(self.hangs.values().cloned())
     }
 

@@ -8,6 +8,7 @@ use ntpguard::datapath::{AttachMode, Settings, object::chained};
 use crate::{
     loopback::{self, Pins, works},
     process::run_program,
+    xdp_loader,
 };
 
 /// xdp-filter's program, which passes what it knows nothing of.
@@ -32,7 +33,7 @@ pub fn run() -> Result<Chained> {
     loopback::alone_in_a_namespace(|| {
         let chained = behind_another();
         // What it pinned for them has no other name.
-        let unloaded = run_program("xdp-loader", &["unload", "-a", "lo"]);
+        let unloaded = xdp_loader(&["unload", "-a", "lo"]);
         let chained = chained?;
         unloaded.map(|_| chained)
     })
@@ -42,10 +43,10 @@ fn behind_another() -> Result<Chained> {
     let pins = Pins::new();
     let guard = loopback::guard(&pins, AttachMode::External)?;
     ensure!(!guard.is_guarding(), "it guards before anything was loaded");
-    run_program("xdp-loader", &["load", "-m", "skb", "lo", THEIRS])?;
+    xdp_loader(&["load", "-m", "skb", "lo", THEIRS])?;
     let is_chained = status()?.contains("xdp_dispatcher");
     if !is_chained {
-        run_program("xdp-loader", &["unload", "-a", "lo"])?;
+        xdp_loader(&["unload", "-a", "lo"])?;
     }
 
     let object = Object::new()?;
@@ -54,7 +55,7 @@ fn behind_another() -> Result<Chained> {
     let maps = maps.to_str().context("a path that is no text")?;
     let load = |program| {
         let line = ["load", "-m", "skb", "-n", program, "-p", maps, "lo", file];
-        run_program("xdp-loader", &line)
+        xdp_loader(&line)
     };
     // Before Linux 5.18 there are no programs for frames in several buffers.
     load("ingress").or_else(|_| load("ingress_linear"))?;
@@ -70,8 +71,12 @@ fn behind_another() -> Result<Chained> {
     }
 }
 
+fn xdp_loader(line: &[&str]) -> Result<String> {
+    xdp_loader::when_free(|| run_program("xdp-loader", line))
+}
+
 fn status() -> Result<String> {
-    run_program("xdp-loader", &["status", "lo"])
+    xdp_loader(&["status", "lo"])
 }
 
 /// The object, in a file that goes at the end.

@@ -72,3 +72,4 @@ pub mod system;
 pub mod tc_hooks;
 pub mod tun;
 pub mod wait;
+pub mod xdp_loader;

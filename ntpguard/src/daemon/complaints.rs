@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, time::Duration};
 
 use tokio::time::Instant;
 
-use crate::query::{Answer, AskError};
+use crate::{
+    query::{Answer, AskError},
+    sources::Problem,
+};
 
 /// How long a complaint that was logged is not logged again.
 const AGAIN: Duration = Duration::from_secs(3_600);
@@ -17,12 +20,18 @@ const MOST: usize = 32;
 #[derive(Default)]
 pub(super) struct Complaints {
     current: BTreeMap<&'static str, String>,
+    /// What this process may not look at to ask a daemon.
+    unseen: BTreeMap<&'static str, Problem>,
     logged: BTreeMap<(&'static str, String), Instant>,
 }
 
 impl Complaints {
     /// Takes what came of asking a daemon, and logs what is wrong if that is new.
     pub(super) fn hear(&mut self, daemon: &'static str, heard: &Result<Option<Answer>, AskError>) {
+        match heard.as_ref().err().and_then(AskError::problem) {
+            Some(problem) => self.unseen.insert(daemon, problem),
+            None => self.unseen.remove(daemon),
+        };
         let answer = match heard {
             Ok(answer) => answer.as_ref(),
             Err(error) => return self.note(daemon, error.to_string(), error.is_by_choice()),
@@ -51,6 +60,11 @@ impl Complaints {
         self.current
             .iter()
             .map(|(daemon, why)| (*daemon, why.as_str()))
+    }
+
+    /// What this process may not look at: the same for all daemons that it concerns.
+    pub(super) fn unseen(&self) -> Option<Problem> {
+        self.unseen.values().next().cloned()
     }
 
     fn is_to_be_logged(&mut self, daemon: &'static str, why: &str, now: Instant) -> bool {
@@ -82,6 +96,26 @@ mod tests {
         });
         assert_eq!(logged.count(), MOST - 2);
         assert!(complaints.is_to_be_logged("ntpd", "silent", start + AGAIN));
+    }
+
+    #[test]
+    fn what_may_not_be_looked_at_is_told_once_and_while_it_is_so() {
+        let mut complaints = Complaints::default();
+        let refused = || AskError::PortsUnseen {
+            setting: "/proc/sys/setting".into(),
+            error: std::io::ErrorKind::PermissionDenied.into(),
+        };
+        complaints.hear("ntpd", &Err(refused()));
+        complaints.hear("chronyd", &Err(refused()));
+        let told = complaints.unseen().unwrap().to_string();
+        assert!(
+            told.starts_with("/proc/sys/setting: cannot be read (permission denied)"),
+            "{told}"
+        );
+        complaints.hear("ntpd", &Ok(None));
+        assert!(complaints.unseen().is_some());
+        complaints.hear("chronyd", &Err(AskError::Silence));
+        assert_eq!(complaints.unseen(), None);
     }
 
     #[test]

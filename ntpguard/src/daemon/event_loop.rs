@@ -343,6 +343,7 @@ impl<'a> Daemon<'a> {
             Ok(mut status) => {
                 status.traffic.add_senders(&self.found);
                 status.trouble.clone_from(&self.trouble);
+                status.problems.extend(self.rounds.complaints().unseen());
                 Reply::Status(Box::new(status))
             }
             Err(error) => Reply::Failed(error.to_string()),

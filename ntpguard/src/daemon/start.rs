@@ -74,6 +74,7 @@ impl Start {
         }
         report_problems(&keeper, &BTreeSet::new());
         let resolver = keeper.origins.resolver(readers.clone());
+        keeper.refused = resolver.refused();
         poller::first(&mut keeper, readers).await;
         learn(&mut keeper, &resolver).await;
 

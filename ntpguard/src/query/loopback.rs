@@ -6,6 +6,7 @@ use std::{fs, io, net::Ipv4Addr, path::Path};
 use tokio::net::UdpSocket;
 
 use super::AskError;
+use crate::lookup::Lookup;
 
 /// Ports from here on are anyone's, whatever the kernel is set to.
 const PRIVILEGED: u16 = 1024;
@@ -25,16 +26,19 @@ pub(super) async fn connect(port: u16) -> Result<UdpSocket, AskError> {
 }
 
 /// The first port that is anyone's. A kernel without the setting has it at 1024.
-fn first_unprivileged(setting: &Path) -> io::Result<u16> {
-    match fs::read_to_string(setting) {
-        Ok(text) => {
-            let first = text.trim().parse::<u32>();
-            let first = first.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-            Ok(u16::try_from(first).map_or(PRIVILEGED, |first| first.min(PRIVILEGED)))
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(PRIVILEGED),
-        Err(error) => Err(error),
-    }
+fn first_unprivileged(setting: &Path) -> Result<u16, AskError> {
+    let unseen = |error| AskError::PortsUnseen {
+        setting: setting.to_owned(),
+        error,
+    };
+    let text = match Lookup::of(fs::read_to_string(setting)) {
+        Lookup::Found(text) => text,
+        Lookup::Absent => return Ok(PRIVILEGED),
+        Lookup::Refused(error) => return Err(unseen(error)),
+    };
+    let first = text.trim().parse::<u32>();
+    let first = first.map_err(|error| unseen(io::Error::new(io::ErrorKind::InvalidData, error)))?;
+    Ok(u16::try_from(first).map_or(PRIVILEGED, |first| first.min(PRIVILEGED)))
 }
 
 #[cfg(test)]
@@ -58,6 +62,17 @@ mod tests {
         }
         fs::write(&setting, "nonsense").unwrap();
         assert!(first_unprivileged(&setting).is_err());
+
+        // What cannot be read is not what is not there: any user may have the port.
+        fs::remove_file(&setting).unwrap();
+        std::os::unix::fs::symlink(&setting, &setting).unwrap();
+        let refused = first_unprivileged(&setting).unwrap_err();
+        assert!(!refused.is_by_choice());
+        let problem = refused.problem().unwrap().to_string();
+        assert!(
+            problem.contains("cannot be read (") && problem.contains("run as root"),
+            "{problem}"
+        );
     }
 
     #[tokio::test]

@@ -19,7 +19,7 @@ use std::{
     collections::BTreeSet,
     io,
     net::{IpAddr, Ipv6Addr},
-    path::Path,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -30,10 +30,11 @@ use thiserror::Error;
 use tokio::time::timeout;
 
 use crate::{
+    lookup::refusal,
     processes::{Namespace, Program, TimeDaemon, time_daemons},
     readers::{ReaderError, Readers},
     scope::Scoped,
-    sources::Channel,
+    sources::{Channel, Problem},
 };
 
 /// How long a daemon has to answer everything.
@@ -140,6 +141,17 @@ pub enum AskError {
         /// The first port that is anyone's.
         first: u16,
     },
+    /// Any user could, as far as this process can see.
+    #[error(
+        "cannot see which ports are free to all ({}: {error}), so none is asked; run as root",
+        .setting.display()
+    )]
+    PortsUnseen {
+        /// Where the kernel says so.
+        setting: PathBuf,
+        /// Why that cannot be read.
+        error: io::Error,
+    },
     /// Another process answers in its place.
     #[error("{place} is served by another process than a running {daemon} of this host")]
     Impostor {
@@ -151,6 +163,15 @@ pub enum AskError {
 }
 
 impl AskError {
+    /// What this process may not look at, where that is why, for `status`.
+    pub fn problem(&self) -> Option<Problem> {
+        const OUTCOME: &str = "daemons are not asked which sources they use; run as root";
+        match self {
+            Self::PortsUnseen { setting, error } => Some(refusal(setting, error, OUTCOME)),
+            _ => None,
+        }
+    }
+
     /// Whether the daemon was not asked at all, and is not going to be as things are.
     pub const fn is_by_choice(&self) -> bool {
         matches!(self, Self::Closed(_) | Self::AnyonesPort { .. })

@@ -50,7 +50,11 @@ pub(crate) fn work(mut desk: Desk) -> Result<(), FrameError> {
     let servers = match task.servers {
         Asked::Given(servers) => Ok(Servers::given(&servers)),
         Asked::System(file) => system::servers(&file.path(), files.next()),
-        Asked::None(file, message) => Err(Failure::NoServers {
+        Asked::Absent(file) => Err(Failure::NoServers {
+            file: file.path(),
+            message: "it is not there".to_owned(),
+        }),
+        Asked::Refused(file, message) => Err(Failure::Unreadable {
             file: file.path(),
             message,
         }),

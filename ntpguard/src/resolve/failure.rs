@@ -8,6 +8,9 @@ use std::{
 
 use thiserror::Error;
 
+/// What to do about a resolv.conf that cannot be read.
+pub(super) const UNREADABLE_CURE: &str = "run as root, or name a DNS server with --resolver";
+
 /// Why a question got no addresses. None of these takes known addresses away.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Failure {
@@ -46,6 +49,14 @@ pub enum Failure {
         /// The file that should name them.
         file: PathBuf,
         /// What is wrong with it.
+        message: String,
+    },
+    /// The file that should name them is not this process's to read.
+    #[error("cannot read {}: {message}; {UNREADABLE_CURE}", .file.display())]
+    Unreadable {
+        /// The file.
+        file: PathBuf,
+        /// Why not.
         message: String,
     },
     /// No process asked.

@@ -32,8 +32,10 @@ pub(super) enum Asked {
     Given(Vec<SocketAddr>),
     /// Those that a file names, which is the last of its descriptors.
     System(Name),
+    /// No one, since that file is not there.
+    Absent(Name),
     /// No one, since that file cannot be opened.
-    None(Name, String),
+    Refused(Name, String),
 }
 
 /// What came of it.
@@ -58,6 +60,7 @@ enum Trouble {
     Timeout,
     ServerFailed(SocketAddr, String),
     NoServers(Name, String),
+    Unreadable(Name, String),
     NotAsked(String),
 }
 
@@ -89,6 +92,9 @@ pub(super) fn said(answer: Result<Answer, Failure>) -> Said {
         }
         Err(Failure::NoServers { file, message }) => {
             Err(Trouble::NoServers(Name::from(&file), message))
+        }
+        Err(Failure::Unreadable { file, message }) => {
+            Err(Trouble::Unreadable(Name::from(&file), message))
         }
         Err(Failure::NotAsked { message }) => Err(Trouble::NotAsked(message)),
     })
@@ -128,6 +134,10 @@ impl From<Trouble> for Failure {
                 message: cut(message),
             },
             Trouble::NoServers(file, message) => Self::NoServers {
+                file: file.path(),
+                message: cut(message),
+            },
+            Trouble::Unreadable(file, message) => Self::Unreadable {
                 file: file.path(),
                 message: cut(message),
             },

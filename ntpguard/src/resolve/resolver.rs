@@ -5,7 +5,6 @@ mod tests;
 
 use std::{
     fs::File,
-    io,
     net::SocketAddr,
     os::fd::AsFd as _,
     path::{Path, PathBuf},
@@ -13,14 +12,16 @@ use std::{
 };
 
 use tokio::time::timeout;
-use tracing::debug;
+use tracing::warn;
 
 use super::{
     Answer, Failure, Question,
+    failure::UNREADABLE_CURE,
     message::{Asked, Said, Task},
 };
 use crate::{
     confine::Work,
+    lookup::{Lookup, RefusedFiles, refusal},
     readers::{ReaderError, Readers},
 };
 
@@ -39,6 +40,7 @@ pub struct Resolver {
     readers: Readers,
     servers: Source,
     hosts: PathBuf,
+    refused: RefusedFiles,
     timeout: Duration,
 }
 
@@ -66,8 +68,14 @@ impl Resolver {
             readers,
             servers,
             hosts: PathBuf::from("/etc/hosts"),
+            refused: RefusedFiles::default(),
             timeout: TIMEOUT,
         }
+    }
+
+    /// Which of the files it could not read at the last question.
+    pub fn refused(&self) -> RefusedFiles {
+        self.refused.clone()
     }
 
     /// Asks for the addresses of a name, those of both families at once. It takes 33 s at most.
@@ -89,12 +97,13 @@ impl Resolver {
     }
 
     async fn ask_apart(&self, question: &Question) -> Result<Said, ReaderError> {
-        let hosts = open_hosts(&self.hosts);
+        let hosts = self.open_hosts();
         let (servers, system) = match &self.servers {
             Source::Given(servers) => (Asked::Given(servers.clone()), None),
-            Source::System(path) => match File::open(path) {
-                Ok(file) => (Asked::System(path.into()), Some(file)),
-                Err(error) => (Asked::None(path.into(), error.to_string()), None),
+            Source::System(path) => match self.open_system(path) {
+                Lookup::Found(file) => (Asked::System(path.into()), Some(file)),
+                Lookup::Absent => (Asked::Absent(path.into()), None),
+                Lookup::Refused(error) => (Asked::Refused(path.into(), error.to_string()), None),
             },
         };
         let files: Vec<_> = [&hosts, &system].into_iter().flatten().collect();
@@ -108,13 +117,23 @@ impl Resolver {
         })?;
         line.hear_in_time().await
     }
-}
 
-fn open_hosts(path: &Path) -> Option<File> {
-    let opened = File::open(path).inspect_err(|error| {
-        if error.kind() != io::ErrorKind::NotFound {
-            debug!("{} is left out: {error}", path.display());
+    /// Each name that cannot be resolved for it is logged, so that this is not.
+    fn open_system(&self, path: &Path) -> Lookup<File> {
+        let opened = Lookup::of(File::open(path));
+        let outcome = format!("names are not resolved; {UNREADABLE_CURE}");
+        self.refused.note(path, &opened, &outcome);
+        opened
+    }
+
+    fn open_hosts(&self) -> Option<File> {
+        let opened = Lookup::of(File::open(&self.hosts));
+        let outcome = "the names in it are asked of DNS alone; run as root";
+        if self.refused.note(&self.hosts, &opened, outcome)
+            && let Lookup::Refused(error) = &opened
+        {
+            warn!("{}", refusal(&self.hosts, error, outcome));
         }
-    });
-    opened.ok()
+        opened.found()
+    }
 }

@@ -1,7 +1,7 @@
 //! The program that xdp-loader attaches, over the tables of a daemon.
 
 use anyhow::{Context, Result, ensure};
-use ntpguard_tests::{switch::Switch, wait::eventually};
+use ntpguard_tests::{switch::Switch, wait::eventually, xdp_loader};
 
 use super::{SOON, Target, Wire, config, guard, interface_status};
 
@@ -32,15 +32,17 @@ fn what_xdp_loader_attaches_judges_by_the_daemons_tables_and_is_told() -> Result
     let maps = guard.home().pin_dir().join("maps");
     let maps = maps.to_str().context("a path that is no text")?;
     let load = ["xdp-loader", "load", "-n", "ingress", "-p", maps];
-    port.namespace
-        .run(&[&load[..], &[&port.interface, file]].concat())?;
+    let load = [&load[..], &[&port.interface, file]].concat();
+    // One that was killed left its lock, and another test's may be running.
+    xdp_loader::leave_lock()?;
+    xdp_loader::when_free(|| port.namespace.run(&load))?;
     guard.wait_ready()?;
     let status = interface_status(&guard, &port.interface)?;
     ensure!(status["attached"] == "external", "{status}");
     target.ensure_only_listed_arrive(&mut wire, guard.home())?;
 
-    port.namespace
-        .run(&["xdp-loader", "unload", "-a", &port.interface])?;
+    let unload = ["xdp-loader", "unload", "-a", &port.interface];
+    xdp_loader::when_free(|| port.namespace.run(&unload))?;
     eventually(SOON, "its absence", || {
         let status = interface_status(&guard, &port.interface)?;
         ensure!(status["attached"].is_null(), "{status}");

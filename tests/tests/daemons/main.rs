@@ -15,6 +15,7 @@ use serde_json::Value;
 
 mod channels;
 mod parsers;
+mod refused;
 mod unaided;
 
 /// How long a daemon has to reach its servers, with a guard that looks for daemons every 10 s.

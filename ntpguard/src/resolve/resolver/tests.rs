@@ -310,6 +310,43 @@ async fn a_system_without_servers_is_a_failure_that_names_its_file() {
 }
 
 #[tokio::test]
+async fn files_that_may_not_be_read_are_told_while_it_is_so() {
+    let directory = tempfile::tempdir().unwrap();
+    let [servers, hosts] = ["resolv.conf", "hosts"].map(|name| directory.path().join(name));
+    for file in [&servers, &hosts] {
+        // Nothing is there to be read, and the kernel does not say that nothing is there.
+        std::os::unix::fs::symlink(file, file).unwrap();
+    }
+    let resolver = Resolver {
+        servers: Source::System(servers.clone()),
+        hosts: hosts.clone(),
+        ..resolver(&[])
+    };
+    let failure = resolver.ask(&any("time.test")).await.unwrap_err();
+    assert!(
+        matches!(&failure, Failure::Unreadable { .. }),
+        "{failure:?}"
+    );
+    let told = resolver.refused().problems();
+    let told: Vec<String> = told.iter().map(ToString::to_string).collect();
+    let [of_hosts, of_servers] = told.as_slice() else {
+        panic!("{told:?}");
+    };
+    assert!(
+        of_hosts.starts_with(&format!("{}: cannot be read (", hosts.display())),
+        "{of_hosts}"
+    );
+    assert!(of_servers.contains("--resolver"), "{of_servers}");
+
+    for file in [&servers, &hosts] {
+        fs::remove_file(file).unwrap();
+    }
+    let failure = resolver.ask(&any("time.test")).await.unwrap_err();
+    assert!(matches!(&failure, Failure::NoServers { .. }), "{failure:?}");
+    assert!(resolver.refused().problems().is_empty());
+}
+
+#[tokio::test]
 async fn a_name_that_dns_cannot_have_is_not_asked() {
     let server = serving(Vec::new()).await;
     let failure = ask(&server, "time..test").await.unwrap_err();
