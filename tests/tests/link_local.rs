@@ -28,7 +28,7 @@ const ADDRESSES: [&str; 2] = ["fe80::2/64", "fe80::1/64"];
 struct Links {
     host: Namespace,
     far: [Namespace; 2],
-    _servers: Vec<Responder>,
+    servers: Vec<Responder>,
 }
 
 /// The names of the host's interfaces.
@@ -39,7 +39,7 @@ impl Links {
         let mut links = Self {
             host: Namespace::new("host")?,
             far: [Namespace::new("left")?, Namespace::new("right")?],
-            _servers: Vec::new(),
+            servers: Vec::new(),
         };
         for number in 0..NAMES.len() {
             links.lay(number)?;
@@ -58,7 +58,7 @@ impl Links {
     fn serve(&mut self, number: usize, index: u32) -> Result<()> {
         let at = SocketAddrV6::new(SERVER, ntp::PORT, 0, index);
         let server = Responder::start_at(&self.far[number], at.into(), Manner::default())?;
-        self._servers.push(server);
+        self.servers.push(server);
         Ok(())
     }
 
@@ -218,10 +218,6 @@ fn a_grant_follows_the_name_of_its_interface() -> Result<()> {
         ensure!(row["waits_for_interface"] == true, "{row}");
         Ok(())
     })?;
-    // An interface in between, so that the index is another one.
-    links
-        .host
-        .ip(&["link", "add", "between", "type", "dummy"])?;
     links.lay(1)?;
     ensure!(
         Port::find(&links.host, "two")?.index != before,
@@ -236,25 +232,18 @@ fn a_grant_follows_the_name_of_its_interface() -> Result<()> {
 }
 
 #[test]
-fn a_vlan_of_a_guarded_interface_is_granted_at_that_interface() -> Result<()> {
-    let mut links = Links::new()?;
-    let far = links.far[0].clone();
-    let parent = far.ip(&["-brief", "link", "show", "type", "veth"])?;
-    let parent = parent.split('@').next().context("no cable")?.to_owned();
-    for (namespace, parent, name, address) in [
-        (&links.host, "one", "one.5", ADDRESSES[0]),
-        (&far, parent.as_str(), "far.5", ADDRESSES[1]),
-    ] {
-        let vlan = ["name", name, "type", "vlan", "id", "5"];
-        namespace.ip(&[&["link", "add", "link", parent], &vlan[..]].concat())?;
-        namespace.ip(&["link", "set", name, "up"])?;
-        Port::find(namespace, name)?.add_address(address)?;
-    }
-    let index = Port::find(&far, "far.5")?.index;
-    links.serve(0, index)?;
-    let config = ConfigFile::ntp("server fe80::1%one.5\n")?;
+fn a_bridge_over_a_guarded_interface_is_granted_at_that_interface() -> Result<()> {
+    let links = Links::new()?;
+    let host = &links.host;
+    host.ip(&["link", "add", "br0", "type", "bridge"])?;
+    host.ip(&["link", "set", "one", "master", "br0"])?;
+    host.ip(&["link", "set", "br0", "up"])?;
+    Port::find(host, "br0")?.add_address(ADDRESSES[0])?;
+    let config = ConfigFile::ntp("server fe80::1%br0\n")?;
     let guard = links.guard(&config)?;
-    ensure!(links.ask(&guard, "one.5")? == Server, "the VLAN's");
-    // The guard of its parent tells them apart by no more than the parent.
-    links.hears(&guard, [Server, Unlisted])
+    ensure!(links.ask(&guard, "br0")? == Server, "the bridge's");
+    ensure!(links.ask(&guard, "two")? == Unlisted, "another's");
+    edit(&guard, &["add", "fe80::1%br0", "--role", "none"])?;
+    ensure!(links.ask(&guard, "br0")? == Role, "denied");
+    Ok(())
 }

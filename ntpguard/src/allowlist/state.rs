@@ -243,7 +243,10 @@ mod tests {
     use ntpguard_common::maps::tables::{Origin, Role};
 
     use super::*;
-    use crate::sources::{Family, Speaker};
+    use crate::{
+        scope::Scope,
+        sources::{Family, Speaker},
+    };
 
     fn row(left: Option<u32>, name: Option<&str>) -> Row {
         Row {
@@ -283,6 +286,25 @@ mod tests {
         .unwrap();
         let loaded = file.load(BootSeconds(40)).unwrap();
         assert_eq!(loaded.rows, vec![row(Some(70), None), row(None, None)]);
+    }
+
+    #[test]
+    fn the_interface_of_an_address_is_kept_by_its_name() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut file = StateFile::below(directory.path());
+        let row = Row {
+            prefix: "fe80::1/128".parse().unwrap(),
+            scope: Scope::new("eth0"),
+            ..row(None, None)
+        };
+        file.save(state(vec![row.clone()]), BootSeconds(10))
+            .unwrap();
+        let text = fs::read_to_string(file.path()).unwrap();
+        assert!(text.contains(r#""scope": "eth0""#), "{text}");
+        let loaded = file.load(BootSeconds(10)).unwrap().rows;
+        assert_eq!(loaded, [row]);
+        let host = loaded[0].claim(BootSeconds(10)).addresses();
+        assert_eq!(host.to_string(), "fe80::1%eth0/128");
     }
 
     #[test]

@@ -226,6 +226,54 @@ mod tests {
     }
 
     #[test]
+    fn a_grant_waits_for_its_interface_and_is_one_by_whatever_name_that_goes() {
+        let mut interfaces = Interfaces::default();
+        interfaces.add(2, "eth0");
+        let on = |host: &str| Claim {
+            role: Some(Role::Server),
+            ..Claim::of_host(&host.parse().unwrap(), Origin::Manual)
+        };
+        let claims = ["fe80::1", "fe80::1%2", "fe80::1%eth0", "fe80::1%eth7"].map(on);
+        let rows = Listing::of(&claims, &interfaces, BootSeconds(10)).rows;
+        let rows: Vec<_> = rows
+            .iter()
+            .map(|row| (row.prefix.to_string(), row.waits_for_interface))
+            .collect();
+        let expected = [
+            ("fe80::1/128", false),
+            ("fe80::1%eth0/128", false),
+            ("fe80::1%eth7/128", true),
+        ];
+        assert_eq!(rows, expected.map(|(host, waits)| (host.to_owned(), waits)));
+    }
+
+    #[test]
+    fn what_is_granted_on_an_interface_is_shown_by_its_name() {
+        let mut interfaces = Interfaces::default();
+        interfaces.add(2, "eth0");
+        let mut projection = Projection::default();
+        for key in ["fe80:0:0:2::1", "fe80:0:0:7::1", "fe80::1"] {
+            let grant = Grant::default();
+            projection.addresses.insert(key.parse().unwrap(), grant);
+            let server = SocketAddr::new(key.parse().unwrap(), 1123);
+            projection.elsewhere.insert(server, grant);
+        }
+        let granted = Granted::all_of(&projection, &interfaces);
+        let json = serde_json::to_value(&granted).unwrap();
+        let expected = serde_json::json!([
+            "fe80::1/128",
+            "fe80::1%7/128",
+            "fe80::1%eth0/128",
+            "[fe80::1]:1123",
+            "[fe80::1%2]:1123",
+            "[fe80::1%7]:1123"
+        ]);
+        assert_eq!(json, expected);
+        let read: BTreeSet<Granted> = serde_json::from_value(json).unwrap();
+        assert_eq!(read, granted);
+    }
+
+    #[test]
     fn what_is_granted_reads_as_prefixes_and_servers_with_their_port() {
         let mut projection = Projection::default();
         let grant = Grant::default();

@@ -151,16 +151,12 @@ impl Hosts {
     /// Whether a host may be among them: one without an interface may be on any.
     fn have(&self, host: &Scoped<IpAddr>) -> bool {
         let anywhere = Scoped::from(host.address);
-        match host.scope {
-            Some(_) => self.0.contains(host) || self.0.contains(&anywhere),
-            // In this order it comes before all that are on an interface.
-            None => {
-                let mut from_here = self.0.range(anywhere..);
-                from_here
-                    .next()
-                    .is_some_and(|next| next.address == host.address)
-            }
+        if host.scope.is_some() {
+            return self.0.contains(host) || self.0.contains(&anywhere);
         }
+        // In this order it comes before all that are on an interface.
+        let next = self.0.range(anywhere..).next();
+        next.is_some_and(|next| next.address == host.address)
     }
 }
 

@@ -49,3 +49,23 @@ fn denial(row: AnyRow) -> Row {
         ..Row::of(&claim, BootSeconds(0))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_denial_on_an_interface_holds_there_or_if_that_is_damaged_everywhere() {
+        let row = |scope| {
+            format!(r#"{{"prefix":"fe80::1/128","scope":{scope},"role":"none","origin":"manual"}}"#)
+        };
+        let scopes = [r#""eth0""#, r#""e/0""#, "null"].map(|scope| {
+            let denied = denials(&row(scope));
+            denied[0]
+                .scope
+                .as_ref()
+                .map(|scope| scope.name().to_owned())
+        });
+        assert_eq!(scopes, [Some("eth0".to_owned()), None, None]);
+    }
+}
