@@ -4,6 +4,7 @@ mod apt;
 mod bench;
 mod command;
 mod fuzz;
+mod layout;
 mod ldd;
 mod run;
 mod setup;
@@ -33,6 +34,7 @@ enum Chore {
     Run(run::Options),
     Test(test::Options),
     Fuzz(fuzz::Options),
+    Layout(layout::Options),
     Bench(bench::Options),
     Vm(vm::Options),
     Words(words::Options),
@@ -56,6 +58,7 @@ fn execute(chore: &Chore) -> Result<()> {
         Chore::Run(options) => run::execute(&workspace, options),
         Chore::Test(options) => test::execute(&workspace, options),
         Chore::Fuzz(options) => fuzz::execute(&workspace, options),
+        Chore::Layout(_) => layout::execute(&workspace),
         Chore::Bench(options) => bench::execute(&workspace, options),
         Chore::Vm(options) => vm::execute(&workspace, options),
         Chore::Words(_) => words::execute(&workspace),
