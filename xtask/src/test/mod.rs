@@ -1,15 +1,19 @@
 //! `cargo xtask test`: everything that has to hold.
 
+mod checks;
+mod suites;
+mod versions;
+
 use std::{
-    env, fmt,
+    fmt,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, ensure};
 
 use crate::{
-    command,
-    setup::{self, Purpose, toolchain::Toolchain},
+    command, layout,
+    setup::{self, Purpose},
     vm::{self, system},
     words,
     workspace::Workspace,
@@ -47,16 +51,28 @@ pub(crate) fn execute(workspace: &Workspace, options: &Options) -> Result<()> {
 fn steps(workspace: &Workspace, options: &Options, report: &mut Report) -> Result<()> {
     let filter = &options.filter;
     if filter.is_empty() {
-        report.step("format", || format(workspace))?;
-        report.step("lints", || lints(workspace))?;
-        report.step("lints of the eBPF programs", || ebpf_lints(workspace))?;
-        report.step("documentation", || documentation(workspace))?;
+        report.step("format", || checks::format(workspace))?;
+        report.step("words", || words::execute(workspace))?;
+        report.step("layout", || layout::execute(workspace))?;
+        report.step("spelling", || checks::spelling(workspace))?;
+        report.step("dependencies", || checks::dependencies(workspace))?;
+        report.step("lints", || checks::lints(workspace))?;
+        report.step("lints of the eBPF programs", || {
+            checks::ebpf_lints(workspace)
+        })?;
+        report.step("documentation", || checks::documentation(workspace))?;
+        report.step("oldest Rust", || versions::oldest_rust(workspace))?;
+        report.step("oldest dependencies", || {
+            versions::oldest_dependencies(workspace)
+        })?;
     }
-    report.step("unit tests", || unit_tests(workspace, filter))?;
+    report.step("unit tests", || suites::unit_tests(workspace, filter))?;
     if options.unit {
         return Ok(());
     }
-    report.step("integration tests", || integration_tests(workspace, filter))?;
+    report.step("integration tests", || {
+        suites::integration_tests(workspace, filter)
+    })?;
     if filter.is_empty() {
         for version in vm::TESTED {
             report.step(
@@ -70,111 +86,6 @@ fn steps(workspace: &Workspace, options: &Options, report: &mut Report) -> Resul
         }
     }
     Ok(())
-}
-
-fn format(workspace: &Workspace) -> Result<()> {
-    cargo(workspace, &["fmt", "--all", "--check"])?;
-    words::execute(workspace)
-}
-
-/// ntpguard-ebpf compiles for the BPF target only.
-fn lints(workspace: &Workspace) -> Result<()> {
-    let arguments = "clippy --workspace --exclude ntpguard-ebpf --all-targets -- -D warnings";
-    cargo(workspace, &arguments.split(' ').collect::<Vec<_>>())
-}
-
-/// As aya-build compiles them, and in a directory of its own: what `RUSTC_BOOTSTRAP` unlocks would
-/// have everything else compiled anew, each time.
-fn ebpf_lints(workspace: &Workspace) -> Result<()> {
-    let toolchain =
-        Toolchain::for_bpf(workspace).context("no compiler here has the sources of core")?;
-    let endian = if cfg!(target_endian = "big") {
-        "bpfeb"
-    } else {
-        "bpfel"
-    };
-    let mut clippy = toolchain.program("cargo");
-    clippy.args([
-        "clippy",
-        "--package",
-        "ntpguard-ebpf",
-        "--release",
-        "-Z",
-        "build-std=core",
-    ]);
-    clippy.arg("--target").arg(format!("{endian}-unknown-none"));
-    clippy
-        .arg("--target-dir")
-        .arg(workspace.target().join("ebpf-lints"));
-    clippy
-        .args(["--", "-D", "warnings"])
-        .env("RUSTC_BOOTSTRAP", "1");
-    clippy.env(
-        "CARGO_ENCODED_RUSTFLAGS",
-        format!("--cfg=bpf_target_arch=\"{}\"", env::consts::ARCH),
-    );
-    command::run(clippy.current_dir(workspace.root()))
-}
-
-fn documentation(workspace: &Workspace) -> Result<()> {
-    let mut doc = command::cargo();
-    doc.args([
-        "doc",
-        "--workspace",
-        "--exclude",
-        "ntpguard-ebpf",
-        "--no-deps",
-    ]);
-    command::run(
-        doc.env("RUSTDOCFLAGS", "-D warnings")
-            .current_dir(workspace.root()),
-    )
-}
-
-fn unit_tests(workspace: &Workspace, filter: &[String]) -> Result<()> {
-    let mut test = command::cargo();
-    test.args([
-        "test",
-        "--package",
-        "ntpguard-common",
-        "--package",
-        "ntpguard",
-        "--package",
-        "xtask",
-        "--",
-    ]);
-    command::run(test.args(filter).current_dir(workspace.root()))
-}
-
-/// Each makes network namespaces of its own and starts daemons: two at a time is enough.
-fn integration_tests(workspace: &Workspace, filter: &[String]) -> Result<()> {
-    cargo(workspace, &["build", "--package", "ntpguard"])?;
-    let mut test = command::cargo();
-    test.args([
-        "test",
-        "--package",
-        "ntpguard-tests",
-        "--",
-        "--test-threads=2",
-    ])
-    .args(filter);
-    test.env("NTPGUARD_BIN", workspace.target().join("debug/ntpguard"));
-    test.env("NTPGUARD_DAEMONS", workspace.made("daemons"));
-    if !command::is_root() {
-        println!("the integration tests need root: calling sudo for them");
-        let toolchain =
-            Toolchain::for_bpf(workspace).context("no compiler here has the sources of core")?;
-        test.env(runner_variable(&toolchain.version()?.host), "sudo -E");
-    }
-    command::run(test.current_dir(workspace.root()))
-}
-
-/// The variable by which cargo learns through what to start the programs of a target.
-fn runner_variable(host: &str) -> String {
-    format!(
-        "CARGO_TARGET_{}_RUNNER",
-        host.to_ascii_uppercase().replace('-', "_")
-    )
 }
 
 fn cargo(workspace: &Workspace, arguments: &[&str]) -> Result<()> {
@@ -237,14 +148,6 @@ mod tests {
         assert!(
             lines[2].starts_with("lints ") && lines[2].contains(" FAILED "),
             "{table}"
-        );
-    }
-
-    #[test]
-    fn the_runner_is_named_for_the_host() {
-        assert_eq!(
-            runner_variable("x86_64-unknown-linux-gnu"),
-            "CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER"
         );
     }
 }
