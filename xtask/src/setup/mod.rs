@@ -16,12 +16,11 @@ pub(crate) mod wheels;
 use std::{
     fmt,
     io::{self, IsTerminal as _, Write as _},
-    thread,
 };
 
-use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 
-use crate::workspace::Workspace;
+use crate::{parallel, workspace::Workspace};
 
 /// Prepare this machine to build and test: install what is missing, after asking
 #[derive(Debug, clap::Args)]
@@ -134,7 +133,7 @@ pub(crate) fn prepare(workspace: &Workspace, purpose: Purpose, yes: bool) -> Res
         ask()?;
     }
     walk(workspace, &first)?;
-    in_parallel(&lanes, |lane| walk(workspace, lane))
+    parallel::each(&lanes, |lane| walk(workspace, lane))
 }
 
 /// Does what the steps of a lane have to do.
@@ -152,23 +151,6 @@ fn walk(workspace: &Workspace, lane: &Lane) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Works on all at once, and returns the first failure when all have ended.
-fn in_parallel<T: Sync>(items: &[T], work: impl Fn(&T) -> Result<()> + Sync) -> Result<()> {
-    let outcomes: Vec<_> = thread::scope(|scope| {
-        let work = &work;
-        let threads: Vec<_> = items
-            .iter()
-            .map(|item| scope.spawn(move || work(item)))
-            .collect();
-        let ended = threads.into_iter().map(thread::ScopedJoinHandle::join);
-        ended.collect()
-    });
-    let failed = || anyhow!("a part of setup failed, as shown above");
-    outcomes
-        .into_iter()
-        .try_for_each(|outcome| outcome.unwrap_or_else(|_| Err(failed())))
 }
 
 fn plans(workspace: &Workspace, first: &Lane, lanes: &[Lane]) -> Result<Vec<Plan>> {
@@ -211,23 +193,6 @@ mod tests {
     fn only_a_yes_agrees() {
         assert!(agrees("y\n") && agrees(" YES \n"));
         assert!(!agrees("\n") && !agrees("n\n") && !agrees("yesterday\n") && !agrees(""));
-    }
-
-    #[test]
-    fn lanes_run_side_by_side_and_a_failure_of_one_is_returned() {
-        let (sender, receiver) = std::sync::mpsc::channel();
-        let receiver = std::sync::Mutex::new(receiver);
-        // The one before waits for the one behind it.
-        let work = |is_first: &bool| {
-            if *is_first {
-                return Ok(sender.send(())?);
-            }
-            let limit = std::time::Duration::from_secs(10);
-            receiver.lock().unwrap().recv_timeout(limit)?;
-            bail!("no space left")
-        };
-        let error = in_parallel(&[false, true], work).unwrap_err();
-        assert_eq!(error.to_string(), "no space left");
     }
 
     #[test]

@@ -74,12 +74,8 @@ fn steps(workspace: &Workspace, options: &Options, report: &mut Report) -> Resul
         suites::integration_tests(workspace, filter)
     })?;
     if filter.is_empty() {
-        for version in vm::TESTED {
-            report.step(
-                &format!("fixtures and attachments on Linux {version}"),
-                || vm::boot(workspace, version, false),
-            )?;
-        }
+        let step = format!("fixtures on Linux {}", vm::TESTED.join(" and "));
+        report.step(&step, || vm::boot(workspace, &vm::TESTED, false))?;
         for name in system::TESTED {
             let step = format!("{} with systemd in a virtual machine", system::title(name));
             report.step(&step, || system::boot(workspace, name, false))?;
