@@ -1,10 +1,13 @@
-//! Chores of the workspace: `cargo xtask setup`, `run`, `test`, `fuzz`, `bench`, `vm` and `words`.
+//! Chores of the workspace: `cargo xtask setup`, `run`, `test`, `fuzz`, `bench`, `vm`, `layout`, `words` and `miri`.
 
 mod apt;
 mod bench;
 mod command;
 mod fuzz;
+mod layout;
 mod ldd;
+mod miri;
+mod parallel;
 mod run;
 mod setup;
 mod test;
@@ -33,6 +36,8 @@ enum Chore {
     Run(run::Options),
     Test(test::Options),
     Fuzz(fuzz::Options),
+    Layout(layout::Options),
+    Miri(miri::Options),
     Bench(bench::Options),
     Vm(vm::Options),
     Words(words::Options),
@@ -56,6 +61,8 @@ fn execute(chore: &Chore) -> Result<()> {
         Chore::Run(options) => run::execute(&workspace, options),
         Chore::Test(options) => test::execute(&workspace, options),
         Chore::Fuzz(options) => fuzz::execute(&workspace, options),
+        Chore::Layout(_) => layout::execute(&workspace),
+        Chore::Miri(options) => miri::execute(&workspace, options),
         Chore::Bench(options) => bench::execute(&workspace, options),
         Chore::Vm(options) => vm::execute(&workspace, options),
         Chore::Words(_) => words::execute(&workspace),

@@ -16,12 +16,33 @@ pub(crate) struct Options {
     /// Do not ask before preparing this machine
     #[arg(long)]
     yes: bool,
-    /// Build without optimisation, which is quicker
+    /// Build without optimisation, with what a debugger needs
     #[arg(long)]
     debug: bool,
+    /// Build as packages are built: smallest, and slowest to build
+    #[arg(long, conflicts_with = "debug")]
+    release: bool,
     /// What to pass to `ntpguard run`
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<OsString>,
+}
+
+/// A profile of `Cargo.toml`, and where cargo puts what it builds with it.
+#[derive(Debug, PartialEq, Eq)]
+struct Profile {
+    name: &'static str,
+    directory: &'static str,
+}
+
+impl Options {
+    fn profile(&self) -> Profile {
+        let (name, directory) = match (self.debug, self.release) {
+            (true, _) => ("dev", "debug"),
+            (false, true) => ("release", "release"),
+            (false, false) => ("quick", "quick"),
+        };
+        Profile { name, directory }
+    }
 }
 
 /// Runs the subcommand. Returns only if the guard could not be started.
@@ -29,13 +50,11 @@ pub(crate) fn execute(workspace: &Workspace, options: &Options) -> Result<()> {
     setup::prepare(workspace, Purpose::Run, options.yes)?;
     let mut build = command::cargo();
     build.args(["build", "--package", "ntpguard", "--bin", "ntpguard"]);
-    if !options.debug {
-        build.arg("--release");
-    }
+    let profile = options.profile();
+    build.args(["--profile", profile.name]);
     command::run(build.current_dir(workspace.root()))?;
 
-    let profile = if options.debug { "debug" } else { "release" };
-    let guard = workspace.target().join(profile).join("ntpguard");
+    let guard = workspace.target().join(profile.directory).join("ntpguard");
     if !command::is_root() {
         println!("the guard needs root: calling sudo");
     }
@@ -84,5 +103,18 @@ mod tests {
             .options;
         assert!(options.yes && !options.debug);
         assert_eq!(options.arguments, ["-i", "eth0", "--debug"]);
+    }
+
+    #[test]
+    fn a_profile_that_is_soon_built_is_taken_unless_another_is_asked_for() {
+        let profile = |line: &str| {
+            let cli = Cli::try_parse_from(line.split(' ')).unwrap();
+            cli.options.profile().name
+        };
+        assert_eq!(profile("run -i eth0"), "quick");
+        assert_eq!(profile("run --debug"), "dev");
+        assert_eq!(profile("run --release -i eth0"), "release");
+        let manifest = include_str!("../../Cargo.toml");
+        assert!(manifest.contains("[profile.quick]"));
     }
 }

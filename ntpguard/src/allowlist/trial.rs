@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_sees_what_root_grants_as_anothers_excess() {
+    fn the_table_sees_what_root_grants_as_the_excess_of_another() {
         let mut trial = say(Speaker::Root, 1, FILES[1].as_bytes(), &[]).unwrap();
         assert!(trial.excess().is_empty());
         trial.speaker = Speaker::Others;

@@ -9,6 +9,7 @@
 
 mod blind;
 pub mod cgroup;
+pub mod chosen;
 mod forwarding;
 mod guests;
 pub mod known;
@@ -16,7 +17,6 @@ pub mod own;
 mod ownership;
 mod refusal;
 mod service;
-pub mod trust;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -29,9 +29,9 @@ use ntpguard_common::maps::trusted::{self, DEEPEST, UNKNOWN_DEPTH};
 use self::cgroup::Hierarchy;
 pub use self::{
     blind::Blind,
+    chosen::{Trust, TrustError},
     ownership::Changeable,
     refusal::{Refusal, Untrusted},
-    trust::{Trust, TrustError},
 };
 use crate::{
     lookup::Lookup,

@@ -3,7 +3,6 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use ntpguard::sources::Kind;
-use ntpguard_fuzz::read;
+use ntpguard_fuzz::targets;
 
-fuzz_target!(|text: &[u8]| read(Kind::Chrony, "chrony.conf", text));
+fuzz_target!(|bytes: &[u8]| targets::chrony(bytes));

@@ -3,6 +3,6 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use ntpguard_fuzz::say;
+use ntpguard_fuzz::targets;
 
-fuzz_target!(|input: (u8, u8, [u8; 8], &[u8])| say(input.0, input.1, input.3, &input.2));
+fuzz_target!(|bytes: &[u8]| targets::claims(bytes));

@@ -3,6 +3,6 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use ntpguard_fuzz::read_command_line;
+use ntpguard_fuzz::targets;
 
-fuzz_target!(|input: (u8, &[u8])| read_command_line(input.0, input.1));
+fuzz_target!(|bytes: &[u8]| targets::command_line(bytes));

@@ -3,7 +3,6 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use ntpguard::query::fuzzing::chrony;
-use ntpguard_fuzz::used;
+use ntpguard_fuzz::targets;
 
-fuzz_target!(|answer: &[u8]| used(&chrony(answer)));
+fuzz_target!(|bytes: &[u8]| targets::live_chrony(bytes));

@@ -3,7 +3,6 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use ntpguard::query::fuzzing::timesyncd;
-use ntpguard_fuzz::used;
+use ntpguard_fuzz::targets;
 
-fuzz_target!(|answer: &[u8]| used(&timesyncd(answer)));
+fuzz_target!(|bytes: &[u8]| targets::live_timesyncd(bytes));

@@ -6,6 +6,9 @@
     reason = "a fuzz target fails by panicking"
 )]
 
+mod frames;
+pub mod targets;
+
 use std::{fs, hint::black_box, path::Path, sync::LazyLock};
 
 use ntpguard::{

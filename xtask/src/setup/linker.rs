@@ -60,6 +60,8 @@ impl Step for Linker {
         ]);
         install.args(["--no-default-features", "--features", &feature, "--root"]);
         install.arg(workspace.made("")).env("LLVM_PREFIX", &llvm);
+        // It is built more often than it would gain by being faster.
+        install.env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1");
         // cargo's own choice is a temporary directory, which it removes.
         command::run(install.env_remove("CARGO_TARGET_DIR"))?;
         toolchain.record(workspace)?;

@@ -7,9 +7,11 @@ mod daemons;
 mod kernels;
 mod linker;
 mod ntpd_rs;
+pub(crate) mod oldest_rust;
 mod packages;
 mod systems;
 pub(crate) mod toolchain;
+pub(crate) mod wheels;
 
 use std::{
     fmt,
@@ -18,7 +20,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use crate::workspace::Workspace;
+use crate::{parallel, workspace::Workspace};
 
 /// Prepare this machine to build and test: install what is missing, after asking
 #[derive(Debug, clap::Args)]
@@ -59,45 +61,51 @@ impl fmt::Display for Plan {
 }
 
 /// One thing that this machine may lack.
-trait Step {
+trait Step: Sync {
     /// What is to be done, or nothing if all is there. Changes nothing.
     fn plan(&self, workspace: &Workspace) -> Result<Option<Plan>>;
     /// Does it.
     fn act(&self, workspace: &Workspace) -> Result<()>;
 }
 
-/// Each step can count on those before it.
-fn steps(purpose: Purpose) -> Vec<Box<dyn Step>> {
-    let mut steps: Vec<Box<dyn Step>> =
-        vec![Box::new(toolchain::CoreSources), Box::new(linker::Linker)];
+/// Steps of which each can count on those before it.
+type Lane = Vec<Box<dyn Step>>;
+
+/// What comes first, and then lanes that know nothing of each other: cargo builds while apt fetches.
+fn steps(purpose: Purpose) -> (Lane, Vec<Lane>) {
+    let mut cargo: Lane = vec![Box::new(linker::Linker)];
+    let mut apt: Lane = Vec::new();
     match purpose {
-        Purpose::Run => return steps,
+        Purpose::Run => {}
         Purpose::Fuzz => {
-            steps.push(Box::new(packages::Packages(packages::FUZZING)));
-            steps.push(Box::new(cargo_fuzz::CargoFuzz));
-            return steps;
+            // It compiles libFuzzer, which is C++.
+            cargo.insert(0, Box::new(packages::Packages(packages::FUZZING)));
+            cargo.push(Box::new(cargo_fuzz::CargoFuzz));
         }
-        Purpose::Test | Purpose::Bench => {}
+        Purpose::Test | Purpose::Bench => {
+            apt.push(Box::new(packages::Packages(packages::TESTS)));
+            apt.push(Box::new(daemons::Daemons));
+            apt.push(Box::new(bpffs::Bpffs));
+        }
     }
-    steps.push(Box::new(packages::Packages(packages::TESTS)));
-    steps.push(Box::new(daemons::Daemons));
-    steps.push(Box::new(bpffs::Bpffs));
     if purpose == Purpose::Bench {
-        steps.push(Box::new(packages::Packages(packages::PEERS)));
-    } else {
-        steps.push(Box::new(components::Components));
-        steps.push(Box::new(ntpd_rs::NtpdRs));
-        steps.push(Box::new(kernels::Kernels));
-        steps.push(Box::new(systems::Systems));
+        apt.push(Box::new(packages::Packages(packages::PEERS)));
+    } else if purpose == Purpose::Test {
+        cargo.push(Box::new(ntpd_rs::NtpdRs));
+        apt.push(Box::new(components::Components));
+        apt.push(Box::new(oldest_rust::OldestRust));
+        apt.push(Box::new(wheels::Wheels));
+        apt.push(Box::new(kernels::Kernels));
+        apt.push(Box::new(systems::Systems));
     }
-    steps
+    (vec![Box::new(toolchain::CoreSources)], vec![cargo, apt])
 }
 
 /// Runs the subcommand.
 pub(crate) fn execute(workspace: &Workspace, options: &Options) -> Result<()> {
-    let steps = steps(Purpose::Test);
     if options.check {
-        let plans = plans(workspace, &steps)?;
+        let (first, lanes) = steps(Purpose::Test);
+        let plans = plans(workspace, &first, &lanes)?;
         print_plans("missing here", &plans);
         ensure!(
             plans.is_empty(),
@@ -115,8 +123,8 @@ pub(crate) fn execute(workspace: &Workspace, options: &Options) -> Result<()> {
 /// # Errors
 /// Nobody agreed to what is to be done, or a step failed.
 pub(crate) fn prepare(workspace: &Workspace, purpose: Purpose, yes: bool) -> Result<()> {
-    let steps = steps(purpose);
-    let plans = plans(workspace, &steps)?;
+    let (first, lanes) = steps(purpose);
+    let plans = plans(workspace, &first, &lanes)?;
     if plans.is_empty() {
         return Ok(());
     }
@@ -124,7 +132,13 @@ pub(crate) fn prepare(workspace: &Workspace, purpose: Purpose, yes: bool) -> Res
     if !yes {
         ask()?;
     }
-    for step in &steps {
+    walk(workspace, &first)?;
+    parallel::each(&lanes, |lane| walk(workspace, lane))
+}
+
+/// Does what the steps of a lane have to do.
+fn walk(workspace: &Workspace, lane: &Lane) -> Result<()> {
+    for step in lane {
         // Asked again: what a step did can change what the next has to do.
         let Some(plan) = step.plan(workspace)? else {
             continue;
@@ -139,8 +153,9 @@ pub(crate) fn prepare(workspace: &Workspace, purpose: Purpose, yes: bool) -> Res
     Ok(())
 }
 
-fn plans(workspace: &Workspace, steps: &[Box<dyn Step>]) -> Result<Vec<Plan>> {
-    let plans = steps.iter().map(|step| step.plan(workspace).transpose());
+fn plans(workspace: &Workspace, first: &Lane, lanes: &[Lane]) -> Result<Vec<Plan>> {
+    let steps = first.iter().chain(lanes.iter().flatten());
+    let plans = steps.map(|step| step.plan(workspace).transpose());
     plans.flatten().collect()
 }
 
@@ -178,5 +193,11 @@ mod tests {
     fn only_a_yes_agrees() {
         assert!(agrees("y\n") && agrees(" YES \n"));
         assert!(!agrees("\n") && !agrees("n\n") && !agrees("yesterday\n") && !agrees(""));
+    }
+
+    #[test]
+    fn to_run_the_guard_nothing_is_brought_but_what_builds_it() {
+        let (first, lanes) = steps(Purpose::Run);
+        assert_eq!(first.len() + lanes.iter().map(Vec::len).sum::<usize>(), 2);
     }
 }

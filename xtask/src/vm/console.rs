@@ -25,14 +25,20 @@ pub(super) enum Outcome {
 }
 
 /// Starts a machine, shows its console until the closing line and switches it off. Each thing that is
-/// counted has a summary, whose line it begins.
-pub(super) fn watch(qemu: &mut Command, limit: Duration, counted: &[&str]) -> Result<Outcome> {
+/// counted has a summary, whose line it begins. Lines are shown behind the machine's `name`.
+pub(super) fn watch(
+    qemu: &mut Command,
+    name: &str,
+    limit: Duration,
+    counted: &[&str],
+) -> Result<Outcome> {
     let mut machine = qemu
         .stdout(Stdio::piped())
         .spawn()
         .context("`qemu-system-x86_64` does not start")?;
     let console = machine.stdout.take().context("no console")?;
-    let outcome = follow(&lines(console), Instant::now() + limit, counted);
+    let shown = lines(console, name.to_owned());
+    let outcome = follow(&shown, Instant::now() + limit, counted);
     machine
         .kill()
         .and_then(|()| machine.wait())
@@ -55,12 +61,13 @@ pub(super) fn judge(outcome: &Outcome, machine: &str, limit: Duration) -> Result
 }
 
 /// Reads lines on a thread of its own, so that waiting for one can have an end.
-fn lines(console: impl Read + Send + 'static) -> Receiver<String> {
+fn lines(console: impl Read + Send + 'static, name: String) -> Receiver<String> {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
         // A console can print anything, so bytes, not UTF-8.
         for line in BufReader::new(console).split(b'\n').map_while(Result::ok) {
             let line = String::from_utf8_lossy(&line).trim_end().to_owned();
+            println!("  {name} | {line}");
             if sender.send(line).is_err() {
                 break;
             }
@@ -77,7 +84,6 @@ fn follow(lines: &Receiver<String>, deadline: Instant, counted: &[&str]) -> Outc
             Err(RecvTimeoutError::Timeout) => return Outcome::Late,
             Err(RecvTimeoutError::Disconnected) => return Outcome::Stopped,
         };
-        println!("  | {line}");
         for what in counted {
             passed.extend(summary(&line, what).map(|count| (*what, count)));
         }
@@ -107,7 +113,7 @@ mod tests {
 
     fn outcome(console: &'static str) -> Outcome {
         follow(
-            &lines(console.as_bytes()),
+            &lines(console.as_bytes(), "test".to_owned()),
             Instant::now() + Duration::from_secs(10),
             &["fixtures"],
         )
@@ -122,7 +128,7 @@ mod tests {
         let both = |console: &'static str| {
             let deadline = Instant::now() + Duration::from_secs(10);
             follow(
-                &lines(console.as_bytes()),
+                &lines(console.as_bytes(), "test".to_owned()),
                 deadline,
                 &["fixtures", "checks"],
             )
@@ -203,7 +209,7 @@ mod tests {
     fn bytes_that_are_no_text_do_not_end_the_console() {
         let console: &[u8] = b"\xff\xfe\nfixtures: 1 passed, 0 failed\nntpguard-vm: passed\n";
         let deadline = Instant::now() + Duration::from_secs(10);
-        let outcome = follow(&lines(console), deadline, &["fixtures"]);
+        let outcome = follow(&lines(console, "test".to_owned()), deadline, &["fixtures"]);
         assert_eq!(outcome, passed("1 fixtures"));
     }
 
@@ -216,7 +222,7 @@ mod tests {
         ]);
         let start = Instant::now();
         assert_eq!(
-            watch(&mut machine, Duration::from_secs(30), &["fixtures"]).unwrap(),
+            watch(&mut machine, "test", Duration::from_secs(30), &["fixtures"]).unwrap(),
             passed("3 fixtures")
         );
         assert!(start.elapsed() < Duration::from_secs(30));

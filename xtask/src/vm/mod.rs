@@ -17,7 +17,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 
 use crate::{
-    command,
+    command, parallel,
     setup::{self, Purpose},
     workspace::Workspace,
 };
@@ -65,7 +65,7 @@ pub(crate) fn execute(workspace: &Workspace, options: &Options) -> Result<()> {
     setup::prepare(workspace, Purpose::Test, options.yes)?;
     let Guest { kernel, system } = &options.guest;
     if let Some(version) = kernel {
-        boot(workspace, version, options.keep)?;
+        boot(workspace, &[version], options.keep)?;
     }
     if let Some(name) = system {
         system::boot(workspace, name, options.keep)?;
@@ -73,16 +73,23 @@ pub(crate) fn execute(workspace: &Workspace, options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Boots a kernel and runs the fixtures and the checks of attachments on it.
+/// Boots kernels, each in a machine of its own, and runs the fixtures and the checks of attachments
+/// on them. A machine emulates one CPU, so several take as long as one.
 ///
 /// # Errors
-/// One of them failed, or the machine did not get that far.
-pub(crate) fn boot(workspace: &Workspace, version: &str, keep: bool) -> Result<()> {
-    let kernel = kernel::get(workspace, version)?;
+/// One of them failed, or a machine did not get that far.
+pub(crate) fn boot(workspace: &Workspace, versions: &[&str], keep: bool) -> Result<()> {
     let programs = PROGRAMS.map(|(package, name)| stripped(workspace, package, name));
     let programs: Vec<_> = programs.into_iter().collect::<Result<_>>()?;
+    parallel::each(versions, |version| {
+        boot_one(workspace, version, &programs, keep)
+    })
+}
+
+fn boot_one(workspace: &Workspace, version: &str, programs: &[PathBuf], keep: bool) -> Result<()> {
+    let kernel = kernel::get(workspace, version)?;
     let image = workspace.target().join(format!("vm/{version}.cpio"));
-    initramfs::write(&image, &programs, &kernel.modules)
+    initramfs::write(&image, programs, &kernel.modules)
         .with_context(|| format!("{} cannot be made", image.display()))?;
 
     let mut qemu = qemu::machine(&kernel.image, &image);
@@ -92,7 +99,7 @@ pub(crate) fn boot(workspace: &Workspace, version: &str, keep: bool) -> Result<(
         "booting {}",
         kernel.image.file_name().unwrap_or_default().display()
     );
-    let outcome = console::watch(&mut qemu, LIMIT, &["fixtures", "attachments"]);
+    let outcome = console::watch(&mut qemu, version, LIMIT, &["fixtures", "attachments"]);
     qemu::clean_up(&qemu, &image, keep)?;
     console::judge(&outcome?, &format!("Linux {version}"), LIMIT)
 }

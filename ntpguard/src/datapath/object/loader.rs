@@ -37,7 +37,7 @@ pub fn load_private(settings: Settings) -> Result<Ebpf, Error> {
 /// Reads the object into the kernel. Making a loader parses the kernel's own BTF, which takes
 /// longer than everything else together, so one serves a whole start.
 pub(in crate::datapath) struct Loader<'a> {
-    loader: EbpfLoader<'a>,
+    inner: EbpfLoader<'a>,
     /// The limits for clients.
     rates: &'a Rates,
     /// Dropped last.
@@ -48,11 +48,11 @@ impl<'a> Loader<'a> {
     /// A loader of programs with these limits for clients.
     pub(in crate::datapath) fn new(rates: &'a Rates) -> Self {
         lift_memory_limit();
-        let mut loader = EbpfLoader::new();
+        let mut inner = EbpfLoader::new();
         // Nothing here is relocated by them, and what comes after has their place.
-        loader.btf(None);
+        inner.btf(None);
         Self {
-            loader,
+            inner,
             rates,
             _after: GiveMemoryBack,
         }
@@ -66,7 +66,7 @@ impl<'a> Loader<'a> {
         maps: &Path,
     ) -> Result<Ebpf, Error> {
         for name in names::ALL {
-            self.loader.map_pin_path(name, maps.join(name));
+            self.inner.map_pin_path(name, maps.join(name));
         }
         self.load(settings)
     }
@@ -74,15 +74,15 @@ impl<'a> Loader<'a> {
     pub(in crate::datapath) fn load(&mut self, settings: Settings) -> Result<Ebpf, Error> {
         for (name, value) in constants(&settings, self.rates, names_process()) {
             match value {
-                Value::Byte(value) => self.loader.override_global(name, value, true),
-                Value::Word(value) => self.loader.override_global(name, value, true),
-                Value::Long(value) => self.loader.override_global(name, value, true),
+                Value::Byte(value) => self.inner.override_global(name, value, true),
+                Value::Word(value) => self.inner.override_global(name, value, true),
+                Value::Long(value) => self.inner.override_global(name, value, true),
             };
         }
         for name in SIZED {
-            self.loader.map_max_entries(name, settings.table_size);
+            self.inner.map_max_entries(name, settings.table_size);
         }
-        self.loader.load(OBJECT).map_err(Error::object)
+        self.inner.load(OBJECT).map_err(Error::object)
     }
 }
 

@@ -55,7 +55,7 @@ pub(crate) fn boot(workspace: &Workspace, name: &str, keep: bool) -> Result<()> 
     qemu.args(["-m", "2048", "-smp", "2", "-append"]);
     qemu.arg(format!("{KERNEL_LINE} systemd.wants={}", overlay::UNIT));
     println!("booting {}", recipe.title);
-    let outcome = console::watch(&mut qemu, LIMIT, &["checks"]);
+    let outcome = console::watch(&mut qemu, name, LIMIT, &["checks"]);
     qemu::clean_up(&qemu, &initramfs, keep)?;
     console::judge(&outcome?, recipe.title, LIMIT)
 }
