@@ -1,4 +1,5 @@
-//! Chores of the workspace: `cargo xtask setup`, `run`, `test`, `fuzz`, `bench`, `vm`, `layout`, `words` and `miri`.
+//! Chores of the workspace: `cargo xtask setup`, `run`, `test`, `fuzz`, `bench`, `vm`, `layout`,
+//! `words` and `miri`.
 
 mod apt;
 mod bench;
