@@ -1,4 +1,5 @@
-//! Chores of the workspace: `cargo xtask setup`, `run`, `test`, `fuzz`, `bench`, `vm`, `layout`, `words` and `miri`.
+//! Chores of the workspace: `cargo xtask setup`, `run`, `test`, `fuzz`, `bench`, `vm`, `layout`,
+//! `words`, `versions` and `miri`.
 
 mod apt;
 mod bench;
@@ -11,6 +12,7 @@ mod parallel;
 mod run;
 mod setup;
 mod test;
+mod versions;
 mod vm;
 mod words;
 mod workspace;
@@ -39,6 +41,7 @@ enum Chore {
     Layout(layout::Options),
     Miri(miri::Options),
     Bench(bench::Options),
+    Versions(versions::Options),
     Vm(vm::Options),
     Words(words::Options),
 }
@@ -64,6 +67,7 @@ fn execute(chore: &Chore) -> Result<()> {
         Chore::Layout(_) => layout::execute(&workspace),
         Chore::Miri(options) => miri::execute(&workspace, options),
         Chore::Bench(options) => bench::execute(&workspace, options),
+        Chore::Versions(_) => versions::execute(&workspace),
         Chore::Vm(options) => vm::execute(&workspace, options),
         Chore::Words(_) => words::execute(&workspace),
     }

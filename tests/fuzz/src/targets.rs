@@ -93,6 +93,14 @@ mod tests {
     }
 
     #[test]
+    fn every_dialect_has_its_target() {
+        for kind in Kind::ALL {
+            let name = kind.name().replace(['-', '.'], "_");
+            assert!(TARGETS.iter().any(|(target, _)| *target == name), "{name}");
+        }
+    }
+
+    #[test]
     fn every_seed_passes_its_target() {
         for (name, target) in TARGETS {
             let seeds = entries(&format!("seeds/{name}"));

@@ -14,8 +14,8 @@ const FILES: usize = 14;
 
 /// Folders without sources of this project.
 const SKIPPED: [&str; 4] = [".git", ".toolchain", "target", "artifacts"];
-/// Folders of data, one file each of many of a kind.
-const DATA: [&str; 2] = ["seeds", "performance"];
+/// Folders of data and records, one file each of many of a kind.
+const DATA: [&str; 3] = ["decisions", "performance", "seeds"];
 
 /// The files and folders that are too large, each with what to say of it.
 pub(super) fn findings(root: &Path) -> Result<Vec<(String, String)>> {

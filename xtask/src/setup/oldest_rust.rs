@@ -28,10 +28,13 @@ impl Step for OldestRust {
     }
 }
 
-/// Its name, if rustup has it.
+/// Its name, if rustup has it and it runs: an installation that was interrupted is listed too.
 pub(crate) fn toolchain() -> Option<String> {
     let list = command::read(command::program("rustup").args(["toolchain", "list"])).ok()?;
-    named(&list)
+    let name = named(&list)?;
+    let mut rustc = command::program("rustup");
+    rustc.args(["run", &name, "rustc", "--version"]);
+    command::read(&mut rustc).ok().map(|_| name)
 }
 
 fn named(list: &str) -> Option<String> {

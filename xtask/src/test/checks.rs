@@ -85,7 +85,7 @@ pub(super) fn ebpf_lints(workspace: &Workspace) -> Result<()> {
     command::run(clippy.current_dir(workspace.root()))
 }
 
-/// The pages of every crate, public items and private ones, without a warning.
+/// The pages of every crate, without a warning.
 pub(super) fn documentation(workspace: &Workspace) -> Result<()> {
     let mut doc = command::cargo();
     doc.args([

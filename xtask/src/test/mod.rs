@@ -2,7 +2,6 @@
 
 mod checks;
 mod suites;
-mod versions;
 
 use std::{
     fmt,
@@ -61,10 +60,6 @@ fn steps(workspace: &Workspace, options: &Options, report: &mut Report) -> Resul
             checks::ebpf_lints(workspace)
         })?;
         report.step("documentation", || checks::documentation(workspace))?;
-        report.step("oldest Rust", || versions::oldest_rust(workspace))?;
-        report.step("oldest dependencies", || {
-            versions::oldest_dependencies(workspace)
-        })?;
     }
     report.step("unit tests", || suites::unit_tests(workspace, filter))?;
     if options.unit {

@@ -1,4 +1,4 @@
-//! The oldest compiler and the oldest packages that `Cargo.toml` claims are enough.
+//! `cargo xtask versions`: the oldest compiler and the oldest packages that `Cargo.toml` claims are enough.
 
 use std::{fs, os::unix::fs::symlink, path::Path};
 
@@ -10,8 +10,18 @@ use crate::{command, setup::oldest_rust, workspace::Workspace};
 /// compiler of today.
 const PACKAGES: [&str; 4] = ["--package", "ntpguard-common", "--package", "ntpguard"];
 
+/// Compile the guard with the oldest Rust and the oldest dependencies that its manifest claims
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {}
+
+/// Runs the subcommand.
+pub(crate) fn execute(workspace: &Workspace) -> Result<()> {
+    oldest_rust(workspace)?;
+    oldest_dependencies(workspace)
+}
+
 /// Compiles the guard with the oldest Rust that it claims to be written for.
-pub(super) fn oldest_rust(workspace: &Workspace) -> Result<()> {
+fn oldest_rust(workspace: &Workspace) -> Result<()> {
     let Some(name) = oldest_rust::toolchain() else {
         println!(
             "note: NOT compiled with Rust {}, since there is no rustup here to bring it",
@@ -42,7 +52,7 @@ const FOLDERS: [&str; 6] = [
 ];
 
 /// Compiles the guard with the oldest versions of the packages that it names.
-pub(super) fn oldest_dependencies(workspace: &Workspace) -> Result<()> {
+fn oldest_dependencies(workspace: &Workspace) -> Result<()> {
     let directory = workspace.target().join("oldest-dependencies");
     let copy = directory.join("workspace");
     copy_manifests(workspace, &copy)?;
