@@ -35,6 +35,11 @@ const NEWEST: ABI = ABI::V6;
 const MAX_MEMORY: u64 = 128 << 20;
 /// The most time of a CPU, in seconds: the guard's patience is shorter, unless it is gone.
 const MAX_SECONDS: u64 = 60;
+/// The same for one that asks DNS: an answer takes milliseconds, but a server may say much else.
+const MAX_SECONDS_OF_NAMES: u64 = 3;
+/// How far what parses stands back behind all other processes, where a CPU has more to do than it can. Not the
+/// farthest: on a busy host the guard's patience would be over before a file is read.
+const NICENESS: i32 = 10;
 /// The most descriptors.
 const MAX_FILES: u64 = 64;
 
@@ -86,6 +91,9 @@ pub(crate) fn starter() -> Apart {
     if landlock.is_none() {
         note("files", &"the kernel has no Landlock to close them with");
     }
+    if let Err(error) = rustix::process::nice(NICENESS) {
+        note("it is as urgent as the guard", &error);
+    }
     if let Err(error) = system_calls::allow_starting() {
         note("the kernel does not filter system calls", &error);
     }
@@ -96,7 +104,7 @@ pub(crate) fn starter() -> Apart {
 pub(crate) fn reader(work: Work) {
     for (resource, most) in [
         (Resource::RLIMIT_DATA, MAX_MEMORY),
-        (Resource::RLIMIT_CPU, MAX_SECONDS),
+        (Resource::RLIMIT_CPU, max_seconds(work)),
         (Resource::RLIMIT_NOFILE, MAX_FILES),
         (Resource::RLIMIT_FSIZE, 0),
         (Resource::RLIMIT_CORE, 0),
@@ -106,6 +114,13 @@ pub(crate) fn reader(work: Work) {
     }
     drop(close_network(work));
     drop(system_calls::allow_working(work));
+}
+
+const fn max_seconds(work: Work) -> u64 {
+    match work {
+        Work::Texts | Work::Answers => MAX_SECONDS,
+        Work::Names => MAX_SECONDS_OF_NAMES,
+    }
 }
 
 /// Closes all files to this thread, and other processes' sockets and signals where the kernel can; says
