@@ -1,6 +1,7 @@
 //! What the processes give up that parse: everything but memory and the sockets they were given.
 
 use std::{
+    fs::OpenOptions,
     io,
     os::fd::{AsRawFd as _, OwnedFd},
 };
@@ -17,7 +18,11 @@ use nix::{
     },
 };
 
-use super::{Work, capabilities, system_calls};
+use super::{
+    Work, capabilities,
+    inherited::{close_all_but, forget_environment},
+    system_calls,
+};
 
 /// What holds the starter back, and with it all readers.
 #[derive(Debug)]
@@ -26,6 +31,8 @@ pub(crate) struct Apart {
     pub(crate) landlock: Option<u32>,
     /// What could not be given up.
     pub(crate) missing: Vec<String>,
+    /// Whether its system calls are filtered.
+    pub(crate) is_filtered: bool,
 }
 
 /// The newest Landlock whose rights are given up where the kernel has them.
@@ -43,12 +50,12 @@ const NICENESS: i32 = 10;
 /// The most descriptors.
 const MAX_FILES: u64 = 64;
 
-/// Closes every descriptor but `kept`, and has the standard ones lead nowhere.
+/// Closes every descriptor but `kept`, has the standard ones lead nowhere, and forgets the environment.
 pub(crate) fn keep_only(kept: &OwnedFd) -> io::Result<()> {
-    let null = std::fs::OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open("/dev/null")?;
+    const NOWHERE: &str = "/dev/null";
+    forget_environment();
+    let null = OpenOptions::new().read(true).write(true).open(NOWHERE);
+    let null = null.map_err(|error| io::Error::new(error.kind(), format!("{NOWHERE}: {error}")))?;
     for standard in 0..=2 {
         // SAFETY: both are numbers of descriptors, and no value here owns the standard ones.
         if unsafe { libc::dup2(null.as_raw_fd(), standard) } < 0 {
@@ -56,17 +63,7 @@ pub(crate) fn keep_only(kept: &OwnedFd) -> io::Result<()> {
         }
     }
     drop(null);
-    let kept = kept.as_raw_fd().cast_unsigned();
-    for (first, last) in [(3, kept.saturating_sub(1)), (kept + 1, u32::MAX)] {
-        if first > last {
-            continue;
-        }
-        // SAFETY: this process was forked a moment ago, and uses no descriptor but `kept` again.
-        if unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) } < 0 {
-            return Err(io::Error::last_os_error());
-        }
-    }
-    Ok(())
+    close_all_but(&[kept.as_raw_fd()])
 }
 
 /// Confines the starter; what the kernel does not have is missing, and the rest is in force.
@@ -94,10 +91,15 @@ pub(crate) fn starter() -> Apart {
     if let Err(error) = rustix::process::nice(NICENESS) {
         note("it is as urgent as the guard", &error);
     }
-    if let Err(error) = system_calls::allow_starting() {
-        note("the kernel does not filter system calls", &error);
+    let filtered = system_calls::allow_starting();
+    if let Err(error) = &filtered {
+        note("the kernel does not filter system calls", error);
     }
-    Apart { landlock, missing }
+    Apart {
+        landlock,
+        missing,
+        is_filtered: filtered.is_ok(),
+    }
 }
 
 /// Confines a reader beyond what its starter gave up. What cannot be had the starter has found missing.
