@@ -35,9 +35,9 @@ pub(crate) fn main() -> ExitCode {
     let done = match cli.command {
         // Before there is a runtime: what it executes is to find nothing of ours.
         Command::Exec(args) => exec::run(&args),
-        Command::Run(args) => {
-            readers().and_then(|readers| wait_for(run::run(cli.guard, &args, readers)))
-        }
+        Command::Run(args) => close_inherited()
+            .and_then(|()| readers())
+            .and_then(|readers| wait_for(run::run(cli.guard, &args, readers))),
         Command::Sources(args) => {
             readers().and_then(|readers| wait_for(sources::run(&cli.guard, &args, &readers)))
         }
@@ -57,6 +57,12 @@ pub(crate) fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// A guard runs for months, and what its starter left open would stay so.
+fn close_inherited() -> Result<()> {
+    let closed = ntpguard::confine::close_inherited(std::env::args_os());
+    closed.context("cannot close the files that this process came with")
 }
 
 /// The processes that parse, forked while there is one thread and nothing was read.

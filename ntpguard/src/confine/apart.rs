@@ -1,6 +1,7 @@
 //! What the processes give up that parse: everything but memory and the sockets they were given.
 
 use std::{
+    fs::OpenOptions,
     io,
     os::fd::{AsRawFd as _, OwnedFd},
 };
@@ -17,7 +18,11 @@ use nix::{
     },
 };
 
-use super::{Work, capabilities, system_calls};
+use super::{
+    Work, capabilities,
+    inherited::{close_all_but, forget_environment},
+    system_calls,
+};
 
 /// What holds the starter back, and with it all readers.
 #[derive(Debug)]
@@ -26,6 +31,8 @@ pub(crate) struct Apart {
     pub(crate) landlock: Option<u32>,
     /// What could not be given up.
     pub(crate) missing: Vec<String>,
+    /// Whether its system calls are filtered.
+    pub(crate) is_filtered: bool,
 }
 
 /// The newest Landlock whose rights are given up where the kernel has them.
@@ -35,15 +42,20 @@ const NEWEST: ABI = ABI::V6;
 const MAX_MEMORY: u64 = 128 << 20;
 /// The most time of a CPU, in seconds: the guard's patience is shorter, unless it is gone.
 const MAX_SECONDS: u64 = 60;
+/// The same for one that asks DNS: an answer takes milliseconds, but a server may say much else.
+const MAX_SECONDS_OF_NAMES: u64 = 3;
+/// How far what parses stands back behind all other processes, where a CPU has more to do than it can. Not the
+/// farthest: on a busy host the guard's patience would be over before a file is read.
+const NICENESS: i32 = 10;
 /// The most descriptors.
 const MAX_FILES: u64 = 64;
 
-/// Closes every descriptor but `kept`, and has the standard ones lead nowhere.
+/// Closes every descriptor but `kept`, has the standard ones lead nowhere, and forgets the environment.
 pub(crate) fn keep_only(kept: &OwnedFd) -> io::Result<()> {
-    let null = std::fs::OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open("/dev/null")?;
+    const NOWHERE: &str = "/dev/null";
+    forget_environment();
+    let null = OpenOptions::new().read(true).write(true).open(NOWHERE);
+    let null = null.map_err(|error| io::Error::new(error.kind(), format!("{NOWHERE}: {error}")))?;
     for standard in 0..=2 {
         // SAFETY: both are numbers of descriptors, and no value here owns the standard ones.
         if unsafe { libc::dup2(null.as_raw_fd(), standard) } < 0 {
@@ -51,17 +63,7 @@ pub(crate) fn keep_only(kept: &OwnedFd) -> io::Result<()> {
         }
     }
     drop(null);
-    let kept = kept.as_raw_fd().cast_unsigned();
-    for (first, last) in [(3, kept.saturating_sub(1)), (kept + 1, u32::MAX)] {
-        if first > last {
-            continue;
-        }
-        // SAFETY: this process was forked a moment ago, and uses no descriptor but `kept` again.
-        if unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) } < 0 {
-            return Err(io::Error::last_os_error());
-        }
-    }
-    Ok(())
+    close_all_but(&[kept.as_raw_fd()])
 }
 
 /// Confines the starter; what the kernel does not have is missing, and the rest is in force.
@@ -86,17 +88,25 @@ pub(crate) fn starter() -> Apart {
     if landlock.is_none() {
         note("files", &"the kernel has no Landlock to close them with");
     }
-    if let Err(error) = system_calls::allow_starting() {
-        note("the kernel does not filter system calls", &error);
+    if let Err(error) = rustix::process::nice(NICENESS) {
+        note("it is as urgent as the guard", &error);
     }
-    Apart { landlock, missing }
+    let filtered = system_calls::allow_starting();
+    if let Err(error) = &filtered {
+        note("the kernel does not filter system calls", error);
+    }
+    Apart {
+        landlock,
+        missing,
+        is_filtered: filtered.is_ok(),
+    }
 }
 
 /// Confines a reader beyond what its starter gave up. What cannot be had the starter has found missing.
 pub(crate) fn reader(work: Work) {
     for (resource, most) in [
         (Resource::RLIMIT_DATA, MAX_MEMORY),
-        (Resource::RLIMIT_CPU, MAX_SECONDS),
+        (Resource::RLIMIT_CPU, max_seconds(work)),
         (Resource::RLIMIT_NOFILE, MAX_FILES),
         (Resource::RLIMIT_FSIZE, 0),
         (Resource::RLIMIT_CORE, 0),
@@ -106,6 +116,13 @@ pub(crate) fn reader(work: Work) {
     }
     drop(close_network(work));
     drop(system_calls::allow_working(work));
+}
+
+const fn max_seconds(work: Work) -> u64 {
+    match work {
+        Work::Texts | Work::Answers => MAX_SECONDS,
+        Work::Names => MAX_SECONDS_OF_NAMES,
+    }
 }
 
 /// Closes all files to this thread, and other processes' sockets and signals where the kernel can; says

@@ -6,15 +6,19 @@
 
 pub(crate) mod apart;
 mod capabilities;
+mod inherited;
 mod system_calls;
 mod work;
 
-use std::{fmt, fs, io};
+use std::{
+    fmt, fs, io,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-pub use self::{capabilities::Needs, work::Work};
+pub use self::{capabilities::Needs, inherited::close_inherited, work::Work};
 
 /// What holds a process back, as the kernel shows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,7 +27,7 @@ pub struct Confinement {
     pub capabilities: Vec<String>,
     /// Whether no program that it executes could have more privileges.
     pub no_new_privileges: bool,
-    /// Whether system calls are filtered.
+    /// Whether system calls are filtered by what ntpguard installed: a container's own filter is no such.
     pub system_calls_filtered: bool,
 }
 
@@ -49,11 +53,16 @@ pub enum ConfineError {
 /// What it shows of system calls where a filter is in force (`SECCOMP_MODE_FILTER`).
 const FILTERED: &str = "2";
 
+/// Whether this process has installed its filter, which stays for good.
+static IS_FILTERED: AtomicBool = AtomicBool::new(false);
+
 /// Confines this process, which must have one thread only, and says what could not be had. The rest is
 /// in force all the same.
 pub fn confine(needs: Needs) -> Vec<ConfineError> {
     let mut failed = capabilities::drop_others(needs);
-    failed.extend(system_calls::filter().err().map(ConfineError::from));
+    let filtered = system_calls::filter();
+    IS_FILTERED.store(filtered.is_ok(), Ordering::Relaxed);
+    failed.extend(filtered.err().map(ConfineError::from));
     failed
 }
 
@@ -63,20 +72,21 @@ impl Confinement {
     /// # Errors
     /// /proc cannot be read.
     pub fn of_this_process() -> Result<Self, ConfineError> {
-        Self::of(std::process::id())
+        Self::of(std::process::id(), IS_FILTERED.load(Ordering::Relaxed))
     }
 
-    /// What holds a process back now. Every thread has its own, and all are as the first: it is confined
-    /// before there are others.
+    /// What holds a process back now, of which it is known whether it has installed its filter: the kernel shows
+    /// only that there is one. Every thread has its own, and all are as the first: it is confined before there
+    /// are others.
     ///
     /// # Errors
     /// /proc cannot be read.
-    pub fn of(pid: u32) -> Result<Self, ConfineError> {
+    pub fn of(pid: u32, is_filtered: bool) -> Result<Self, ConfineError> {
         let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-        Ok(Self::from_status(&status))
+        Ok(Self::from_status(&status, is_filtered))
     }
 
-    fn from_status(status: &str) -> Self {
+    fn from_status(status: &str, is_filtered: bool) -> Self {
         let field = |name: &str| {
             let mut fields = status.lines().filter_map(|line| line.split_once(':'));
             fields
@@ -86,7 +96,7 @@ impl Confinement {
         Self {
             capabilities: capabilities::names(field("CapEff")),
             no_new_privileges: field("NoNewPrivs") == "1",
-            system_calls_filtered: field("Seccomp") == FILTERED,
+            system_calls_filtered: is_filtered && field("Seccomp") == FILTERED,
         }
     }
 }
@@ -123,7 +133,13 @@ mod tests {
             no_new_privileges: true,
             system_calls_filtered: true,
         };
-        assert_eq!(Confinement::from_status(status), expected);
-        assert_eq!(Confinement::from_status(""), Confinement::default());
+        assert_eq!(Confinement::from_status(status, true), expected);
+        assert_eq!(Confinement::from_status("", true), Confinement::default());
+        // The filter is somebody else's.
+        let unfiltered = Confinement {
+            system_calls_filtered: false,
+            ..expected
+        };
+        assert_eq!(Confinement::from_status(status, false), unfiltered);
     }
 }

@@ -87,7 +87,9 @@ pub(super) fn problems(found: &Found) -> Vec<Problem> {
 
 /// Tells of senders that are trusted from now on, and of those that are not any more.
 pub(super) fn report_senders(found: &Found, before: &Found) {
-    for blind in before.blind.iter().filter(|it| !found.blind.contains(it)) {
+    let gone = before.blind.iter().filter(|it| !found.blind.contains(it));
+    // A service may end and start again as often as it likes: `status` has what is so.
+    for blind in gone.filter(|it| !matches!(it, Blind::Processes(_))) {
         tracing::info!("no longer so: {blind}");
     }
     for (number, sender) in &found.trusted_senders {

@@ -41,6 +41,17 @@ pub enum Finding {
 }
 
 impl Finding {
+    /// The file name of the program that it is about, if it is about one.
+    pub(super) const fn file(&self) -> Option<&'static str> {
+        match self {
+            Self::Hidden | Self::Closed => None,
+            Self::NotPermitted { file }
+            | Self::UnknownAccount { file, .. }
+            | Self::Writable { file, .. }
+            | Self::LongCommandLine { file } => Some(file),
+        }
+    }
+
     /// Whether it may be that no daemon is found at all.
     pub const fn blinds(&self) -> bool {
         matches!(

@@ -21,12 +21,15 @@ pub enum Program {
     Timesyncd,
 }
 
+/// The file name of the program that is many, a time daemon among them.
+pub(super) const BUSYBOX: &str = "busybox";
+
 /// The file names of programs that can be time daemons.
 pub(super) const FILES: [&str; 6] = [
     "chronyd",
     "ntpd",
     "openntpd",
-    "busybox",
+    BUSYBOX,
     "ntp-daemon",
     "systemd-timesyncd",
 ];
@@ -58,7 +61,7 @@ pub(super) fn arguments(file: &str, cmdline: &[u8]) -> Vec<String> {
         .split('\0')
         .map(str::to_owned)
         .collect();
-    let is_busybox = file == "busybox" && arguments.first().is_some_and(|name| base(name) == file);
+    let is_busybox = file == BUSYBOX && arguments.first().is_some_and(|name| base(name) == file);
     if is_busybox {
         arguments.remove(0);
     }
@@ -73,7 +76,7 @@ impl Program {
             "ntpd" if names_openntpds_file(arguments) => Some(Self::OpenNtpd),
             "ntpd" => Some(Self::Ntpd),
             "openntpd" => Some(Self::OpenNtpd),
-            "busybox" if base(arguments.first()?) == "ntpd" => Some(Self::BusyboxNtpd),
+            BUSYBOX if base(arguments.first()?) == "ntpd" => Some(Self::BusyboxNtpd),
             "ntp-daemon" => Some(Self::NtpdRs),
             "systemd-timesyncd" => Some(Self::Timesyncd),
             _ => None,

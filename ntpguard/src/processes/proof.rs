@@ -10,7 +10,7 @@ use super::{
     accounts::{self, Accounts},
     evidence::{Evidence, MAX_COMMAND_LINE, ProgramFile, Surroundings, file_by_comm},
     finding::Finding,
-    program,
+    program::{self, Program},
     users::Users,
 };
 
@@ -56,6 +56,15 @@ struct Identity {
 impl Prover {
     /// Proves a process. Nothing that depends on its memory is read before it is known whose it is.
     pub(super) fn prove(&self, process: &impl Evidence) -> Result<Proven, Doubt> {
+        let proven = self.prove_file(process);
+        proven.map_err(|doubt| match doubt {
+            Doubt::Finding(finding) if !may_be_daemon(finding.file(), process) => Doubt::None,
+            doubt => doubt,
+        })
+    }
+
+    /// Proves a process by its program's file.
+    fn prove_file(&self, process: &impl Evidence) -> Result<Proven, Doubt> {
         let first = self.identity(process)?;
         let file = first.file;
         let permitted = |error: io::Error| doubt(&error, file);
@@ -133,6 +142,15 @@ impl Prover {
             _ => Doubt::None,
         }
     }
+}
+
+/// Whether a process of this file may be a time daemon: busybox is one only when it is called as one.
+fn may_be_daemon(file: Option<&str>, process: &impl Evidence) -> bool {
+    let is_called = |file| {
+        let line = process.command_line();
+        line.is_ok_and(|line| Program::of(file, &program::arguments(file, &line)).is_some())
+    };
+    file.is_none_or(|file| file != program::BUSYBOX || is_called(file))
 }
 
 fn doubt(error: &io::Error, file: &'static str) -> Doubt {

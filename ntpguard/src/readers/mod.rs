@@ -121,6 +121,7 @@ impl Readers {
             None,
         )?;
         let guard = Pid::this();
+        starter::bury_by_itself()?;
         // SAFETY: there is one thread, so the child has every lock and every invariant of this process.
         match unsafe { fork() }? {
             ForkResult::Child => starter::run(&its, guard, perform),
@@ -253,7 +254,7 @@ impl Apart {
             starter: pid.filter(|_| !has_ended),
             confinement: pid
                 .filter(|_| !has_ended)
-                .and_then(|pid| Confinement::of(pid).ok()),
+                .and_then(|pid| Confinement::of(pid, self.hello.is_filtered).ok()),
             landlock: self.hello.landlock,
             missing: self.hello.missing.clone(),
             failed: 0,

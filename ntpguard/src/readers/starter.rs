@@ -69,7 +69,12 @@ pub(super) struct Hello {
     pub(super) landlock: Option<u32>,
     /// What could not be given up.
     pub(super) missing: Vec<String>,
+    /// Whether its system calls are filtered.
+    pub(super) is_filtered: bool,
 }
+
+/// Its first word: that it is confined, or why it ends.
+type First = Result<Hello, String>;
 
 impl Order {
     pub(super) fn send(
@@ -115,17 +120,28 @@ impl Hello {
         sockopt::set_socket_timeout(orders, sockopt::Timeout::Recv, Some(HELLO))?;
         let mut bytes = [0; MAX_MESSAGE];
         let (length, _) = rustix::net::recv(orders, &mut bytes, RecvFlags::empty())?;
-        postcard::from_bytes(&bytes[..length]).map_err(std::io::Error::other)
-    }
-
-    fn send(&self, orders: &OwnedFd) -> std::io::Result<()> {
-        let bytes = postcard::to_stdvec(self).map_err(std::io::Error::other)?;
-        rustix::net::send(orders, &bytes, SendFlags::NOSIGNAL)?;
-        Ok(())
+        if length == 0 {
+            return Err(std::io::Error::other("the first of them ended early"));
+        }
+        let first: First = postcard::from_bytes(&bytes[..length]).map_err(std::io::Error::other)?;
+        first.map_err(std::io::Error::other)
     }
 }
 
-/// Whether the starter has ended, which is waited for so that no trace of it stays.
+fn say(first: &First, orders: &OwnedFd) -> std::io::Result<()> {
+    let bytes = postcard::to_stdvec(first).map_err(std::io::Error::other)?;
+    rustix::net::send(orders, &bytes, SendFlags::NOSIGNAL)?;
+    Ok(())
+}
+
+/// Has the kernel forget children of this process once they end: no one may ask for a long time.
+pub(super) fn bury_by_itself() -> nix::Result<()> {
+    // SAFETY: no handler is set.
+    unsafe { signal::signal(Signal::SIGCHLD, SigHandler::SigIgn) }?;
+    Ok(())
+}
+
+/// Whether the starter has ended; then it is no child any more.
 pub(super) fn has_ended(starter: Pid) -> bool {
     !matches!(
         waitpid(starter, Some(WaitPidFlag::WNOHANG)),
@@ -149,15 +165,11 @@ fn leave(code: ExitCode) -> ! {
 
 fn start_readers(orders: &OwnedFd, guard: Pid, perform: Perform) -> ExitCode {
     let _unnamed = prctl::set_name(c"ntpguard-forker");
-    if !lives_with(guard) || apart::keep_only(orders).is_err() || handle_signals().is_err() {
+    if !lives_with(guard) {
         return ExitCode::FAILURE;
     }
-    let confined = apart::starter();
-    let hello = Hello {
-        landlock: confined.landlock,
-        missing: confined.missing,
-    };
-    if hello.send(orders).is_err() {
+    let first = confine(orders);
+    if say(&first, orders).is_err() || first.is_err() {
         return ExitCode::FAILURE;
     }
     let mut readers = Children {
@@ -178,6 +190,18 @@ fn start_readers(orders: &OwnedFd, guard: Pid, perform: Perform) -> ExitCode {
             Ok(None) | Err(_) => return ExitCode::SUCCESS,
         }
     }
+}
+
+fn confine(orders: &OwnedFd) -> First {
+    apart::keep_only(orders)
+        .map_err(|error| format!("cannot close the files that it came with: {error}"))?;
+    handle_signals().map_err(|error| format!("cannot set what signals do: {error}"))?;
+    let confined = apart::starter();
+    Ok(Hello {
+        landlock: confined.landlock,
+        missing: confined.missing,
+        is_filtered: confined.is_filtered,
+    })
 }
 
 /// Has this process end with its parent, which must be `parent`.

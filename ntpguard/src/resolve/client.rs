@@ -7,9 +7,9 @@ use std::{
 };
 
 use hickory_resolver::{
-    TokioResolver,
+    Resolver,
     config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts},
-    net::{DnsError, NetError, runtime::TokioRuntimeProvider},
+    net::{DnsError, NetError},
     proto::{
         op::ResponseCode,
         rr::{self, Name, RData, RecordType},
@@ -18,7 +18,9 @@ use hickory_resolver::{
 use tokio::{runtime::Builder, time::timeout};
 
 use super::{
-    Answer, FLOOR, Failure, Question, Record, hosts,
+    Answer, FLOOR, Failure, Question, Record,
+    bounded::Bounded,
+    hosts,
     message::{self, Asked, Task},
     resolver::TIMEOUTS_IN_ALL,
     system::{self, Servers},
@@ -139,12 +141,17 @@ impl Client {
         name: &Name,
         family: Family,
     ) -> Result<Answer, Failure> {
+        let sockets = Bounded::default();
+        let failure = |error: &NetError| match sockets.complaint() {
+            Some(message) => Failure::ServerFailed { server, message },
+            None => failure(server, error),
+        };
         let client = self
-            .client(server, edns)
-            .map_err(|error| failure(server, &error))?;
+            .client(server, edns, sockets.clone())
+            .map_err(|error| failure(&error))?;
         let ask = async |record_type| match client.lookup(name.clone(), record_type).await {
             Ok(lookup) => records(lookup.answers(), name),
-            Err(error) => Err(failure(server, &error)),
+            Err(error) => Err(failure(&error)),
         };
         match family {
             Family::V4 => Answer::new(ask(RecordType::A).await?, None),
@@ -156,7 +163,12 @@ impl Client {
         }
     }
 
-    fn client(&self, server: SocketAddr, edns: bool) -> Result<TokioResolver, NetError> {
+    fn client(
+        &self,
+        server: SocketAddr,
+        edns: bool,
+        sockets: Bounded,
+    ) -> Result<Resolver<Bounded>, NetError> {
         let connections = [ConnectionConfig::udp(), ConnectionConfig::tcp()];
         let connections = connections.map(|mut connection| {
             connection.port = server.port();
@@ -175,7 +187,7 @@ impl Client {
         options.use_hosts_file = ResolveHosts::Never;
         // Times to live are wanted as they came, not cut to the cache's own limit.
         options.positive_max_ttl = Some(Duration::from_secs(u32::MAX.into()));
-        TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
+        Resolver::builder_with_config(config, sockets)
             .with_options(options)
             .build()
     }

@@ -4,6 +4,7 @@
 //! ask again. It does no I/O and is told the time. [`Resolver`] asks DNS, and remembers nothing.
 
 mod answer;
+mod bounded;
 pub(crate) mod client;
 mod failure;
 mod hosts;

@@ -1,5 +1,6 @@
 //! What the processes of a running guard may do, as the kernel shows it of each of their threads.
 
+mod inherited;
 mod readers;
 mod user;
 

@@ -13,14 +13,19 @@ use nix::{
 };
 use ntpguard_common::maps::tables::Role;
 use ntpguard_tests::{
-    guard::Guard, hanging::Hanging, lab::Lab, process::Process, wait::eventually,
+    dns::{Behaviour, DnsServer},
+    guard::Guard,
+    hanging::Hanging,
+    lab::Lab,
+    process::Process,
+    wait::eventually,
 };
 use serde_json::Value;
 
 use super::{ensure_confined, field, threads};
 
 /// Longer than a guard waits for a reader, and until the next round.
-const SOON: Duration = Duration::from_secs(30);
+pub(super) const SOON: Duration = Duration::from_secs(30);
 
 /// How long an answer may take at most, so that a busy machine fails no test. What is aimed at is a
 /// tenth of a second.
@@ -134,12 +139,12 @@ fn lives(pid: u32) -> bool {
     field(&status, "State").is_ok_and(|state| !state.starts_with('Z'))
 }
 
-fn send(pid: u32, signal: Signal) -> Result<()> {
+pub(super) fn send(pid: u32, signal: Signal) -> Result<()> {
     Ok(kill(Pid::from_raw(pid.cast_signed()), signal)?)
 }
 
 /// Where the descriptors of a process lead.
-fn descriptors(pid: u32) -> Result<Vec<String>> {
+pub(super) fn descriptors(pid: u32) -> Result<Vec<String>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(format!("/proc/{pid}/fd"))? {
         let target = fs::read_link(entry?.path())?;
@@ -209,6 +214,40 @@ fn what_parses_has_no_capability_and_no_file() -> Result<()> {
             .contains("readers no capabilities; no new privileges"),
         "{text}"
     );
+    Ok(())
+}
+
+/// A CPU's share of a process (proc(5)): the higher, the more it stands back.
+fn niceness(pid: u32) -> Result<i32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let (_, fields) = stat.rsplit_once(')').context("no name")?;
+    let nice = fields.split_whitespace().nth(16).context("no niceness")?;
+    Ok(nice.parse()?)
+}
+
+#[test]
+fn what_asks_dns_has_seconds_of_a_cpu_and_stands_back() -> Result<()> {
+    let lab = Lab::new()?;
+    let dns = DnsServer::start(&lab.outside.namespace, lab.outside.v4.into())?;
+    dns.set("time.test", Behaviour::Silent);
+    let source = lab.write("ntp.conf", "server time.test\n")?;
+    let guard = lab
+        .guard()
+        .source(&source)
+        .resolver(dns.address())
+        .start()?;
+    let (starter, limits) = eventually(SOON, "a reader of names", || {
+        let starter = readers(&guard)?["starter"].as_u64().context("none")? as u32;
+        let reader = children(starter)?.first().copied().context("no reader")?;
+        let limits = fs::read_to_string(format!("/proc/{reader}/limits"))?;
+        ensure!(limits.contains("Max open files            64"), "{limits}");
+        Ok((starter, limits))
+    })?;
+    let line = limits.lines().find(|line| line.starts_with("Max cpu time"));
+    let line: Vec<&str> = line.context("no limit")?.split_whitespace().collect();
+    ensure!(line[3..5] == ["3", "3"], "{line:?}");
+    let (guards, starters) = (niceness(guard.id())?, niceness(starter)?);
+    ensure!(starters == (guards + 10).min(19), "{guards} and {starters}");
     Ok(())
 }
 

@@ -1,5 +1,7 @@
 //! Root's chronyd, started by others than root.
 
+use std::path::Path;
+
 use anyhow::{Result, ensure};
 use ntpguard_tests::{config::ConfigFile, wait::eventually};
 
@@ -80,4 +82,28 @@ fn a_guard_that_may_not_look_at_processes_says_so() -> Result<()> {
         );
         Ok(())
     })
+}
+
+/// One file is hundreds of programs, of which services run many. This one only sleeps, whatever it is called.
+#[test]
+fn a_service_that_runs_busybox_is_a_finding_only_where_it_is_called_as_ntpd() -> Result<()> {
+    let scene = Scene::new()?;
+    let busybox = scene.files.path().join("busybox");
+    std::fs::copy("/bin/sleep", &busybox)?;
+    let mut sleeping = scene.start(SERVICE, &busybox, &["3000"])?;
+    let guard = scene.guard().ready()?;
+    look(&guard)?;
+    sleeping.ensure_running()?;
+    let before = findings(&guard)?;
+    ensure!(before.is_empty(), "{before:?}");
+    let script = format!("exec -a ntpd {} 3000", busybox.display());
+    let mut ntpd = scene.start(SERVICE, Path::new("/bin/bash"), &["-c", &script])?;
+    let cure = "`accounts = { busybox = [\"www-data\"] }`";
+    eventually(super::SOON, "the finding", || {
+        look(&guard)?;
+        let found = findings(&guard)?;
+        ensure!(found.len() == 1 && found[0].contains(cure), "{found:?}");
+        Ok(())
+    })?;
+    ntpd.ensure_running()
 }

@@ -38,7 +38,7 @@ struct Scripted {
     is_then: Cell<bool>,
     alive: bool,
     writable: Option<PathBuf>,
-    length: usize,
+    command_line: Vec<u8>,
     /// What was read, in order.
     read: RefCell<Vec<&'static str>>,
 }
@@ -55,7 +55,7 @@ impl Scripted {
             is_then: Cell::new(false),
             alive: true,
             writable: None,
-            length: 8,
+            command_line: vec![b'x'; 8],
             read: RefCell::default(),
         }
     }
@@ -105,7 +105,7 @@ impl Evidence for Scripted {
     fn command_line(&self) -> io::Result<Vec<u8>> {
         self.now("command line");
         self.is_then.set(true);
-        Ok(vec![b'x'; self.length])
+        Ok(self.command_line.clone())
     }
 
     fn is_alive(&self) -> bool {
@@ -260,7 +260,7 @@ fn a_services_account_is_a_finding_and_costs_no_memory() {
 #[test]
 fn a_command_line_beyond_the_bound_is_a_finding() {
     let of_length = |length| Scripted {
-        length,
+        command_line: vec![b'x'; length],
         ..Scripted::steady(Moment::chronyd())
     };
     assert!(is_proven(&of_length(MAX_COMMAND_LINE)));
@@ -302,4 +302,72 @@ fn a_program_that_may_not_be_seen_is_not_absent() {
     assert_eq!(doubt_of(&denied("cron", [0; 4])), Doubt::None);
     // Anybody can have this name.
     assert_eq!(doubt_of(&denied("chronyd", [1500; 4])), Doubt::None);
+}
+
+/// One file is hundreds of programs, of which services run many.
+#[test]
+fn busybox_is_a_finding_only_where_it_is_called_as_ntpd() {
+    let busybox = |command_line: &str| Scripted {
+        command_line: command_line.replace(' ', "\0").into_bytes(),
+        ..Scripted::steady(Moment {
+            exe: Ok("/bin/busybox"),
+            comm: "busybox",
+            ..Moment::chronyd()
+        })
+    };
+    let as_service = |process: Scripted| Scripted {
+        first: Moment {
+            uids: [33; 4],
+            ..process.first.clone()
+        },
+        ..process
+    };
+    let writable = |process| Scripted {
+        writable: Some("/opt".into()),
+        ..process
+    };
+    let denied = |process: Scripted| Scripted {
+        first: Moment {
+            exe: Err(io::ErrorKind::PermissionDenied),
+            ..process.first.clone()
+        },
+        ..process
+    };
+    let long = |process: Scripted| Scripted {
+        command_line: [process.command_line, vec![b'x'; MAX_COMMAND_LINE]].concat(),
+        ..process
+    };
+    let ways: [fn(Scripted) -> Scripted; 4] = [as_service, writable, denied, long];
+    for (number, way) in ways.into_iter().enumerate() {
+        for other in [
+            "busybox sleep 3000",
+            "sleep 3000",
+            "busybox",
+            "busybox sh ntpd ",
+        ] {
+            assert_eq!(
+                doubt_of(&way(busybox(other))),
+                Doubt::None,
+                "{number}: {other}"
+            );
+        }
+        for daemon in ["busybox ntpd -n ", "/usr/sbin/ntpd -n "] {
+            let doubt = doubt_of(&way(busybox(daemon)));
+            assert!(
+                matches!(doubt, Doubt::Finding(_)),
+                "{number}: {daemon}: {doubt:?}"
+            );
+        }
+    }
+    // A person's costs no memory all the same.
+    let persons = busybox("busybox ntpd -n");
+    let persons = Scripted {
+        first: Moment {
+            uids: [1500; 4],
+            ..persons.first.clone()
+        },
+        ..persons
+    };
+    assert_eq!(doubt_of(&persons), Doubt::None);
+    assert_eq!(*persons.read.borrow(), ["exe", "uids"]);
 }

@@ -2,6 +2,7 @@
 
 mod aliases;
 mod dnsmasq;
+mod endless;
 mod failing;
 mod server;
 

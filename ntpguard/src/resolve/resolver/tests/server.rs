@@ -69,7 +69,7 @@ impl Server {
 }
 
 /// A UDP and a TCP socket on one port.
-async fn sockets() -> (UdpSocket, TcpListener) {
+pub(super) async fn sockets() -> (UdpSocket, TcpListener) {
     for _ in 0..100 {
         let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
         if let Ok(udp) = UdpSocket::bind(tcp.local_addr().unwrap()).await {
