@@ -45,6 +45,7 @@ pub use self::{
     source::{Source, SourceError},
     speaker::Speaker,
 };
+pub(crate) use self::files::open_regular;
 use crate::scope::Scoped;
 
 /// A reader of one daemon's configuration.
