@@ -166,6 +166,7 @@ impl Resolver {
         };
         let opened = self.opening.within(TIMEOUT_OF_FILES, open).await;
         opened.map_err(|source| NotAsked::Files { files, source })
+    }
 
     /// Each name that cannot be resolved for it is logged, so that this is not.
     fn found_system(&self, path: &Path, opened: Option<Lookup<File>>) -> Lookup<File> {
