@@ -77,6 +77,16 @@ pub fn refusal(file: &Path, error: &io::Error, outcome: &str) -> Problem {
     }
 }
 
+/// Whether an error says that the system, or this process, has no more of what it takes to look: not what
+/// it looked for.
+pub fn is_exhaustion(error: &io::Error) -> bool {
+    use nix::libc::{EAGAIN, EMFILE, ENFILE, ENOBUFS, ENOMEM};
+    matches!(
+        error.raw_os_error(),
+        Some(EMFILE | ENFILE | ENOMEM | ENOBUFS | EAGAIN)
+    )
+}
+
 fn is_absence(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -116,5 +126,12 @@ mod tests {
             assert!(matches!(of(number), Lookup::Refused(_)), "{number}");
         }
         assert_eq!(Lookup::of(Ok(7)).found(), Some(7));
+    }
+
+    #[test]
+    fn no_more_files_are_not_the_fault_of_the_file() {
+        let is = |number| is_exhaustion(&io::Error::from_raw_os_error(number));
+        assert!(is(nix::libc::EMFILE) && is(nix::libc::ENFILE));
+        assert!(!is(nix::libc::ENOENT) && !is(nix::libc::EACCES));
     }
 }

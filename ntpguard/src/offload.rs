@@ -3,8 +3,12 @@
 
 use std::{future::pending, io, thread, time::Duration};
 
+use thiserror::Error;
 use tokio::{
-    sync::oneshot::{self, Receiver},
+    sync::{
+        Mutex,
+        oneshot::{self, Receiver},
+    },
     time::{Instant, sleep_until, timeout},
 };
 
@@ -28,6 +32,8 @@ pub struct Offload<T> {
     /// The thread's name.
     name: &'static str,
     running: Option<Running<T>>,
+    /// Whether there was no thread to be had the last time, as was logged.
+    is_without_thread: bool,
 }
 
 #[derive(Debug)]
@@ -43,6 +49,7 @@ impl<T: Send + 'static> Offload<T> {
         Self {
             name,
             running: None,
+            is_without_thread: false,
         }
     }
 
@@ -64,9 +71,21 @@ impl<T: Send + 'static> Offload<T> {
         }
         let (done, result) = oneshot::channel();
         // Not one of tokio's threads: the runtime would wait for it at its end, hanging or not.
-        if let Err(error) = self.spawn(move || drop(done.send(work()))) {
-            tracing::error!("cannot start a thread: {error}");
-            return false;
+        let spawned = self.spawn(move || drop(done.send(work())));
+        let was_without = std::mem::replace(&mut self.is_without_thread, spawned.is_err());
+        match spawned {
+            Err(error) if was_without => {
+                tracing::debug!("cannot start {}: {error}", self.name);
+                return false;
+            }
+            Err(error) => {
+                tracing::error!("cannot start the thread {}: {error}", self.name);
+                return false;
+            }
+            Ok(()) if was_without => {
+                tracing::info!("the thread {} can be started again", self.name);
+            }
+            Ok(()) => {}
         }
         self.running = Some(Running {
             result,
@@ -109,6 +128,56 @@ impl<T: Send + 'static> Offload<T> {
     }
 }
 
+/// One kind of work that several may want, done for one after the other: where it hangs, it keeps one
+/// thread waiting, however many want it.
+#[derive(Debug)]
+pub struct Turns<T>(Mutex<Offload<T>>);
+
+/// Work that was not done in time.
+#[derive(Debug, Error)]
+#[error("it takes too long: does a file system hang, or are there too many threads?")]
+pub struct NotInTime;
+
+impl<T: Send + 'static> Turns<T> {
+    /// Nothing yet, on threads of this name.
+    pub const fn new(name: &'static str) -> Self {
+        Self(Mutex::const_new(Offload::new(name)))
+    }
+
+    /// The result of `work`, if its turn comes and it is done within `patience`.
+    ///
+    /// # Errors
+    /// It is not, or there is no thread for it.
+    pub async fn within(
+        &self,
+        patience: Duration,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, NotInTime> {
+        let turn = async {
+            let mut offload = self.0.lock().await;
+            // What is under way still is what nobody waits for any more.
+            while offload.is_busy() {
+                offload.next().await;
+            }
+            if !offload.start(work) {
+                return None;
+            }
+            loop {
+                match offload.next().await {
+                    Outcome::Done(result) => return Some(result),
+                    Outcome::Lost => return None,
+                    Outcome::Overdue => {}
+                }
+            }
+        };
+        timeout(patience, turn)
+            .await
+            .ok()
+            .flatten()
+            .ok_or(NotInTime)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc;
@@ -145,5 +214,21 @@ mod tests {
         offload.start(|| std::panic::resume_unwind(Box::new(())));
         assert_eq!(offload.next().await, Outcome::Lost);
         assert!(!offload.is_busy());
+    }
+
+    #[tokio::test]
+    async fn many_that_want_work_that_hangs_keep_one_thread_waiting() {
+        let turns = Turns::new("test");
+        let (release, held) = mpsc::channel::<()>();
+        let patience = Duration::from_millis(50);
+        let hanging = turns.within(patience, move || held.recv().is_err());
+        assert!(hanging.await.is_err());
+        let started = Instant::now();
+        let others = (0..100).map(|_| turns.within(patience, || panic!("another thread")));
+        let others = futures_util::future::join_all(others).await;
+        assert!(others.iter().all(Result::is_err));
+        assert!(started.elapsed() < 20 * patience, "one after the other");
+        drop(release);
+        assert!(turns.within(DEADLINE, || true).await.is_ok_and(|done| done));
     }
 }

@@ -473,12 +473,12 @@ impl Keeper {
             .iter()
             .filter(|source| source.can_be_watched())
             .map(|source| source.path.clone());
-        let mut watched: Vec<PathBuf> = main
-            .chain(self.book.watched().map(Path::to_owned))
-            .collect();
+        let mut watched: Vec<PathBuf> = main.collect();
         if self.origins.discover {
             watched.extend(sources::places(Path::new(ROOT)));
         }
+        // Last, since a configuration that others can write may name more than can be watched.
+        watched.extend(self.book.watched().map(Path::to_owned));
         watched
     }
 

@@ -20,11 +20,11 @@ use super::{astray::Answer, refusals::Refusal};
 use crate::{
     clock::BootSeconds,
     datapath::{Error, Tables},
-    trust::{
-        self, Found,
-        cgroup::{self, Hierarchy},
-    },
+    trust::{Found, Sender},
 };
+
+/// The number that stands for a cgroup where no process of this host sent a request.
+const FORWARDED: u64 = 0;
 
 /// Requests, replies and senders, as `ntpguard status` tells them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -135,6 +135,9 @@ pub struct Ungranted {
     pub hint: String,
     /// The process that asked first, where the kernel tells.
     pub process: Option<String>,
+    /// The number of the cgroup of the sender.
+    #[serde(skip)]
+    pub sender: u64,
     /// The cgroup of the sender; absent for what was forwarded, and for one that is gone.
     pub cgroup: Option<String>,
     /// The directory of that cgroup, where all its processes are in a network namespace of their own: to be
@@ -147,7 +150,8 @@ pub struct Ungranted {
 }
 
 impl Traffic {
-    /// What the tables tell. The trusted senders are the daemon's to know.
+    /// What the tables tell. The trusted senders are the daemon's to know, and the names of other senders'
+    /// cgroups are to be looked for ([`Self::senders`]).
     pub fn of_tables(tables: &Tables, now: BootSeconds) -> Result<Self, Error> {
         let info = tables.info()?;
         let mut servers = tables.servers()?;
@@ -175,11 +179,10 @@ impl Traffic {
                 server.address,
             )
         });
-        let ungranted = tables.ungranted()?;
-        let senders = senders_of(&ungranted);
-        let mut ungranted: Vec<Ungranted> = ungranted
+        let mut ungranted: Vec<Ungranted> = tables
+            .ungranted()?
             .iter()
-            .map(|(key, stats)| Ungranted::of(key, stats, &senders, now))
+            .map(|(key, stats)| Ungranted::of(key, stats, now))
             .collect();
         ungranted.sort_by_key(|row| (row.seconds_ago, row.address));
         Ok(Self {
@@ -200,6 +203,22 @@ impl Traffic {
             ungranted,
             ..Self::default()
         })
+    }
+
+    /// The numbers of the cgroups that asked servers nobody granted.
+    pub fn senders(&self) -> BTreeSet<u64> {
+        let senders = self.ungranted.iter().map(|row| row.sender);
+        senders.filter(|number| *number != FORWARDED).collect()
+    }
+
+    /// Adds what these cgroups are called.
+    pub fn name_senders(&mut self, senders: &BTreeMap<u64, Sender>) {
+        for row in &mut self.ungranted {
+            if let Some(sender) = senders.get(&row.sender) {
+                row.cgroup = Some(sender.cgroup.display().to_string());
+                row.guest.clone_from(&sender.guest);
+            }
+        }
     }
 
     /// Adds what the daemon knows of the trusted senders.
@@ -234,33 +253,6 @@ const fn limit(rate: u32) -> Option<u32> {
         0 => None,
         rate => Some(rate),
     }
-}
-
-/// The cgroups of the system by their numbers, where there is a stray to be told by one.
-fn senders_of(ungranted: &[(UngrantedKey, UngrantedStats)]) -> BTreeMap<u64, Sender> {
-    if ungranted.is_empty() {
-        return BTreeMap::new();
-    }
-    let Some(hierarchy) = Hierarchy::mounted().found() else {
-        return BTreeMap::new();
-    };
-    let numbers: BTreeSet<u64> = ungranted.iter().map(|(key, _)| key.cgroup).collect();
-    let mut names = cgroup::names(&hierarchy);
-    names.retain(|number, _| numbers.contains(number));
-    let sender = |cgroup: PathBuf| Sender {
-        guest: trust::guest(&hierarchy, &cgroup),
-        cgroup,
-    };
-    names
-        .into_iter()
-        .map(|(number, cgroup)| (number, sender(cgroup)))
-        .collect()
-}
-
-/// A cgroup that has asked servers nobody granted.
-struct Sender {
-    cgroup: PathBuf,
-    guest: Option<PathBuf>,
 }
 
 /// The word for a number of [`Learn`].
@@ -305,16 +297,10 @@ impl Server {
 }
 
 impl Ungranted {
-    fn of(
-        key: &UngrantedKey,
-        stats: &UngrantedStats,
-        senders: &BTreeMap<u64, Sender>,
-        now: BootSeconds,
-    ) -> Self {
+    fn of(key: &UngrantedKey, stats: &UngrantedStats, now: BootSeconds) -> Self {
         let process = String::from_utf8_lossy(&stats.process);
         let process = process.trim_end_matches('\0').to_owned();
         let address = IpAddr::from(key.server).to_canonical();
-        let sender = senders.get(&key.cgroup);
         let role = if key.role == Role::Control.bit() {
             Role::Control
         } else {
@@ -327,9 +313,10 @@ impl Ungranted {
             requests: stats.count,
             seconds_ago: ago(stats.last, now).unwrap_or(0),
             process: (!process.is_empty()).then_some(process),
-            cgroup: sender.map(|sender| sender.cgroup.display().to_string()),
-            guest: sender.and_then(|sender| sender.guest.clone()),
-            forwarded: key.cgroup == 0,
+            sender: key.cgroup,
+            cgroup: None,
+            guest: None,
+            forwarded: key.cgroup == FORWARDED,
         }
     }
 }

@@ -16,7 +16,7 @@ use ntpguard::{
     clock::BootSeconds,
     daemon::control::{self, ControlError, LONGEST, SILENCE},
     datapath::{self, PinDir},
-    escape,
+    escape, trust,
 };
 use ntpguard_common::reason::Reason;
 use tokio::time::timeout;
@@ -100,7 +100,10 @@ async fn look(guard: &GuardArgs, silence: Duration, limit: Duration) -> Result<O
 /// What is pinned. Looking changes nothing, so it needs no lock.
 fn in_kernel(guard: &GuardArgs) -> Result<Status> {
     let survey = datapath::survey(&guard.pin_dir)?;
-    Ok(Status::of_survey(&survey, BootSeconds::now())?)
+    let mut status = Status::of_survey(&survey, BootSeconds::now())?;
+    let senders = trust::senders(&status.traffic.senders());
+    status.traffic.name_senders(&senders);
+    Ok(status)
 }
 
 fn show(status: &Status, json: bool) -> Result<()> {

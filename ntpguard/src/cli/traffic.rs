@@ -299,6 +299,7 @@ mod tests {
             },
             servers: (0..servers).map(server).collect(),
             ungranted: vec![Ungranted {
+                sender: 7,
                 address: "192.0.2.66".parse().unwrap(),
                 requests: 1,
                 seconds_ago: 5,

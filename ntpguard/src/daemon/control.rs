@@ -4,6 +4,8 @@
 //! of an answer have a deadline, and where there are too many connections the one goes that has been
 //! idle longest.
 
+mod complete;
+
 use std::{
     fs, io,
     os::unix::fs::PermissionsExt as _,
@@ -27,10 +29,12 @@ use tokio::{
     time::{sleep, timeout},
 };
 
+use self::complete::complete;
 pub use super::client::{LONGEST, SILENCE, ask, ask_within, listens};
-use super::{client, idle::Idle, subscribers};
+use super::{client, idle::Idle, spare::Spare, subscribers};
 use crate::{
     api::protocol::{MAX_QUESTION, Reply, Request},
+    lookup::is_exhaustion,
     telemetry::News,
 };
 
@@ -245,6 +249,7 @@ async fn serve(
     mut answering: Answering,
 ) {
     let mut conversations = JoinSet::new();
+    let mut spare = Spare::new();
     loop {
         if conversations.len() >= MOST {
             answering.idle.turn_out();
@@ -260,9 +265,13 @@ async fn serve(
             accepted = listener.accept(), if conversations.len() < MOST => accepted,
         };
         match accepted {
-            Ok((stream, _)) => begin(&mut conversations, stream, &answering),
+            Ok((stream, _)) => {
+                begin(&mut conversations, stream, &answering);
+                spare.take_again();
+            }
+            Err(error) if is_exhaustion(&error) && spare.give(&error) => {}
             Err(error) => {
-                tracing::warn!("cannot accept a control connection: {error}");
+                spare.note(&error);
                 answering.idle.turn_out();
                 sleep(ACCEPT_AGAIN).await;
             }
@@ -322,7 +331,7 @@ async fn converse(stream: UnixStream, mut answering: Answering) -> io::Result<()
             Ok(Request::Top) => answering.news.top().map_or_else(Reply::Failed, Reply::Top),
             Ok(request) => {
                 let reply = answer(request, &answering.calls, &mut write).await?;
-                with_pairs(reply, &answering.news)
+                complete(reply, &answering.news).await
             }
             Err(error) => Reply::Failed(format!("the question makes no sense: {error}")),
         };
@@ -355,17 +364,6 @@ async fn next_question(
         } => 0,
     };
     Ok((length > 0).then_some(line))
-}
-
-/// A status with the answers that went astray, which the reader of events finds.
-fn with_pairs(reply: Reply, news: &News) -> Reply {
-    match reply {
-        Reply::Status(mut status) => {
-            status.traffic.astray = news.astray();
-            Reply::Status(status)
-        }
-        other => other,
-    }
 }
 
 /// Asks the daemon's loop, and says meanwhile that it lives.

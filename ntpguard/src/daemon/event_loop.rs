@@ -239,14 +239,14 @@ impl<'a> Daemon<'a> {
 
     fn watch_senders(&self, cgroups: Option<&mut Watch>) {
         if let Some(cgroups) = cgroups {
-            cgroups.set(self.senders.watched());
+            cgroups.set(self.senders.watched(self.found.hierarchy.as_ref()));
         }
     }
 
     /// Has the kernel trust the senders that were found.
     fn take_senders(&mut self, outcome: Outcome<Found>) {
         let taken = self.finding.take(outcome, &self.senders, &mut self.keeper);
-        let Some(found) = taken else {
+        let Some(found) = taken.map(|found| found.after(&self.found)) else {
             return;
         };
         if found.trusted_senders != self.found.trusted_senders
@@ -342,7 +342,7 @@ impl<'a> Daemon<'a> {
         match status::of(&self.keeper, &self.guard, self.reading.readers(), now) {
             Ok(mut status) => {
                 status.traffic.add_senders(&self.found);
-                status.trouble.clone_from(&self.trouble);
+                status.trouble = self.trouble.clone().or(status.trouble);
                 status.problems.extend(self.rounds.complaints().unseen());
                 Reply::Status(Box::new(status))
             }

@@ -15,6 +15,7 @@ mod idle;
 mod poller;
 mod reading;
 mod serving;
+mod spare;
 mod start;
 mod status;
 pub mod subscribers;

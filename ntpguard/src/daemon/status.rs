@@ -24,7 +24,12 @@ pub(super) fn of(
         readers: Some(readers.status()),
     });
     status.settled = keeper.book.names.all_settled();
-    let look = guard.look()?;
+    let look = guard.look().unwrap_or_else(|error| {
+        status.trouble = Some(format!(
+            "cannot look at what is attached, which is shown as it was before: {error}"
+        ));
+        guard.last_look()
+    });
     status.guarding = look.is_guarding();
     let missing = guard.missing.iter().map(Interface::of_missing);
     let looked = look.interfaces.iter().map(Interface::of);

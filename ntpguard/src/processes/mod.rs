@@ -50,6 +50,8 @@ pub struct Processes {
     pub daemons: Vec<TimeDaemon>,
     /// What keeps others from being so.
     pub findings: BTreeSet<Finding>,
+    /// Why not all processes were looked at, if they were not: some daemons may be missing here.
+    pub refused: Option<String>,
 }
 
 /// A running time daemon that is the system's.
@@ -119,7 +121,11 @@ pub fn time_daemons(proc: &Path, shared: &[Namespace]) -> Processes {
     if table.is_hidden() {
         found.findings.insert(Finding::Hidden);
     }
-    for pid in table.candidates() {
+    let candidates = table.candidates().unwrap_or_else(|error| {
+        found.refused = Some(error.to_string());
+        Vec::new()
+    });
+    for pid in candidates {
         match table.daemon(pid) {
             Ok(daemon) if table.is_within(&daemon.surroundings.namespaces, shared) => {
                 found.daemons.push(daemon);
@@ -127,6 +133,7 @@ pub fn time_daemons(proc: &Path, shared: &[Namespace]) -> Processes {
             Err(Doubt::Finding(finding)) if table.shows(pid, shared) => {
                 found.findings.insert(finding);
             }
+            Err(Doubt::Refused(why)) => found.refused = Some(why),
             Ok(_) | Err(_) => {}
         }
     }
@@ -191,15 +198,12 @@ impl<'a> Table<'a> {
     }
 
     /// The processes that may be time daemons, after a look at each that needs no memory of its.
-    fn candidates(&self) -> Vec<u32> {
-        let Ok(entries) = fs::read_dir(self.proc) else {
-            return Vec::new();
-        };
-        let pids = entries.flatten().filter_map(|entry| {
+    fn candidates(&self) -> io::Result<Vec<u32>> {
+        let pids = fs::read_dir(self.proc)?.flatten().filter_map(|entry| {
             let pid = entry.file_name().to_str()?.parse().ok()?;
             self.may_be_daemon(&entry.path()).then_some(pid)
         });
-        pids.collect()
+        Ok(pids.collect())
     }
 
     fn may_be_daemon(&self, directory: &Path) -> bool {
@@ -215,7 +219,7 @@ impl<'a> Table<'a> {
 
     /// Proves that a process is a time daemon.
     fn daemon(&self, pid: u32) -> Result<TimeDaemon, Doubt> {
-        let entry = Entry::open(self.proc, pid).map_err(|_gone| Doubt::None)?;
+        let entry = Entry::open(self.proc, pid).map_err(|error| Doubt::of_gone(&error))?;
         let Proven {
             file,
             uids,

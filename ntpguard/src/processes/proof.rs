@@ -13,6 +13,7 @@ use super::{
     program::{self, Program},
     users::Users,
 };
+use crate::lookup::is_exhaustion;
 
 /// What a proven process says.
 #[derive(Debug)]
@@ -34,6 +35,8 @@ pub(super) enum Doubt {
     None,
     /// The administrator should know.
     Finding(Finding),
+    /// It was not looked at, for this reason, which is none of its own.
+    Refused(String),
 }
 
 /// Whose processes time daemons are.
@@ -97,6 +100,7 @@ impl Prover {
     fn identity(&self, process: &impl Evidence) -> Result<Identity, Doubt> {
         let path = match process.exe() {
             Ok(path) => path,
+            Err(error) if is_exhaustion(&error) => return Err(Doubt::Refused(error.to_string())),
             Err(error) => return Err(self.unreadable(process, &error)),
         };
         let file = program::file_name(&path).ok_or(Doubt::None)?;
@@ -157,7 +161,18 @@ fn doubt(error: &io::Error, file: &'static str) -> Doubt {
     if is_denied(error) {
         Doubt::Finding(Finding::NotPermitted { file })
     } else {
-        Doubt::None
+        Doubt::of_gone(error)
+    }
+}
+
+impl Doubt {
+    /// What to make of a process that is not found: it has ended, unless nothing more could be found.
+    pub(super) fn of_gone(error: &io::Error) -> Self {
+        if is_exhaustion(error) {
+            Self::Refused(error.to_string())
+        } else {
+            Self::None
+        }
     }
 }
 

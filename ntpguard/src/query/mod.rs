@@ -13,6 +13,7 @@ mod loopback;
 mod mode6;
 mod ntpd_rs;
 mod peer;
+mod socket;
 mod timesyncd;
 
 use std::{

@@ -11,7 +11,7 @@ use tokio::{io::AsyncReadExt as _, net::UnixStream};
 use super::{
     Answer, AskError, Asked, Asking, InUse,
     apart::{self, Talk},
-    is_absent, peer,
+    is_absent, peer, socket,
 };
 use crate::{
     escape,
@@ -59,7 +59,7 @@ impl Asked for NtpdRs {
 
 impl NtpdRs {
     async fn ask_at(&self, readers: &Readers, path: &Path) -> Result<Option<Answer>, AskError> {
-        let stream = match UnixStream::connect(path).await {
+        let stream = match socket::connect_to(path).await {
             Err(error) if is_absent(&error) => return Ok(None),
             other => other?,
         };

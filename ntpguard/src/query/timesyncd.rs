@@ -21,11 +21,11 @@ use zbus::{
 };
 
 use super::{
-    Answer, AskError, Asked, Asking, Flaw, InUse,
+    Answer, AskError, Asked, Asking, Flaw, InUse, PATIENCE,
     apart::{self, Talk},
-    is_absent,
+    is_absent, socket,
 };
-use crate::{readers::Readers, scope::Scoped, sources::unicast};
+use crate::{offload::Turns, readers::Readers, scope::Scoped, sources::unicast};
 
 const SERVICE: &str = "org.freedesktop.timesync1";
 const PATH: &str = "/org/freedesktop/timesync1";
@@ -53,7 +53,7 @@ impl Asked for Timesyncd {
             let Some(bus) = connect().await? else {
                 return Ok(None);
             };
-            ensure_system_bus(&bus)?;
+            ensure_system_bus(&bus).await?;
             let talk = Talk::Timesyncd {
                 pids: self.pids.clone(),
             };
@@ -67,11 +67,11 @@ async fn connect() -> Result<Option<UnixStream>, AskError> {
     let Ok(address) = Address::system() else {
         return Ok(None);
     };
-    let Transport::Unix(socket) = address.transport() else {
+    let Transport::Unix(place) = address.transport() else {
         return Err(AskError::Closed("the system's bus is no Unix socket"));
     };
-    let connected = match socket.path() {
-        UnixSocket::File(path) => UnixStream::connect(path).await,
+    let connected = match place.path() {
+        UnixSocket::File(path) => socket::connect_to(path).await,
         UnixSocket::Abstract(name) => abstractly(name.as_bytes()),
         _ => return Ok(None),
     };
@@ -89,13 +89,9 @@ fn abstractly(name: &[u8]) -> io::Result<UnixStream> {
 }
 
 /// Makes sure that root or the bus's own account listens at the other end.
-fn ensure_system_bus(bus: &UnixStream) -> Result<(), AskError> {
+async fn ensure_system_bus(bus: &UnixStream) -> Result<(), AskError> {
     let peer = bus.peer_cred()?.uid();
-    let accounts = BUS_ACCOUNTS
-        .iter()
-        .filter_map(|name| User::from_name(name).ok().flatten());
-    let mut of_system = accounts.map(|account| account.uid.as_raw());
-    if peer == 0 || of_system.any(|system| system == peer) {
+    if peer == 0 || accounts_of_bus().await?.contains(&peer) {
         Ok(())
     } else {
         Err(AskError::Impostor {
@@ -103,6 +99,19 @@ fn ensure_system_bus(bus: &UnixStream) -> Result<(), AskError> {
             place: "the system's bus".to_owned(),
         })
     }
+}
+
+/// The uids of the bus's own accounts. Files, or even another host, say which these are, so they are looked
+/// for off the event loop.
+async fn accounts_of_bus() -> io::Result<Vec<u32>> {
+    static LOOKING: Turns<Vec<u32>> = Turns::new("ntpguard-users");
+    let look = || {
+        let accounts = BUS_ACCOUNTS.iter();
+        let accounts = accounts.filter_map(|name| User::from_name(name).ok().flatten());
+        accounts.map(|account| account.uid.as_raw()).collect()
+    };
+    let found = LOOKING.within(PATIENCE, look).await;
+    found.map_err(io::Error::other)
 }
 
 /// Asks timesyncd over a socket to the bus, if it is one of these processes; `None` where it is not there.

@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use thiserror::Error;
 use tokio::time::timeout;
 use tracing::warn;
 
@@ -22,7 +23,9 @@ use super::{
 use crate::{
     confine::Work,
     lookup::{Lookup, RefusedFiles, refusal},
+    offload::{NotInTime, Turns},
     readers::{ReaderError, Readers},
+    sources::open_regular,
 };
 
 /// How long one server has for one question.
@@ -34,6 +37,12 @@ pub(super) const TIMEOUTS_IN_ALL: u32 = 10;
 /// How many times [`TIMEOUT`] a reader has, which keeps to that itself.
 const TIMEOUTS_OF_READER: u32 = TIMEOUTS_IN_ALL + 1;
 
+/// How long the system's files have to be opened.
+const TIMEOUT_OF_FILES: Duration = Duration::from_secs(2);
+
+/// The name of the thread that opens them.
+const THREAD: &str = "ntpguard-hosts";
+
 /// Has DNS asked, and `/etc/hosts` before it, as the system's own resolver would.
 #[derive(Debug)]
 pub struct Resolver {
@@ -42,6 +51,28 @@ pub struct Resolver {
     hosts: PathBuf,
     refused: RefusedFiles,
     timeout: Duration,
+    /// Opening files may hang.
+    opening: Turns<Files>,
+}
+
+/// The system's files, as far as they were opened.
+#[derive(Debug)]
+struct Files {
+    hosts: Lookup<File>,
+    /// Nothing where the servers are given.
+    servers: Option<Lookup<File>>,
+}
+
+/// Why nobody was asked.
+#[derive(Debug, Error)]
+enum NotAsked {
+    #[error("cannot open {}: {source}", .files.join(" and "))]
+    Files {
+        files: Vec<String>,
+        source: NotInTime,
+    },
+    #[error(transparent)]
+    Reader(#[from] ReaderError),
 }
 
 /// Who says which servers to ask.
@@ -70,6 +101,7 @@ impl Resolver {
             hosts: PathBuf::from("/etc/hosts"),
             refused: RefusedFiles::default(),
             timeout: TIMEOUT,
+            opening: Turns::new(THREAD),
         }
     }
 
@@ -96,11 +128,12 @@ impl Resolver {
         (question, result)
     }
 
-    async fn ask_apart(&self, question: &Question) -> Result<Said, ReaderError> {
-        let hosts = self.open_hosts();
-        let (servers, system) = match &self.servers {
-            Source::Given(servers) => (Asked::Given(servers.clone()), None),
-            Source::System(path) => match self.open_system(path) {
+    async fn ask_apart(&self, question: &Question) -> Result<Said, NotAsked> {
+        let Files { hosts, servers } = self.open().await?;
+        let hosts = self.found_hosts(hosts);
+        let (servers, system) = match (&self.servers, servers) {
+            (Source::Given(servers), _) => (Asked::Given(servers.clone()), None),
+            (Source::System(path), servers) => match self.found_system(path, servers) {
                 Lookup::Found(file) => (Asked::System(path.into()), Some(file)),
                 Lookup::Absent => (Asked::Absent(path.into()), None),
                 Lookup::Refused(error) => (Asked::Refused(path.into(), error.to_string()), None),
@@ -115,19 +148,35 @@ impl Resolver {
             has_hosts: hosts.is_some(),
             timeout: self.timeout,
         })?;
-        line.hear_in_time().await
+        Ok(line.hear_in_time().await?)
+    }
+
+    /// Opens the system's files, which may hang, off the event loop.
+    async fn open(&self) -> Result<Files, NotAsked> {
+        let hosts = self.hosts.clone();
+        let servers = match &self.servers {
+            Source::System(path) => Some(path.clone()),
+            Source::Given(_) => None,
+        };
+        let files = [Some(&hosts), servers.as_ref()].into_iter().flatten();
+        let files = files.map(|path| path.display().to_string()).collect();
+        let open = move || Files {
+            hosts: Lookup::of(open_regular(&hosts)),
+            servers: servers.map(|path| Lookup::of(open_regular(&path))),
+        };
+        let opened = self.opening.within(TIMEOUT_OF_FILES, open).await;
+        opened.map_err(|source| NotAsked::Files { files, source })
     }
 
     /// Each name that cannot be resolved for it is logged, so that this is not.
-    fn open_system(&self, path: &Path) -> Lookup<File> {
-        let opened = Lookup::of(File::open(path));
+    fn found_system(&self, path: &Path, opened: Option<Lookup<File>>) -> Lookup<File> {
+        let opened = opened.unwrap_or(Lookup::Absent);
         let outcome = format!("names are not resolved; {UNREADABLE_CURE}");
         self.refused.note(path, &opened, &outcome);
         opened
     }
 
-    fn open_hosts(&self) -> Option<File> {
-        let opened = Lookup::of(File::open(&self.hosts));
+    fn found_hosts(&self, opened: Lookup<File>) -> Option<File> {
         let outcome = "the names in it are asked of DNS alone; run as root";
         if self.refused.note(&self.hosts, &opened, outcome)
             && let Lookup::Refused(error) = &opened

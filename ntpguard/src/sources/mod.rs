@@ -37,6 +37,7 @@ use ipnet::IpNet;
 use ntpguard_common::maps::tables::Role;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::files::open_regular;
 pub use self::{
     discover::{Discovered, discover, places},
     files::{Files, OtherRoot, library::Library},

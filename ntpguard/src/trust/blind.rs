@@ -21,6 +21,8 @@ pub enum Blind {
     NoHierarchy,
     /// It may not look for one, for this reason.
     HierarchyRefused(String),
+    /// Not all could be looked at, for this reason: what was found before counts.
+    Refused(String),
     /// What was named is not there.
     NoCgroup {
         /// As it was named.
@@ -73,7 +75,7 @@ impl Blind {
             | Self::CgroupRefused { path, .. }
             | Self::OtherNetwork { path, .. } => path,
             Self::Forwards { switch, .. } | Self::ForwardingRefused { switch, .. } => switch,
-            Self::Processes(_) => Path::new(PROC),
+            Self::Processes(_) | Self::Refused(_) => Path::new(PROC),
         }
     }
 
@@ -101,8 +103,13 @@ impl fmt::Display for Blind {
             ),
             Self::HierarchyRefused(why) => write!(
                 f,
-                "cannot look for cgroups ({why}), {UNTRUSTED}; run as root, or name the daemon's account \
-                 with --trust-uid"
+                "cannot look for cgroups ({why}), so time daemons are trusted by their cgroups only as far \
+                 as they were before; run as root, or name the daemon's account with --trust-uid"
+            ),
+            Self::Refused(why) => write!(
+                f,
+                "cannot look for time daemons ({why}): those trusted before stay trusted, and no others are; \
+                 let this process and the system have more files and memory"
             ),
             Self::NoCgroup { trust, .. } => match trust {
                 Trust::Unit(unit) => write!(

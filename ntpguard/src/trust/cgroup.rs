@@ -1,25 +1,33 @@
 //! The cgroup-v2 hierarchy, alone or mounted beside v1.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     fs,
     os::unix::fs::MetadataExt as _,
     path::{Component, Path, PathBuf},
 };
 
+use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
+
 use super::service;
-use crate::lookup::Lookup;
+use crate::{lookup::Lookup, mounts};
 
 /// Where the mounts of this process are told.
 const MOUNTS: &str = "/proc/self/mountinfo";
+
+/// Where it is on nearly all systems, alone or beside v1. To look there is quicker than to read all mounts,
+/// of which users can make very many.
+const USUAL: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
 
 /// The number of the root of every hierarchy: the first that the kernel gives (`idr_alloc_cyclic` in
 /// `__kernfs_new_node`).
 const ROOT: u64 = 1;
 
-/// The most cgroups whose names are found out: a user may make very many below the one of a session,
-/// which is not to hold up an answer.
-const MOST_NAMES: usize = 4_096;
+/// The most cgroups that are looked at for a name: a user may make very many below the one of a session.
+const MOST_SEEN: usize = 2_048;
+
+/// How far below the root they are looked for.
+const DEEPEST_SEEN: u32 = 12;
 
 /// The hierarchy, as it is mounted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,13 +40,14 @@ pub struct Hierarchy {
 impl Hierarchy {
     /// The hierarchy of this system, if it has one that this process sees.
     pub fn mounted() -> Lookup<Self> {
-        let mount = match Lookup::of(fs::read_to_string(MOUNTS)) {
-            Lookup::Found(mounts) => mount_point(&mounts),
-            Lookup::Absent => None,
-            Lookup::Refused(error) => return Lookup::Refused(error),
-        };
-        let Some(mount) = mount else {
-            return Lookup::Absent;
+        let mut usual = USUAL.into_iter().map(Path::new);
+        let mount = match usual.find(|path| is_mounted_at(path)) {
+            Some(mount) => mount.to_owned(),
+            None => match Lookup::of(mounts::find(Path::new(MOUNTS), mount_point)) {
+                Lookup::Found(Some(mount)) => mount,
+                Lookup::Found(None) | Lookup::Absent => return Lookup::Absent,
+                Lookup::Refused(error) => return Lookup::Refused(error),
+            },
         };
         match id(&mount) {
             Lookup::Found(id) => Lookup::Found(Self {
@@ -105,39 +114,47 @@ pub fn id(path: &Path) -> Lookup<u64> {
     }
 }
 
-/// What the kernel calls each cgroup of the hierarchy, by its number: 4,096 of them at most, those
-/// nearest to the root first.
-pub fn names(hierarchy: &Hierarchy) -> BTreeMap<u64, PathBuf> {
+/// What the kernel calls those of the cgroups in `wanted` that there are, by their numbers. It looks through
+/// [`MOST_SEEN`] cgroups at most, those nearest to the root first.
+pub fn names(hierarchy: &Hierarchy, wanted: &BTreeSet<u64>) -> BTreeMap<u64, PathBuf> {
     let mut names = BTreeMap::new();
-    let mut to_see = VecDeque::from([hierarchy.mount.clone()]);
-    while let Some(directory) = to_see.pop_front() {
-        if names.len() >= MOST_NAMES {
+    let mut seen = 1;
+    let mut to_see = VecDeque::from([(hierarchy.mount.clone(), 0)]);
+    while let Some((directory, depth)) = to_see.pop_front() {
+        let id = id(&directory).found().filter(|id| wanted.contains(id));
+        names.extend(id.zip(hierarchy.name(&directory)));
+        if names.len() == wanted.len() {
             break;
         }
-        names.extend(id(&directory).found().zip(hierarchy.name(&directory)));
-        let Ok(entries) = fs::read_dir(&directory) else {
+        if depth == DEEPEST_SEEN {
             continue;
-        };
-        let room = MOST_NAMES.saturating_sub(to_see.len());
-        to_see.extend(
-            entries
-                .flatten()
-                .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
-                .take(room)
-                .map(|entry| entry.path()),
-        );
+        }
+        let below = directories(&directory).take(MOST_SEEN - seen);
+        let before = to_see.len();
+        to_see.extend(below.map(|path| (path, depth + 1)));
+        seen += to_see.len() - before;
     }
     names
 }
 
-/// The first mount of cgroup v2 in the text of a mountinfo (proc(5)).
-fn mount_point(mounts: &str) -> Option<PathBuf> {
-    mounts.lines().find_map(|line| {
-        let (mount, source) = line.split_once(" - ")?;
-        let kind = source.split(' ').next()?;
-        (kind == "cgroup2").then_some(())?;
-        mount.split(' ').nth(4).map(|path| unescape(path).into())
-    })
+/// The directories in a directory; none where it cannot be read.
+fn directories(directory: &Path) -> impl Iterator<Item = PathBuf> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    entries
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        .map(|entry| entry.path())
+}
+
+fn is_mounted_at(path: &Path) -> bool {
+    statfs(path).is_ok_and(|found| found.filesystem_type() == CGROUP2_SUPER_MAGIC)
+}
+
+/// Where a mount of cgroup v2 is, in a line of a mountinfo (proc(5)).
+fn mount_point(line: &str) -> Option<PathBuf> {
+    let (mount, source) = line.split_once(" - ")?;
+    let kind = source.split(' ').next()?;
+    (kind == "cgroup2").then_some(())?;
+    mount.split(' ').nth(4).map(|path| unescape(path).into())
 }
 
 /// Spaces and the like come as octal numbers.
@@ -158,13 +175,14 @@ mod tests {
     #[test]
     fn cgroup_v2_is_found_alone_and_beside_v1() {
         let unified = "25 30 0:22 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n";
-        assert_eq!(mount_point(unified), Some("/sys/fs/cgroup".into()));
+        let found = |mounts: &str| mounts.lines().find_map(mount_point);
+        assert_eq!(found(unified), Some("/sys/fs/cgroup".into()));
         let hybrid = "31 30 0:26 / /sys/fs/cgroup rw - tmpfs tmpfs rw,mode=755\n\
                       32 31 0:27 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n\
                       33 31 0:28 / /sys/fs/cgroup/uni\\040fied rw shared:9 - cgroup2 cgroup2 rw\n";
-        assert_eq!(mount_point(hybrid), Some("/sys/fs/cgroup/uni fied".into()));
-        assert_eq!(mount_point("32 31 0:27 / /x rw - cgroup cgroup rw\n"), None);
-        assert_eq!(mount_point("nonsense"), None);
+        assert_eq!(found(hybrid), Some("/sys/fs/cgroup/uni fied".into()));
+        assert_eq!(found("32 31 0:27 / /x rw - cgroup cgroup rw\n"), None);
+        assert_eq!(found("nonsense"), None);
     }
 
     #[test]
@@ -187,22 +205,37 @@ mod tests {
     }
 
     #[test]
-    fn not_all_cgroups_are_named_where_there_are_very_many() {
+    fn not_all_cgroups_are_looked_at_where_there_are_very_many() {
         let directory = tempfile::tempdir().unwrap();
         let crowd = directory.path().join("user.slice");
-        for number in 0..2 * MOST_NAMES {
+        for number in 0..2 * MOST_SEEN {
             fs::create_dir_all(crowd.join(number.to_string())).unwrap();
         }
-        let service = directory.path().join("system.slice/chrony.service");
-        fs::create_dir_all(&service).unwrap();
-        let names = names(&Hierarchy::at(directory.path()));
-        assert!(names.len() <= MOST_NAMES, "{}", names.len());
-        let name = id(&service).found().and_then(|id| names.get(&id));
-        assert!(name.is_none_or(|name| name == Path::new("/system.slice/chrony.service")));
-        assert!(
-            names
-                .values()
-                .any(|name| name == Path::new("/system.slice"))
-        );
+        let services = directory.path().join("system.slice");
+        fs::create_dir(&services).unwrap();
+        let hierarchy = Hierarchy::at(directory.path());
+        let crowd = directories(&crowd).filter_map(|path| id(&path).found());
+        let crowd: BTreeSet<u64> = crowd.collect();
+        assert_eq!(crowd.len(), 2 * MOST_SEEN);
+        let seen = names(&hierarchy, &crowd).len();
+        assert!((1..MOST_SEEN).contains(&seen), "{seen}");
+        let wanted = id(&services).found().unwrap();
+        let found = names(&hierarchy, &BTreeSet::from([wanted]));
+        assert_eq!(found[&wanted], Path::new("/system.slice"));
+        assert_eq!(found.len(), 1, "others are not kept");
+    }
+
+    #[test]
+    fn a_cgroup_is_not_looked_for_at_any_depth() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |depth| directory.path().join(vec!["x"; depth].join("/"));
+        fs::create_dir_all(at(40)).unwrap();
+        let hierarchy = Hierarchy::at(directory.path());
+        let is_found = |depth| {
+            let id = id(&at(depth)).found().unwrap();
+            !names(&hierarchy, &BTreeSet::from([id])).is_empty()
+        };
+        assert!(is_found(DEEPEST_SEEN as usize));
+        assert!(!is_found(DEEPEST_SEEN as usize + 1));
     }
 }

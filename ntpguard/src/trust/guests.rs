@@ -2,13 +2,17 @@
 
 use std::{
     collections::VecDeque,
-    fs, io,
+    fs::{self, File},
+    io::{self, Read as _},
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 
 /// Most cgroups, and most processes, that are looked at: those of a container are all alike.
 const MOST: usize = 64;
+
+/// Most bytes that are read of the list of a cgroup's processes.
+const MOST_BYTES: u64 = 4_096;
 
 /// Whether the processes of a cgroup and those below it are all in other network namespaces than this
 /// process. Where this host forwards what they send, that leaves without the socket that it was sent with
@@ -38,12 +42,24 @@ fn processes(cgroup: &Path) -> Vec<String> {
         let Some(directory) = to_see.pop_front() else {
             break;
         };
-        let text = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
+        let text = listed(&directory.join("cgroup.procs")).unwrap_or_default();
         let room = MOST.saturating_sub(processes.len());
         processes.extend(text.lines().take(room).map(str::to_owned));
         to_see.extend(below(&directory).take(MOST.saturating_sub(to_see.len())));
     }
     processes
+}
+
+/// The first of the numbers in a list, each in a line of its own.
+fn listed(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    File::open(path)?
+        .take(MOST_BYTES)
+        .read_to_string(&mut text)?;
+    // The last one may be cut short.
+    let end = text.rfind('\n').map_or(0, |end| end + 1);
+    text.truncate(end);
+    Ok(text)
 }
 
 fn below(directory: &Path) -> impl Iterator<Item = PathBuf> {

@@ -16,7 +16,10 @@ pub mod known;
 pub mod own;
 mod ownership;
 mod refusal;
+mod sender;
 mod service;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -32,6 +35,7 @@ pub use self::{
     chosen::{Trust, TrustError},
     ownership::Changeable,
     refusal::{Refusal, Untrusted},
+    sender::{Sender, senders},
 };
 use crate::{
     lookup::Lookup,
@@ -53,13 +57,6 @@ const ROOT: u32 = 0;
 /// Most accounts that count in a well-known daemon's cgroup before its process is seen, so that there is
 /// room for the process's own.
 const EXPECTED_ACCOUNTS: usize = trusted::UIDS - 2;
-
-/// The directory of a cgroup whose processes are all in another network namespace than this process: a
-/// guest's or container's, which a bridge, macvlan or ipvlan lets out as what they are.
-pub(crate) fn guest(hierarchy: &Hierarchy, cgroup: &Path) -> Option<PathBuf> {
-    let path = hierarchy.path(cgroup);
-    guests::are_elsewhere(&path, Path::new(PROC)).then_some(path)
-}
 
 /// Whom to trust.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -83,6 +80,10 @@ pub struct Found {
     pub blind: Vec<Blind>,
     /// Whether any time daemon runs, trusted or not.
     pub daemon_runs: bool,
+    /// Where cgroups are.
+    pub hierarchy: Option<Hierarchy>,
+    /// Why not all could be looked at, where it could not: others may be there.
+    pub refused: Option<String>,
 }
 
 /// A trusted cgroup.
@@ -105,9 +106,14 @@ impl Senders {
         let daemons = running.daemons;
         let mut found = Found {
             daemon_runs: !daemons.is_empty(),
+            refused: running.refused,
             ..Found::default()
         };
-        match Hierarchy::mounted() {
+        let hierarchy = Hierarchy::mounted();
+        if let Lookup::Found(hierarchy) = &hierarchy {
+            found.hierarchy = Some(hierarchy.clone());
+        }
+        match hierarchy {
             Lookup::Found(hierarchy) if self.named.is_empty() => {
                 found.find_daemons(&hierarchy, &daemons);
             }
@@ -118,6 +124,11 @@ impl Senders {
         if self.named.is_empty() {
             let findings = running.findings.into_iter();
             found.blind.extend(findings.map(Blind::Processes));
+        }
+        if let Some(why) = &found.refused
+            && found.hierarchy.is_some()
+        {
+            found.blind.push(Blind::Refused(why.clone()));
         }
         found.blind.extend(forwarding::findings());
         self.leave_out_what_is_cured(&mut found, &daemons);
@@ -137,27 +148,50 @@ impl Senders {
             found.untrusted.clear();
             found.blind.clear();
         } else if !self.uids.is_empty() {
-            let is_of_cgroups =
-                |blind: &Blind| matches!(blind, Blind::NoHierarchy | Blind::HierarchyRefused(_));
+            let is_of_cgroups = |blind: &Blind| {
+                matches!(
+                    blind,
+                    Blind::NoHierarchy | Blind::HierarchyRefused(_) | Blind::Refused(_)
+                )
+            };
             found.blind.retain(|blind| !is_of_cgroups(blind));
         }
     }
 
-    /// The cgroups whose coming and going changes what [`Self::find`] finds at once.
-    pub fn watched(&self) -> Vec<PathBuf> {
-        let Some(hierarchy) = Hierarchy::mounted().found() else {
+    /// The cgroups of `hierarchy` whose coming and going changes what [`Self::find`] finds at once.
+    pub fn watched(&self, hierarchy: Option<&Hierarchy>) -> Vec<PathBuf> {
+        let Some(hierarchy) = hierarchy else {
             return Vec::new();
         };
         if self.named.is_empty() {
             let cgroups = known::DAEMONS.iter().flat_map(known::Known::cgroups);
             return cgroups.map(|cgroup| hierarchy.path(&cgroup)).collect();
         }
-        let path = |trust: &Trust| trust.path(&hierarchy);
+        let path = |trust: &Trust| trust.path(hierarchy);
         self.named.iter().map(path).collect()
     }
 }
 
 impl Found {
+    /// What is known now: what was found, and where not all could be looked at what was known `before`, too.
+    #[must_use]
+    pub fn after(mut self, before: &Self) -> Self {
+        if self.refused.is_none() {
+            return self;
+        }
+        for (number, sender) in &before.trusted_senders {
+            let known = self.trusted_senders.entry(*number);
+            // What is found may lack the accounts of daemons that were not seen.
+            known
+                .and_modify(|found| found.admit(sender.uids.clone()))
+                .or_insert_with(|| sender.clone());
+        }
+        self.untrusted.clone_from(&before.untrusted);
+        self.daemon_runs |= before.daemon_runs;
+        self.hierarchy = self.hierarchy.or_else(|| before.hierarchy.clone());
+        self
+    }
+
     /// The trusted cgroups as the kernel is to know them.
     pub fn for_kernel(&self) -> BTreeMap<u64, trusted::TrustedCgroup> {
         let trusted_senders = self.trusted_senders.iter();
@@ -180,11 +214,11 @@ impl Found {
                     }
                     cgroups.push(cgroup);
                 }
-                (_, Lookup::Refused(error)) => self.blind.push(Blind::CgroupRefused {
-                    trust,
-                    path,
-                    why: error.to_string(),
-                }),
+                (_, Lookup::Refused(error)) => {
+                    let why = error.to_string();
+                    self.refused = Some(why.clone());
+                    self.blind.push(Blind::CgroupRefused { trust, path, why });
+                }
                 (None, _) | (_, Lookup::Absent) => self.blind.push(Blind::NoCgroup { trust, path }),
             }
         }
@@ -199,10 +233,13 @@ impl Found {
 
     /// Says that there is nothing to tell senders by.
     fn without_hierarchy(&mut self, missing: Lookup<Hierarchy>, daemons: &[TimeDaemon]) {
-        self.blind.push(match missing {
-            Lookup::Refused(error) => Blind::HierarchyRefused(error.to_string()),
-            _ => Blind::NoHierarchy,
-        });
+        if let Lookup::Refused(error) = missing {
+            let why = error.to_string();
+            self.refused = Some(why.clone());
+            self.blind.push(Blind::HierarchyRefused(why));
+            return;
+        }
+        self.blind.push(Blind::NoHierarchy);
         for daemon in daemons {
             self.refuse(daemon, Refusal::NoHierarchy);
         }
@@ -215,11 +252,15 @@ impl Found {
             for cgroup in known.cgroups() {
                 let expected = known.accounts.iter().filter_map(|name| users.uid(name));
                 let uids: Vec<u32> = expected.take(EXPECTED_ACCOUNTS).collect();
-                // One that is not fit is said to be when a daemon runs there, under whatever account.
-                if let Ok(true) = check(hierarchy, &cgroup, &uids) {
-                    let name = cgroup.file_name().unwrap_or_default();
-                    let why = name.to_string_lossy().into_owned();
-                    self.trust(hierarchy, cgroup, why, Some(with_root(uids)));
+                match check(hierarchy, &cgroup, &uids) {
+                    Ok(true) => {
+                        let name = cgroup.file_name().unwrap_or_default();
+                        let why = name.to_string_lossy().into_owned();
+                        self.trust(hierarchy, cgroup, why, Some(with_root(uids)));
+                    }
+                    Err(Refusal::Unreadable { why, .. }) => self.refused = Some(why),
+                    // One that is not fit is said to be when a daemon runs there, under whatever account.
+                    Ok(false) | Err(_) => {}
                 }
             }
         }
@@ -246,8 +287,13 @@ impl Found {
         why: String,
         uids: Option<BTreeSet<u32>>,
     ) {
-        let Some(id) = cgroup::id(&hierarchy.path(&cgroup)).found() else {
-            return;
+        let id = match cgroup::id(&hierarchy.path(&cgroup)) {
+            Lookup::Found(id) => id,
+            Lookup::Absent => return,
+            Lookup::Refused(error) => {
+                self.refused = Some(error.to_string());
+                return;
+            }
         };
         let depth = hierarchy.depth(&cgroup);
         let sender = self
@@ -259,19 +305,27 @@ impl Found {
                 depth,
                 uids: uids.clone(),
             });
-        match (&mut sender.uids, uids) {
-            (Some(held), Some(more)) => held.extend(more),
-            (held, _) => *held = None,
-        }
+        sender.admit(uids);
     }
 
     fn refuse(&mut self, daemon: &TimeDaemon, refusal: Refusal) {
+        if let Refusal::Unreadable { why, .. } = &refusal {
+            self.refused = Some(why.clone());
+        }
         let daemon = name(daemon);
         self.untrusted.push(Untrusted { daemon, refusal });
     }
 }
 
 impl TrustedSender {
+    /// Has more uids count, or all.
+    fn admit(&mut self, uids: Option<BTreeSet<u32>>) {
+        match (&mut self.uids, uids) {
+            (Some(held), Some(more)) => held.extend(more),
+            (held, _) => *held = None,
+        }
+    }
+
     fn for_kernel(&self) -> trusted::TrustedCgroup {
         let uids: Vec<u32> = self.uids.iter().flatten().copied().collect();
         let last = uids.last().copied().unwrap_or(ROOT);
@@ -343,50 +397,4 @@ fn with_root(accounts: Vec<u32>) -> BTreeSet<u32> {
 
 fn name(daemon: &TimeDaemon) -> String {
     format!("{} (pid {})", daemon.program.name(), daemon.pid)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn sender(uids: Option<&[u32]>, depth: Option<u32>) -> trusted::TrustedCgroup {
-        let sender = TrustedSender {
-            cgroup: "/x".into(),
-            why: String::new(),
-            depth,
-            uids: uids.map(|uids| uids.iter().copied().collect()),
-        };
-        sender.for_kernel()
-    }
-
-    #[test]
-    fn the_kernel_knows_no_uids_but_those_that_count() {
-        let some = sender(Some(&[0, 102]), Some(2));
-        assert_eq!((some.depth, some.any_uid), (2, 0));
-        assert_eq!(some.uids, [0, 102, 102, 102]);
-        assert_eq!(sender(Some(&[0]), Some(1)).uids, [0; trusted::UIDS]);
-        assert_eq!(sender(Some(&[0, 1, 2, 3, 4]), None).uids, [0, 1, 2, 3]);
-        assert_eq!(sender(Some(&[0]), None).depth, UNKNOWN_DEPTH);
-        assert_eq!(sender(None, Some(1)).any_uid, 1);
-    }
-
-    #[test]
-    fn a_cgroup_that_is_found_twice_is_trusted_for_the_uids_of_both() {
-        let directory = tempfile::tempdir().unwrap();
-        std::fs::create_dir(directory.path().join("a")).unwrap();
-        let hierarchy = Hierarchy::at(directory.path());
-        let mut found = Found::default();
-        let mut trust = |uids: Option<Vec<u32>>| {
-            let uids = uids.map(with_root);
-            found.trust(&hierarchy, "/a".into(), String::new(), uids);
-            let sender = found.trusted_senders.values().next().unwrap();
-            assert_eq!(sender.depth, Some(1));
-            let uids = sender.uids.clone();
-            uids.map(|uids| uids.into_iter().collect::<Vec<u32>>())
-        };
-        assert_eq!(trust(Some(vec![102])), Some(vec![0, 102]));
-        assert_eq!(trust(Some(vec![105])), Some(vec![0, 102, 105]));
-        assert_eq!(trust(None), None);
-        assert_eq!(trust(Some(vec![106])), None);
-    }
 }

@@ -1,9 +1,9 @@
 //! What cannot be seen, or is not there, is said with what to do about it, and does not pass for nothing.
 
-use std::ffi::OsStr;
+use std::{ffi::OsStr, process::Command, thread, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
-use ntpguard_tests::{cgroup::Cgroup, config::ConfigFile, guard::Guard, wait::eventually};
+use ntpguard_tests::{cgroup::Cgroup, config::ConfigFile, guard::Guard, process, wait::eventually};
 use serde_json::Value;
 
 use super::{
@@ -102,7 +102,7 @@ fn a_guard_that_sees_no_cgroups_says_so_once() -> Result<()> {
     let guard = pool.guard(&nothing).under(WITHOUT_CGROUPS).ready()?;
     wait_problem(&guard, "sees no cgroup v2 mounted", true)?;
     // It has looked again since.
-    std::thread::sleep(std::time::Duration::from_secs(6));
+    thread::sleep(Duration::from_secs(6));
     let log = guard.stderr();
     ensure!(
         log.matches("sees no cgroup v2 mounted").count() == 1,
@@ -133,5 +133,35 @@ fn where_it_does_not_matter_who_sends_nothing_is_missed() -> Result<()> {
             problems(&guard)?
         );
     }
+    Ok(())
+}
+
+/// Allows a process this many files.
+fn limit_files(pid: u32, soft: u32) -> Result<()> {
+    let mut command = Command::new("prlimit");
+    let limit = format!("--nofile={soft}:");
+    command.args(["--pid", &pid.to_string(), &limit]);
+    process::run(command).map(drop)
+}
+
+#[test]
+fn a_daemon_stays_trusted_while_there_are_no_more_files() -> Result<()> {
+    let scene = Scene::new()?;
+    let service = Cgroup::service()?;
+    service.make()?;
+    let _chronyd = scene.chronyd(&service)?;
+    scene.wait_trusted(&service)?;
+    let said = "cannot look for";
+    limit_files(scene.guard().id(), 5)?;
+    // It looks every five seconds.
+    thread::sleep(FOUND);
+    ensure!(scene.is_answered(&service, 0)?, "trust was lost");
+    limit_files(scene.guard().id(), 1_024)?;
+    let log = scene.guard().stderr();
+    ensure!(log.matches(said).count() == 1, "{log}");
+    ensure!(!log.contains("gone:"), "{log}");
+    wait_problem(scene.guard(), said, false)?;
+    scene.wait_trusted(&service)?;
+    ensure!(scene.is_answered(&service, 0)?, "trust was lost afterwards");
     Ok(())
 }

@@ -6,8 +6,11 @@ use std::time::Duration;
 mod answers;
 mod calls;
 mod crowd;
+mod events;
+mod exhausted;
 mod hanging;
 mod names;
+mod pipes;
 mod sockets;
 
 /// An ordinary user.

@@ -12,7 +12,7 @@ use std::{
 };
 
 use super::difference::{PinLoss, Reach};
-use nix::unistd::geteuid;
+use nix::{sys::stat::makedev, unistd::geteuid};
 use {
     crate::datapath::Error,
     crate::datapath::Lock,
@@ -22,6 +22,7 @@ use {
     crate::datapath::pins::make_dir,
     crate::datapath::pins::pin_object,
     crate::datapath::pins::{self},
+    crate::mounts,
 };
 
 /// The inode of the first pid namespace (`PROC_PID_INIT_INO` in the kernel's `proc_ns.h`).
@@ -167,14 +168,15 @@ fn identity(found: &Metadata) -> (u64, u64) {
 pub(in crate::datapath) fn reach(pin_dir: &Path) -> Option<Reach> {
     let device = fs::metadata(pin_dir).ok()?.dev();
     // Where it cannot be read, nothing is known.
-    let of_system = fs::read_to_string("/proc/1/mountinfo").ok()?;
-    if mount_of(device, &of_system).is_none() {
+    if mount_of(device, "/proc/1/mountinfo").ok()?.is_none() {
         return Some(Reach::MountNamespace);
     }
     let namespace = fs::metadata("/proc/self/ns/pid").ok()?.ino();
-    let here = fs::read_to_string("/proc/self/mountinfo").ok()?;
-    let is_own = mount_of(device, &here).is_some_and(|mount| !mount.comes_from_outside);
-    (namespace != FIRST_PID_NAMESPACE && is_own).then_some(Reach::Container)
+    if namespace == FIRST_PID_NAMESPACE {
+        return None;
+    }
+    let here = mount_of(device, "/proc/self/mountinfo").ok()??;
+    (!here.comes_from_outside).then_some(Reach::Container)
 }
 
 /// A mount, as far as it matters here.
@@ -184,39 +186,47 @@ struct Mount {
     comes_from_outside: bool,
 }
 
-/// Finds the mount of a device in a mountinfo (`proc_pid_mountinfo(5)`).
-fn mount_of(device: u64, mountinfo: &str) -> Option<Mount> {
-    let (major, minor) = (nix::sys::stat::major(device), nix::sys::stat::minor(device));
-    let wanted = format!("{major}:{minor}");
-    mountinfo.lines().find_map(|line| {
+/// Finds the mount of a device among those of a process.
+fn mount_of(device: u64, mountinfo: &str) -> io::Result<Option<Mount>> {
+    mounts::find(Path::new(mountinfo), |line| Mount::of(device, line))
+}
+
+impl Mount {
+    /// The mount of a line (`proc_pid_mountinfo(5)`), if it is this device's.
+    fn of(device: u64, line: &str) -> Option<Self> {
         let mut words = line.split(' ');
-        if words.nth(2)? != wanted {
+        let (major, minor) = words.nth(2)?.split_once(':')?;
+        let its = makedev(major.parse().ok()?, minor.parse().ok()?);
+        if its != device {
             return None;
         }
         // After the root, the mount point and the options.
         let mut optional = words.skip(3).take_while(|word| *word != "-");
-        Some(Mount {
+        Some(Self {
             comes_from_outside: optional.any(|word| word.starts_with("master:")),
         })
-    })
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use nix::sys::stat::makedev;
-
     use super::*;
 
     #[test]
     fn a_mount_is_found_by_its_device() {
-        let mountinfo = "23 1 254:0 / / rw shared:1 - ext4 /dev/vda rw\n\
+        let mounts = "23 1 254:0 / / rw shared:1 - ext4 /dev/vda rw\n\
                          42 23 0:39 / /sys/fs/bpf rw,relatime - bpf bpf rw\n\
                          43 23 0:40 / /run/bpf rw,relatime master:7 - bpf bpf rw\n";
-        let found = |minor| mount_of(makedev(0, minor), mountinfo);
+        let found = |minor| {
+            let mut lines = mounts.lines();
+            lines.find_map(|line| Mount::of(makedev(0, minor), line))
+        };
         let comes = |comes_from_outside| Some(Mount { comes_from_outside });
         assert_eq!(found(39), comes(false));
         assert_eq!(found(40), comes(true));
         assert_eq!(found(41), None);
-        assert_eq!(mount_of(makedev(0, 39), "nonsense\n\n"), None);
+        for nonsense in ["", "nonsense", "1 2 nonsense", "1 2 0:x / /"] {
+            assert_eq!(Mount::of(makedev(0, 39), nonsense), None);
+        }
     }
 }

@@ -100,6 +100,17 @@ impl Guard {
         })
     }
 
+    /// What was attached when that was last changed, where nothing can be looked at.
+    pub fn last_look(&self) -> Look {
+        let nothing = BTreeSet::new();
+        let interfaces = self.attached.iter();
+        let interfaces = interfaces.map(|attached| self.looked(attached, &nothing));
+        Look {
+            interfaces: interfaces.collect(),
+            findings: Vec::new(),
+        }
+    }
+
     fn looked(&self, attached: &Attached, found: &BTreeSet<Difference>) -> Looked {
         let why = |wanted: Hook| {
             let mut why = found

@@ -354,3 +354,32 @@ async fn a_name_that_dns_cannot_have_is_not_asked() {
     assert!(matches!(failure, Failure::BadName { .. }), "{failure:?}");
     assert_eq!(server.asked(), []);
 }
+
+/// A pipe that nothing writes to, in a directory that goes with it.
+fn pipe() -> (tempfile::TempDir, PathBuf) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("pipe");
+    nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    (directory, path)
+}
+
+#[tokio::test]
+async fn a_pipe_in_place_of_a_file_is_not_waited_for() {
+    let server = serving(vec![address("time.test.", "192.0.2.1", 300)]).await;
+    let (_directory, pipe) = pipe();
+    let resolver = Resolver {
+        hosts: pipe.clone(),
+        ..resolver(&[server.address])
+    };
+    let answer = resolver.ask(&any("time.test")).await.unwrap();
+    assert_eq!(answer.addresses, parsed(&["192.0.2.1"]));
+    let system = Resolver {
+        servers: Source::System(pipe),
+        ..resolver
+    };
+    let failure = system.ask(&any("time.test")).await.unwrap_err();
+    assert!(
+        failure.to_string().contains("not a regular file"),
+        "{failure}"
+    );
+}

@@ -28,6 +28,7 @@ use rustix::{
 };
 
 pub use self::root::OtherRoot;
+pub(crate) use self::text::open_regular;
 pub(super) use self::{
     error::FileError,
     pattern::{Matches, directory_of_pattern, has_wildcard},

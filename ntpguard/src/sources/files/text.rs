@@ -2,28 +2,41 @@
 
 use std::{
     fs::{File, OpenOptions},
-    io::Read as _,
+    io::{self, Read as _},
     os::{
         fd::{AsRawFd as _, OwnedFd},
         unix::fs::OpenOptionsExt as _,
     },
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
-use rustix::fs::{FileType, OFlags, Stat};
+use rustix::fs::{FileType, Mode, OFlags, Stat};
 
 use super::{FileError, MAX_BYTES};
 
+/// Opens the file at `path`, of any size: not a pipe, at which it would be waited for a writer, nor a
+/// device. A file system that hangs still makes this wait.
+pub(crate) fn open_regular(path: &Path) -> io::Result<File> {
+    let found = rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    accept_kind(&rustix::fs::fstat(&found)?).map_err(io::Error::other)?;
+    open(&found)
+}
+
 /// Makes sure that what was found is a file, and none too large.
 pub(super) fn accept(status: &Stat) -> Result<(), FileError> {
-    if FileType::from_raw_mode(status.st_mode) != FileType::RegularFile {
-        return Err(FileError::NotRegular);
-    }
+    accept_kind(status)?;
     let size = u64::try_from(status.st_size).unwrap_or(u64::MAX);
     if size > MAX_BYTES {
         return Err(FileError::TooLarge(size));
     }
     Ok(())
+}
+
+fn accept_kind(status: &Stat) -> Result<(), FileError> {
+    match FileType::from_raw_mode(status.st_mode) {
+        FileType::RegularFile => Ok(()),
+        _ => Err(FileError::NotRegular),
+    }
 }
 
 /// Reads what was found. Bytes that are not UTF-8 become U+FFFD: comments may be in any encoding.
@@ -39,11 +52,11 @@ pub(super) fn read_pipe(found: &OwnedFd) -> Result<String, FileError> {
     text(pipe)
 }
 
-fn open(found: &OwnedFd) -> Result<File, FileError> {
+fn open(found: &OwnedFd) -> io::Result<File> {
     let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
     let mut options = OpenOptions::new();
     options.read(true).custom_flags(flags.bits().cast_signed());
-    Ok(options.open(path_of(found))?)
+    options.open(path_of(found))
 }
 
 /// The path by which what was found is opened, and nothing else.
