@@ -4,13 +4,16 @@
 //! [`projection::Projection`], computed by the pure [`projection::project`].
 
 mod authority;
+pub(crate) mod budget;
 pub mod claim;
 mod claims;
 pub mod daemons;
+mod digest;
 pub mod learned;
 pub mod manual;
 pub mod projection;
 mod readings;
+pub mod room;
 mod row;
 mod servers;
 pub mod state;

@@ -52,7 +52,7 @@ const LOOK_FOR_SENDERS: Duration = Duration::from_secs(5);
 const LOOK_AT_ATTACHMENTS: Duration = Duration::from_secs(3);
 
 /// Most questions to DNS at a time.
-const ASKED_AT_ONCE: usize = 16;
+pub(super) const ASKED_AT_ONCE: usize = 16;
 
 /// An answer of DNS on its way.
 type Asked<'a> = BoxFuture<'a, (Question, Result<Answer, Failure>)>;
@@ -395,6 +395,9 @@ impl<'a> Daemon<'a> {
         }
         if let Err(error) = self.guard.suit(self.keeper.projected()) {
             return self.note_trouble(error.to_string());
+        }
+        if let Some(left_out) = self.keeper.left_out() {
+            return self.note_trouble(left_out.to_string());
         }
         if self.trouble.take().is_some() {
             tracing::info!("the tables and the state file are as they should be again");
