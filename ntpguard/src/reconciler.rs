@@ -429,11 +429,12 @@ impl Keeper {
         change: impl FnOnce(&mut Book) -> Result<bool, KeeperError>,
     ) -> Result<bool, KeeperError> {
         let before = self.book.manual.clone();
-        let left_out = self.left_out.of_root();
+        let room = tables.as_deref().map_or(Room::ENDLESS, Tables::room);
+        let (_, left_out) = self.book.wanted(now).within(room);
         let changed = change(&mut self.book)?;
         let written = match self.commit(tables.as_deref_mut(), now) {
             // What others want gives way; what root has granted already does not.
-            Ok(_) if self.left_out.of_root() > left_out => {
+            Ok(_) if self.left_out.of_root() > left_out.of_root() => {
                 Err(KeeperError::Full(self.left_out.clone()))
             }
             // A comment or an end may change without the tables' changing.

@@ -61,7 +61,7 @@ pub(super) enum Refusal {
     Names(Speaker),
 }
 
-pub(super) const fn who(speaker: Speaker) -> &'static str {
+pub(crate) const fn who(speaker: Speaker) -> &'static str {
     match speaker {
         Speaker::Root => "root",
         Speaker::CommandLine => "a command line",
@@ -71,7 +71,7 @@ pub(super) const fn who(speaker: Speaker) -> &'static str {
     }
 }
 
-pub(super) const fn cure(speaker: Speaker) -> &'static str {
+pub(crate) const fn cure(speaker: Speaker) -> &'static str {
     match speaker {
         Speaker::CommandLine => "write it in the daemon's configuration file",
         Speaker::Others => "let only root write the file, or name it with --source",
@@ -143,7 +143,8 @@ pub(super) fn sift(reading: &mut Reading) -> (Vec<Spoken>, Ledger) {
             Err(why) => refused.add(said.want.place(), why),
         }
     }
-    reading.problems.extend(refused.problems());
+    // First, so that no other problems push them out.
+    reading.problems.splice(0..0, refused.problems());
     (allowed, ledger)
 }
 

@@ -59,8 +59,7 @@ fn digest(problems: Vec<(Speaker, Problem)>) -> Vec<Problem> {
     let more = more.into_values().map(|(place, count)| Problem {
         place,
         message: format!(
-            "here and in what follows are {count} more problems, which are not shown: the budget of \
-             problems in files that are not root's is used up"
+            "the budget of problems is used up: {count} more, here and below, are not shown"
         ),
         severity: Severity::Error,
     });
@@ -121,7 +120,7 @@ mod tests {
         assert_eq!(few.len(), Budget::of(Speaker::Others).problems + 1);
         assert_eq!(few[0].message, "others can write this file");
         let last = few.last().unwrap();
-        assert!(last.message.contains("285 more problems"), "{last}");
+        assert!(last.message.contains("285 more"), "{last}");
         assert!(last.message.contains("used up"), "{last}");
     }
 }

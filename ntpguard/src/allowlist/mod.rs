@@ -3,7 +3,7 @@
 //! Truth is a list of [`claim::Claim`]s, kept in the [`state`] file. The kernel's tables are its
 //! [`projection::Projection`], computed by the pure [`projection::project`].
 
-mod authority;
+pub(crate) mod authority;
 pub(crate) mod budget;
 pub mod claim;
 mod claims;

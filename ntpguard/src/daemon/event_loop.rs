@@ -19,7 +19,7 @@ use super::{
     finding::{self, Finding, report_senders},
     handover::Handed,
     poller::{Rounds, Step},
-    reading::{Reading, report_problems},
+    reading::Reading,
     serving::Serving,
     status,
     watch::Watch,
@@ -365,7 +365,7 @@ impl<'a> Daemon<'a> {
         let problems = self.keeper.problems();
         let said = problems.map(|problem| problem.to_string()).collect();
         let was_read = self.reading.take(&mut self.keeper, outcome);
-        report_problems(&self.keeper, &said);
+        self.reading.report(&self.keeper, &said);
         was_read
     }
 

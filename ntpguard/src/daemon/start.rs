@@ -15,7 +15,7 @@ use super::{
     finding::Finding,
     handover::Predecessor,
     poller,
-    reading::{Reading, report_problems},
+    reading::Reading,
     serving::Serving,
 };
 use crate::{
@@ -73,7 +73,7 @@ impl Start {
                  is admitted; name a file with --source"
             );
         }
-        report_problems(&keeper, &BTreeSet::new());
+        reading.report(&keeper, &BTreeSet::new());
         let resolver = keeper.origins.resolver(readers.clone());
         poller::first(&mut keeper, readers).await;
         learn(&mut keeper, &resolver).await;
