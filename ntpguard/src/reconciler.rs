@@ -22,6 +22,7 @@ use crate::{
         Book, ManualError,
         claim::{Claim, UnknownRole, is_address, parse_role},
         projection::{self, Projection},
+        room::{LeftOut, Room},
         state::{State, StateError, StateFile},
     },
     api::{
@@ -52,6 +53,9 @@ pub enum KeeperError {
     /// The kernel's tables.
     #[error("the kernel's tables are not all that they should be: {0}")]
     Tables(Box<Incomplete>),
+    /// The kernel's tables have no room for it.
+    #[error("there is no room for it: {0}")]
+    Full(LeftOut),
     /// A grant by hand.
     #[error(transparent)]
     Manual(#[from] ManualError),
@@ -99,6 +103,8 @@ pub struct Keeper {
     wrong: BTreeMap<Question, Wrong>,
     /// What the tables held when they were last written.
     projected: Projection,
+    /// What the tables had no room for.
+    left_out: LeftOut,
     /// When the state file was last written.
     saved: BootSeconds,
     /// Whether the book has the interfaces as they are.
@@ -154,6 +160,7 @@ impl Keeper {
             reported: BTreeSet::new(),
             wrong: BTreeMap::new(),
             projected: Projection::default(),
+            left_out: LeftOut::default(),
             saved: now,
             interfaces_are_known: false,
         }
@@ -263,8 +270,11 @@ impl Keeper {
         match result {
             Ok(answer) => {
                 tracing::debug!("{question}: {} addresses", answer.addresses.len());
-                for (address, why) in answer.refused.iter().filter(|_| is_new) {
-                    tracing::warn!("{question}: DNS says {address}, which is refused: {why}");
+                if let Some((address, why)) = answer.refused.first().filter(|_| is_new) {
+                    tracing::warn!(
+                        "{question}: DNS says {address}, which is refused: {why}{}",
+                        and_more(answer.refused.len())
+                    );
                 }
                 self.book
                     .names
@@ -293,6 +303,18 @@ impl Keeper {
         Ok(())
     }
 
+    /// What tables of `room` are to hold, root's first.
+    pub fn fit(&mut self, room: Room, now: BootSeconds) -> Projection {
+        let (wanted, left_out) = self.book.wanted(now).within(room);
+        self.left_out = left_out;
+        wanted
+    }
+
+    /// What the tables had no room for, if there was any such.
+    pub fn left_out(&self) -> Option<&LeftOut> {
+        Some(&self.left_out).filter(|left_out| !left_out.is_empty())
+    }
+
     /// Tells what the tables hold, so that from here on only differences are written.
     pub fn adopt(&mut self, held: Projection) {
         self.projected = held;
@@ -309,7 +331,10 @@ impl Keeper {
         self.book.expire(now);
         let claims = self.book.claims();
         self.see_interfaces_of(&claims);
-        let wanted = projection::project(&claims, &self.book.interfaces, now);
+        let room = tables.as_deref().map_or(Room::ENDLESS, Tables::room);
+        let wanted = projection::wanted(&claims, &self.book.interfaces, now);
+        let (wanted, left_out) = wanted.within(room);
+        self.left_out = left_out;
         if wanted == self.projected {
             if self.is_save_due(now) {
                 self.save(now)?;
@@ -409,8 +434,14 @@ impl Keeper {
         change: impl FnOnce(&mut Book) -> Result<bool, KeeperError>,
     ) -> Result<bool, KeeperError> {
         let before = self.book.manual.clone();
+        let room = tables.as_deref().map_or(Room::ENDLESS, Tables::room);
+        let (_, left_out) = self.book.wanted(now).within(room);
         let changed = change(&mut self.book)?;
         let written = match self.commit(tables.as_deref_mut(), now) {
+            // What others want gives way; what root has granted already does not.
+            Ok(_) if self.left_out.of_root() > left_out.of_root() => {
+                Err(KeeperError::Full(self.left_out.clone()))
+            }
             // A comment or an end may change without the tables' changing.
             Ok(false) if changed => self.save(now),
             other => other.map(drop),
@@ -485,6 +516,14 @@ impl Keeper {
     /// What the tables hold.
     pub fn projected(&self) -> &Projection {
         &self.projected
+    }
+}
+
+/// What is said where the first of so many stands for all.
+fn and_more(count: usize) -> String {
+    match count {
+        0 | 1 => String::new(),
+        _ => format!(" (and {} more addresses)", count - 1),
     }
 }
 

@@ -10,7 +10,10 @@ use ntpguard_common::{maps::tables::Role, wire::ntp};
 use thiserror::Error;
 
 use crate::{
-    allowlist::claim::{Claim, is_address},
+    allowlist::{
+        budget::Budget,
+        claim::{Claim, is_address},
+    },
     resolve,
     scope::{Scoped, of_key},
     sources::{Host, Place, Problem, Reading, Severity, Speaker, Want},
@@ -44,9 +47,21 @@ pub(super) enum Refusal {
     /// No server can have the address.
     #[error("no server can have such an address")]
     Address,
+    /// The speaker has used up its budget of servers.
+    #[error(
+        "{} has used up its budget of {} servers; {}",
+        who(*.0), Budget::of(*.0).servers, cure(*.0)
+    )]
+    Servers(Speaker),
+    /// The speaker has used up its budget of names.
+    #[error(
+        "{} has used up its budget of {} names of servers; {}",
+        who(*.0), Budget::of(*.0).names, cure(*.0)
+    )]
+    Names(Speaker),
 }
 
-const fn who(speaker: Speaker) -> &'static str {
+pub(crate) const fn who(speaker: Speaker) -> &'static str {
     match speaker {
         Speaker::Root => "root",
         Speaker::CommandLine => "a command line",
@@ -56,7 +71,7 @@ const fn who(speaker: Speaker) -> &'static str {
     }
 }
 
-const fn cure(speaker: Speaker) -> &'static str {
+pub(crate) const fn cure(speaker: Speaker) -> &'static str {
     match speaker {
         Speaker::CommandLine => "write it in the daemon's configuration file",
         Speaker::Others => "let only root write the file, or name it with --source",
@@ -112,16 +127,99 @@ pub(super) fn allows(claim: &Claim) -> bool {
     of_dns && check(claim.speaker, claim.role, Some(&claim.prefix), claim.port).is_ok()
 }
 
-/// Takes out of a reading what its speakers may not ask for, and makes findings of that.
-pub(super) fn sift(reading: &mut Reading) -> Vec<Spoken> {
+/// Takes out of a reading what its speakers may not ask for, or may ask for no more of, and makes findings
+/// of that.
+pub(super) fn sift(reading: &mut Reading) -> (Vec<Spoken>, Ledger) {
     let mut allowed = Vec::new();
     let mut refused = Refused::default();
+    let mut ledger = Ledger::default();
     for want in std::mem::take(&mut reading.wants) {
         let speaker = reading.speaker(&want.place().file);
-        allowed.extend(heard(want, speaker, &mut refused));
+        let Some(said) = heard(want, speaker, &mut refused) else {
+            continue;
+        };
+        match ledger.charge(&said) {
+            Ok(()) => allowed.push(said),
+            Err(why) => refused.add(said.want.place(), why),
+        }
     }
-    reading.problems.extend(refused.problems());
-    allowed
+    // First, so that no other problems push them out.
+    reading.problems.splice(0..0, refused.problems());
+    (allowed, ledger)
+}
+
+/// What each speaker has asked for so far in one configuration.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Ledger {
+    spent: BTreeMap<Speaker, Spent>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Spent {
+    servers: usize,
+    names: usize,
+}
+
+impl Ledger {
+    /// Charges what is asked for to its speaker, or says what of its budget is used up. To deny costs
+    /// nothing here: root alone may.
+    pub(super) fn charge(&mut self, said: &Spoken) -> Result<(), Refusal> {
+        let Want::Source { host, .. } = &said.want else {
+            return Ok(());
+        };
+        let budget = Budget::of(said.speaker);
+        let spent = self.spent.entry(said.speaker).or_default();
+        let is_name = matches!(host, Host::Name(_));
+        if spent.servers >= budget.servers {
+            return Err(Refusal::Servers(said.speaker));
+        }
+        if is_name && spent.names >= budget.names {
+            return Err(Refusal::Names(said.speaker));
+        }
+        spent.servers += 1;
+        spent.names += usize::from(is_name);
+        Ok(())
+    }
+}
+
+/// How many grants of all sources each speaker has had so far.
+#[derive(Debug, Default)]
+pub(super) struct Ration {
+    granted: BTreeMap<Speaker, usize>,
+}
+
+impl Ration {
+    /// Whether a claim counts: its speaker may make it, and has not made too many.
+    pub(super) fn allows(&mut self, claim: &Claim) -> bool {
+        if !allows(claim) {
+            return false;
+        }
+        let granted = self.granted.entry(claim.speaker).or_default();
+        *granted += 1;
+        *granted <= Budget::of(claim.speaker).grants
+    }
+
+    /// The findings about those who wanted more than they may have.
+    pub(super) fn problems(&self) -> impl Iterator<Item = Problem> {
+        let over = self.granted.iter().map(|(speaker, granted)| {
+            let most = Budget::of(*speaker).grants;
+            (*speaker, *granted, most)
+        });
+        over.filter(|(_, granted, most)| granted > most)
+            .map(|(speaker, _, most)| Problem {
+                place: Place {
+                    file: Path::new("allowlist").into(),
+                    line: 0,
+                    column: 0,
+                },
+                message: format!(
+                    "{} has used up its budget of {most} grants in all, and the rest is left out; {}",
+                    who(speaker),
+                    cure(speaker)
+                ),
+                severity: Severity::Error,
+            })
+    }
 }
 
 /// The part of a want that its speaker may ask for.

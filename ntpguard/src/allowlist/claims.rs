@@ -11,13 +11,15 @@ use ipnet::IpNet;
 use ntpguard_common::maps::tables::{Origin, Role};
 
 use super::{
-    authority,
+    authority::{self, Ration},
+    budget::Budget,
     claim::Claim,
     daemons::Daemons,
     learned::Learned,
     manual::{Manual, ManualError},
     projection::{self, Projection},
     readings::Readings,
+    room::Wanted,
     row::Row,
     servers::Servers,
 };
@@ -26,7 +28,7 @@ use crate::{
     query::Answer,
     resolve::{GRACE, Names, Question},
     scope::{Interfaces, Scoped},
-    sources::{Channel, Problem, Reading, Want},
+    sources::{Channel, Problem, Reading, Speaker, Want},
 };
 
 /// Everything that vouches for an address. Pure: files and names reach it as readings and answers.
@@ -53,10 +55,11 @@ impl Book {
     /// Takes the rows of the state file as they stand, for changes by hand while no daemon lives.
     pub fn recorded(rows: Vec<Row>, now: BootSeconds) -> Self {
         let mut book = Self::default();
+        let mut ration = Ration::default();
         for row in rows {
             if row.origin == Origin::Manual {
                 book.manual.restore(row.claim(now));
-            } else if authority::allows(&row.claim(now)) {
+            } else if ration.allows(&row.claim(now)) {
                 book.recorded.push(row);
             }
         }
@@ -120,6 +123,17 @@ impl Book {
             .chain(self.daemons.questions())
             .collect();
         self.names.want(questions, now);
+        let of_root = self.readings.questions_of_root();
+        let of_root: BTreeSet<Question> = of_root.collect();
+        self.names.hold_at_most(|question| {
+            let is_of_root = of_root.contains(question);
+            let speaker = if is_of_root {
+                Speaker::Root
+            } else {
+                Speaker::least()
+            };
+            Budget::of(speaker).addresses
+        });
     }
 
     /// What the sources ask for, with the source that does.
@@ -130,7 +144,15 @@ impl Book {
     /// What is wrong with the sources, as last read, with the daemons, and with what these say.
     pub fn problems(&self) -> impl Iterator<Item = Problem> {
         let found = self.readings.problems().chain(&self.findings);
-        found.cloned().chain(self.unnamed_peers())
+        let found = found.cloned().chain(self.unnamed_peers());
+        found.chain(self.problems_of_others())
+    }
+
+    /// What is wrong with files that others than root have written, and who has used up a budget.
+    pub fn problems_of_others(&self) -> impl Iterator<Item = Problem> {
+        let (_, ration) = self.rationed();
+        let spent: Vec<Problem> = ration.problems().collect();
+        self.readings.problems_of_others().cloned().chain(spent)
     }
 
     /// Those that daemons say they speak with as peers and that no configuration has as such.
@@ -195,16 +217,23 @@ impl Book {
 
     /// Every claim that its speaker may make, with the sources' in their order first.
     pub fn claims(&self) -> Vec<Claim> {
+        self.rationed().0
+    }
+
+    /// Those claims, and what each speaker has had.
+    fn rationed(&self) -> (Vec<Claim>, Ration) {
+        let mut ration = Ration::default();
         let recorded = self.recorded.iter();
         let of_sources = self.readings.claims(&self.names);
-        recorded
+        let claims = recorded
             .map(|row| row.claim(BootSeconds(0)))
             .chain(of_sources.map(|sourced| sourced.claim))
             .chain(self.learned.claims())
             .chain(self.of_daemons())
             .chain(self.manual.claims().iter().cloned())
-            .filter(authority::allows)
-            .collect()
+            .filter(|claim| ration.allows(claim))
+            .collect();
+        (claims, ration)
     }
 
     fn of_daemons(&self) -> Vec<Claim> {
@@ -219,7 +248,12 @@ impl Book {
         self.claims().iter().any(|claim| claim.scope.is_some())
     }
 
-    /// What the kernel's tables are to hold.
+    /// What the kernel's tables are to hold, as far as there is room.
+    pub fn wanted(&self, now: BootSeconds) -> Wanted {
+        projection::wanted(&self.claims(), &self.interfaces, now)
+    }
+
+    /// What the kernel's tables would hold if they had room for everything.
     pub fn projection(&self, now: BootSeconds) -> Projection {
         projection::project(&self.claims(), &self.interfaces, now)
     }
@@ -239,20 +273,19 @@ impl Book {
 
     /// The rows of the state file.
     pub fn rows(&self, now: BootSeconds) -> Vec<Row> {
+        let mut ration = Ration::default();
+        let mut rows = self.recorded.clone();
         let of_sources = self.readings.claims(&self.names);
-        let of_sources = of_sources
-            .filter(|sourced| authority::allows(&sourced.claim))
-            .map(|sourced| Row::of_source(&sourced, now));
+        let of_sources = of_sources.filter(|sourced| ration.allows(&sourced.claim));
+        rows.extend(of_sources.map(|sourced| Row::of_source(&sourced, now)));
         let others = self
             .learned
             .lasting_claims()
             .chain(self.of_daemons())
             .chain(self.manual.claims().iter().cloned());
-        let others = others
-            .filter(authority::allows)
-            .map(|claim| Row::of(&claim, now));
-        let recorded = self.recorded.iter().cloned();
-        recorded.chain(of_sources).chain(others).collect()
+        let others = others.filter(|claim| ration.allows(claim));
+        rows.extend(others.map(|claim| Row::of(&claim, now)));
+        rows
     }
 }
 

@@ -3,14 +3,17 @@
 //! Truth is a list of [`claim::Claim`]s, kept in the [`state`] file. The kernel's tables are its
 //! [`projection::Projection`], computed by the pure [`projection::project`].
 
-mod authority;
+pub(crate) mod authority;
+pub(crate) mod budget;
 pub mod claim;
 mod claims;
 pub mod daemons;
+mod digest;
 pub mod learned;
 pub mod manual;
 pub mod projection;
 mod readings;
+pub mod room;
 mod row;
 mod servers;
 pub mod state;

@@ -15,7 +15,10 @@ use ntpguard_common::{
     wire::ntp,
 };
 
-use super::claim::{Claim, is_address};
+use super::{
+    claim::{Claim, is_address},
+    room::{Precedence, Room, Wanted},
+};
 use crate::{
     clock::BootSeconds,
     scope::{self, Interfaces},
@@ -32,7 +35,16 @@ pub struct Projection {
     pub endpoints: BTreeMap<SocketAddr, Grant>,
 }
 
-/// What the kernel's tables must hold for `claims` to be true at `now`.
+/// What the kernel's tables would hold for `claims` to be true at `now` if they had room for everything.
+pub fn project<'a>(
+    claims: impl IntoIterator<Item = &'a Claim>,
+    interfaces: &Interfaces,
+    now: BootSeconds,
+) -> Projection {
+    wanted(claims, interfaces, now).within(Room::ENDLESS).0
+}
+
+/// What the kernel's tables must hold for `claims` to be true at `now`, as far as there is room.
 ///
 /// The roles of a prefix are those that any claim gives it. A denial stops what wider prefixes
 /// give; one made by hand also stops every other claim on that very prefix. Nested prefixes carry
@@ -42,11 +54,11 @@ pub struct Projection {
 /// What a link-local address is granted on one interface stands under its
 /// [key](ntpguard_common::wire::link_local) there, with all that it is granted everywhere, because the kernel takes
 /// the first of both that it finds. Of an interface that is not there nothing stands.
-pub fn project<'a>(
+pub fn wanted<'a>(
     claims: impl IntoIterator<Item = &'a Claim>,
     interfaces: &Interfaces,
     now: BootSeconds,
-) -> Projection {
+) -> Wanted {
     let mut merged: BTreeMap<IpNet, Merged> = BTreeMap::new();
     let mut endpoints: BTreeMap<SocketAddr, Merged> = BTreeMap::new();
     for claim in claims {
@@ -76,19 +88,20 @@ pub fn project<'a>(
         at_port.grant.roles |= at_all.map_or(0, |merged| merged.grant.roles & LONG_REPLIES);
     }
     let endpoints = endpoints.into_iter();
-    let mut projection = Projection {
+    let mut wanted = Wanted {
         endpoints: endpoints
-            .map(|(server, merged)| (server, merged.grant()))
+            .map(|(server, merged)| (server, (merged.precedence, merged.grant())))
             .collect(),
-        ..Projection::default()
+        ..Wanted::default()
     };
     // The prefixes that cover the one at hand, widest first: in a map's order a prefix comes
     // after all that cover it.
     let mut covering: Vec<(IpNet, Grant)> = Vec::new();
     for (prefix, merged) in merged {
+        let precedence = merged.precedence;
         let own = merged.grant();
         if is_address(&prefix) {
-            projection.addresses.insert(prefix.addr(), own);
+            wanted.addresses.insert(prefix.addr(), (precedence, own));
             continue;
         }
         while covering
@@ -102,9 +115,9 @@ pub fn project<'a>(
             _ => own,
         };
         covering.push((prefix, grant));
-        projection.prefixes.insert(prefix, grant);
+        wanted.prefixes.insert(prefix, (precedence, grant));
     }
-    projection
+    wanted
 }
 
 /// Where the kernel is to find what a claim is about.
@@ -156,10 +169,13 @@ struct Merged {
     grant: Grant,
     denied_by_hand: bool,
     denied_by: u32,
+    /// That of the claim which comes first.
+    precedence: Precedence,
 }
 
 impl Merged {
     fn add(&mut self, claim: &Claim) {
+        self.precedence = self.precedence.min(Precedence::of(claim));
         if let Some(role) = claim.role {
             let ends = claim.ends.map_or(0, |ends| ends.0.max(1));
             give(&mut self.grant, role, ends);
@@ -184,6 +200,7 @@ impl Merged {
         self.grant.origins |= other.grant.origins;
         self.denied_by |= other.denied_by;
         self.denied_by_hand |= other.denied_by_hand;
+        self.precedence = self.precedence.min(other.precedence);
     }
 
     fn grant(self) -> Grant {

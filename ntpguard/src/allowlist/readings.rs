@@ -9,11 +9,12 @@ use ntpguard_common::maps::tables::Origin;
 
 use crate::{
     allowlist::{
-        authority::{self, Spoken},
+        authority::{self, Ledger, Spoken},
         claim::Claim,
+        digest,
     },
     resolve::{Held, Names, Question},
-    sources::{Channel, Family, Host, Problem, Reading, Severity, Want},
+    sources::{Channel, Family, Host, Problem, Reading, Severity, Speaker, Want},
 };
 
 /// The last good reading of each source, by the source's id.
@@ -26,7 +27,11 @@ pub(super) struct Readings {
 #[derive(Debug, Default)]
 struct Source {
     wants: Vec<Spoken>,
+    /// What of their budgets its speakers have used up.
+    ledger: Ledger,
     problems: Vec<Problem>,
+    /// What is wrong with the files that are not root's.
+    problems_of_others: Vec<Problem>,
     watched: Vec<PathBuf>,
     channels: Vec<Channel>,
     /// Whether `wants` was read by this process, and does not come from the state file.
@@ -48,9 +53,11 @@ pub(super) struct Sourced<'a> {
 impl Readings {
     /// Takes what a source asked for in an earlier run.
     pub(super) fn restore(&mut self, id: String, want: Spoken) {
-        let wants = &mut self.sources.entry(id).or_default().wants;
-        if !wants.contains(&want) {
-            wants.push(want);
+        let source = self.sources.entry(id).or_default();
+        // The rows of one want follow each other.
+        let is_known = source.wants.iter().rev().any(|known| *known == want);
+        if !is_known && source.ledger.charge(&want).is_ok() {
+            source.wants.push(want);
         }
     }
 
@@ -64,7 +71,7 @@ impl Readings {
     /// What a file asked for stays while that file cannot be read; where it is the main file, which
     /// leads to the others, everything stays.
     pub(super) fn take(&mut self, id: &str, main: &Path, mut reading: Reading) {
-        let mut wants = authority::sift(&mut reading);
+        let (mut wants, mut ledger) = authority::sift(&mut reading);
         let source = self.sources.entry(id.to_owned()).or_default();
         let unreadable: BTreeSet<&Path> = reading
             .problems
@@ -74,15 +81,14 @@ impl Readings {
             .chain(reading.unreadable.iter().map(|file| &**file))
             .collect();
         if !unreadable.contains(main) {
-            wants.extend(
-                source
-                    .wants
-                    .drain(..)
-                    .filter(|said| unreadable.contains(&*said.want.place().file)),
-            );
+            let before = source.wants.drain(..);
+            let stays = before.filter(|said| unreadable.contains(&*said.want.place().file));
+            wants.extend(stays.filter(|said| ledger.charge(said).is_ok()));
             source.wants = wants;
+            source.ledger = ledger;
             source.fresh = true;
         }
+        source.problems_of_others = digest::of_others(&mut reading);
         source.problems = reading.problems;
         source.watched = reading.watched;
         source.channels = reading.channels;
@@ -98,7 +104,20 @@ impl Readings {
         })
     }
 
-    /// What is wrong with the sources.
+    /// The names that root's files ask for.
+    pub(super) fn questions_of_root(&self) -> impl Iterator<Item = Question> {
+        let said = self.sources.values().flat_map(|source| &source.wants);
+        let of_root = said.filter(|said| said.speaker == Speaker::Root);
+        of_root.filter_map(|said| Question::of(&said.want))
+    }
+
+    /// What is wrong with the files that are not root's.
+    pub(super) fn problems_of_others(&self) -> impl Iterator<Item = &Problem> {
+        let sources = self.sources.values();
+        sources.flat_map(|source| &source.problems_of_others)
+    }
+
+    /// What is wrong with the sources, but for the files that are not root's.
     pub(super) fn problems(&self) -> impl Iterator<Item = &Problem> {
         self.sources.values().flat_map(|source| &source.problems)
     }

@@ -19,7 +19,7 @@ use super::{
     finding::{self, Finding, report_senders},
     handover::Handed,
     poller::{Rounds, Step},
-    reading::{Reading, report_problems},
+    reading::Reading,
     serving::Serving,
     status,
     watch::Watch,
@@ -52,7 +52,7 @@ const LOOK_FOR_SENDERS: Duration = Duration::from_secs(5);
 const LOOK_AT_ATTACHMENTS: Duration = Duration::from_secs(3);
 
 /// Most questions to DNS at a time.
-const ASKED_AT_ONCE: usize = 16;
+pub(super) const ASKED_AT_ONCE: usize = 16;
 
 /// An answer of DNS on its way.
 type Asked<'a> = BoxFuture<'a, (Question, Result<Answer, Failure>)>;
@@ -366,7 +366,7 @@ impl<'a> Daemon<'a> {
         let problems = self.keeper.problems();
         let said = problems.map(|problem| problem.to_string()).collect();
         let was_read = self.reading.take(&mut self.keeper, outcome);
-        report_problems(&self.keeper, &said);
+        self.reading.report(&self.keeper, &said);
         was_read
     }
 
@@ -396,6 +396,9 @@ impl<'a> Daemon<'a> {
         }
         if let Err(error) = self.guard.suit(self.keeper.projected()) {
             return self.note_trouble(error.to_string());
+        }
+        if let Some(left_out) = self.keeper.left_out() {
+            return self.note_trouble(left_out.to_string());
         }
         if self.trouble.take().is_some() {
             tracing::info!("the tables and the state file are as they should be again");

@@ -176,7 +176,9 @@ async fn guard_on(
         wanted,
         ..
     } = start;
-    keeper.adopt(wanted);
+    // Of what was wanted they hold what had room.
+    let held = guard.tables.read();
+    keeper.adopt(held.unwrap_or(wanted));
     if let Err(error) = keeper.save(BootSeconds::now()) {
         tracing::error!("{error}");
     }

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use crate::{
+    allowlist::budget::{Budget, LOG_PERIOD},
     clock::BootSeconds,
     offload::{Offload, Outcome},
     readers::Readers,
@@ -11,7 +12,7 @@ use crate::{
         Keeper,
         discovery::{Progress, Read},
     },
-    sources::Severity,
+    sources::{Severity, Speaker},
 };
 
 /// The name of the thread that reads, and of the finding where it hangs.
@@ -34,6 +35,8 @@ pub(super) struct Reading {
     progress: Progress,
     wanted: Wanted,
     readers: Readers,
+    /// Lines of the log that others may still cause.
+    lines: Lines,
     /// Whether the last reading left something out that the next round is to have.
     is_unfinished: bool,
 }
@@ -42,6 +45,7 @@ impl Reading {
     pub(super) fn new(readers: Readers) -> Self {
         Self {
             readers,
+            lines: Lines::default(),
             is_unfinished: false,
             work: Offload::new(THREAD),
             progress: Progress::default(),
@@ -119,19 +123,76 @@ impl Reading {
         let outcome = self.next().await;
         self.take(keeper, outcome);
     }
+
+    /// Logs what is wrong with the sources, except what was said already.
+    pub(super) fn report(&mut self, keeper: &Keeper, said: &BTreeSet<String>) {
+        let of_others: BTreeSet<String> = keeper
+            .book
+            .problems_of_others()
+            .map(|problem| problem.to_string())
+            .collect();
+        for problem in keeper
+            .problems()
+            .filter(|problem| !said.contains(&problem.to_string()))
+            .filter(|problem| !keeper.book.findings.contains(problem))
+        {
+            let is_of_others = of_others.contains(&problem.to_string());
+            if is_of_others && !self.lines.take(BootSeconds::now()) {
+                continue;
+            }
+            if problem.severity == Severity::Note {
+                tracing::info!("{problem}");
+            } else {
+                tracing::warn!("{problem}");
+            }
+        }
+    }
 }
 
-/// Logs what is wrong with the sources, except what was said already.
-pub(super) fn report_problems(keeper: &Keeper, said: &BTreeSet<String>) {
-    for problem in keeper
-        .problems()
-        .filter(|problem| !said.contains(&problem.to_string()))
-        .filter(|problem| !keeper.book.findings.contains(problem))
-    {
-        if problem.severity == Severity::Note {
-            tracing::info!("{problem}");
-        } else {
-            tracing::warn!("{problem}");
+/// Lines of the log about files that are not root's, of which there are so many in a time: to write such a
+/// file anew costs nothing.
+#[derive(Default)]
+struct Lines {
+    since: Option<BootSeconds>,
+    written: u32,
+}
+
+impl Lines {
+    fn take(&mut self, now: BootSeconds) -> bool {
+        if self
+            .since
+            .is_none_or(|since| now.since(since) >= LOG_PERIOD)
+        {
+            self.since = Some(now);
+            self.written = 0;
         }
+        let most = Budget::of(Speaker::Others).log_lines;
+        if self.written == most {
+            tracing::warn!(
+                "files that others than root can write have used up their budget of {most} log lines: more is \
+                 not logged for {} minutes; `ntpguard status` shows all",
+                LOG_PERIOD / 60
+            );
+        }
+        self.written = self.written.saturating_add(1);
+        self.written <= most
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn others_cause_so_many_lines_in_a_time_and_no_more() {
+        let most = Budget::of(Speaker::Others).log_lines as usize;
+        let mut lines = Lines::default();
+        let taken = |lines: &mut Lines, now| {
+            let taken = (0..10_000).filter(|_| lines.take(BootSeconds(now)));
+            taken.count()
+        };
+        assert_eq!(taken(&mut lines, 100), most);
+        assert_eq!(taken(&mut lines, 99 + LOG_PERIOD), 0);
+        assert_eq!(taken(&mut lines, 100 + LOG_PERIOD), most);
     }
 }

@@ -5,27 +5,28 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use futures_util::{StreamExt as _, stream::FuturesUnordered};
+use futures_util::{StreamExt as _, stream};
 use tokio::{sync::mpsc, time::timeout};
 
 use super::{
     DaemonError, Options,
     control::{self, Call, ControlError},
+    event_loop::ASKED_AT_ONCE,
     finding::Finding,
     handover::Predecessor,
     poller,
-    reading::{Reading, report_problems},
+    reading::Reading,
     serving::Serving,
 };
 use crate::{
-    allowlist::{projection::Projection, state::StateFile},
+    allowlist::{projection::Projection, room::Room, state::StateFile},
     api::protocol::{Reply, Request},
     clock::BootSeconds,
     datapath::{self, Interface, Lock, PinDir},
     offload::{Offload, Outcome},
     readers::Readers,
     reconciler::Keeper,
-    resolve::Resolver,
+    resolve::{Question, Resolver},
     trust::Found,
 };
 
@@ -72,7 +73,7 @@ impl Start {
                  is admitted; name a file with --source"
             );
         }
-        report_problems(&keeper, &BTreeSet::new());
+        reading.report(&keeper, &BTreeSet::new());
         let resolver = keeper.origins.resolver(readers.clone());
         keeper.refused = resolver.refused();
         poller::first(&mut keeper, readers).await;
@@ -83,7 +84,7 @@ impl Start {
         let found = finding.first(&options.senders).await;
         guard.senders = found.clone();
         keeper.see_interfaces();
-        let wanted = keeper.book.projection(BootSeconds::now());
+        let wanted = keeper.fit(Room::of(options.table_size), BootSeconds::now());
         Ok(Self {
             lock,
             predecessor,
@@ -193,12 +194,10 @@ async fn refuse_if_taken(socket: &std::path::Path) -> Result<(), DaemonError> {
 /// Asks for the names that nothing is known of, before anything is dropped for the lack of them: a
 /// time daemon that runs already is to lose no reply.
 async fn learn(keeper: &mut Keeper, resolver: &Resolver) {
-    let mut asked: FuturesUnordered<_> = keeper
-        .book
-        .names
-        .unknown()
-        .map(|question| resolver.look_up(question))
-        .collect();
+    let unknown: Vec<Question> = keeper.book.names.unknown().collect();
+    // The processes that ask are few.
+    let asked = stream::iter(unknown).map(|question| resolver.look_up(question));
+    let mut asked = std::pin::pin!(asked.buffer_unordered(ASKED_AT_ONCE));
     let answers = async {
         while let Some((question, result)) = asked.next().await {
             keeper.resolved(&question, result);

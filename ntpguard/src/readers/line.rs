@@ -25,6 +25,8 @@ pub(crate) struct Line {
     readers: Readers,
     /// How long it was waited for the reader so far.
     waited: Duration,
+    /// How long it may be waited for in all.
+    patience: Duration,
 }
 
 impl Line {
@@ -34,12 +36,19 @@ impl Line {
             id,
             readers,
             waited: Duration::ZERO,
+            patience: PATIENCE_IN_ALL,
         };
         let patience = Some(PATIENCE);
         let bounded = line.stream.set_read_timeout(patience);
         let bounded = bounded.and_then(|()| line.stream.set_write_timeout(patience));
         bounded.map_err(ReaderError::Start)?;
         Ok(line)
+    }
+
+    /// The same with less patience, or more.
+    pub(crate) fn with_patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
     }
 
     /// Says something to the reader.
@@ -51,7 +60,7 @@ impl Line {
     /// Hears what the reader says next.
     pub(crate) fn hear<T: DeserializeOwned>(&mut self) -> Result<T, ReaderError> {
         let began = Instant::now();
-        let left = PATIENCE_IN_ALL.saturating_sub(self.waited);
+        let left = self.patience.saturating_sub(self.waited);
         let mut patient = Patient {
             stream: &self.stream,
             until: began + left.min(PATIENCE),

@@ -36,6 +36,13 @@ impl Names {
         }
     }
 
+    /// Sets how many addresses each name may hold. What it holds already beyond that goes at its next answer.
+    pub fn hold_at_most(&mut self, most: impl Fn(&Question) -> usize) {
+        for (question, name) in &mut self.names {
+            name.most = most(question).min(MAX_ADDRESSES_PER_NAME);
+        }
+    }
+
     /// Adds what an earlier run knew of a wanted question: addresses, and for how many seconds each
     /// was still to be held. They are held at least until the name is resolved. A question that is
     /// not wanted is left out.

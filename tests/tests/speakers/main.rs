@@ -11,6 +11,7 @@ use ntpguard_tests::{
 };
 use serde_json::Value;
 
+mod budgets;
 mod containers;
 mod files;
 

@@ -1,3 +1,5 @@
+mod budgets;
+
 use crate::{
     allowlist::claims::*,
     query::InUse,

@@ -73,7 +73,11 @@ fn install(
 
     let mut tables = Tables::open_maps(&maps.dir(pins))?;
     let held = tables.read()?;
-    tables.apply(&held, wanted)?;
+    match tables.apply(&held, wanted) {
+        // Guarding with what has room is better than not guarding.
+        Err(incomplete) if incomplete.is_for_lack_of_room() => tracing::error!("{incomplete}"),
+        other => drop(other?),
+    }
     tables.set_trusted_cgroups(&options.senders.for_kernel())?;
     tables.set_trusted_uids(&options.uids)?;
     failpoint::here(Stop::TablesFilled);

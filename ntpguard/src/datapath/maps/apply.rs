@@ -62,6 +62,13 @@ pub struct Full {
     pub first: Slot,
 }
 
+impl Incomplete {
+    /// Whether all was done but what full tables could not take.
+    pub const fn is_for_lack_of_room(&self) -> bool {
+        matches!(self.cause, Cause::Full(_))
+    }
+}
+
 impl std::error::Error for Incomplete {}
 
 impl fmt::Display for Incomplete {

@@ -38,7 +38,7 @@ use super::{
     prefilter::{ports, prefilter},
 };
 use crate::{
-    allowlist::projection::Projection,
+    allowlist::{projection::Projection, room::Room},
     clock::boot_nanoseconds,
     datapath::{Error, Mode, PinDir, error::source_io},
     lookup::Lookup,
@@ -72,6 +72,7 @@ pub struct Tables {
     ungranted: HashMap<MapData, UngrantedKey, UngrantedStats>,
     counters: PerCpuArray<MapData, Counters>,
     info: Array<MapData, Info>,
+    room: Room,
 }
 
 impl std::fmt::Debug for Tables {
@@ -89,6 +90,18 @@ fn is_there(directory: &Path) -> Result<bool, Error> {
             let doing = format!("look at {}", directory.display());
             Err(Error::system(doing, error))
         }
+    }
+}
+
+/// The room of tables that are as large as `map`, as all are that hold grants at NTP's port.
+fn room_of(map: &Map) -> Result<Room, Error> {
+    match map {
+        Map::HashMap(data) => {
+            let info = data.info();
+            let info = info.map_err(|source| Error::map(names::ALLOW_V4, "look at", source))?;
+            Ok(Room::of(info.max_entries()))
+        }
+        _ => Err(Error::Missing(format!("hash map {}", names::ALLOW_V4))),
     }
 }
 
@@ -153,8 +166,10 @@ impl Tables {
         fn typed<T: TryFrom<Map, Error = MapError>>(name: &str, map: Map) -> Result<T, Error> {
             T::try_from(map).map_err(|source| Error::map(name, "open", source))
         }
+        let allow_v4 = map(names::ALLOW_V4)?;
         Ok(Self {
-            allow_v4: typed(names::ALLOW_V4, map(names::ALLOW_V4)?)?,
+            room: room_of(&allow_v4)?,
+            allow_v4: typed(names::ALLOW_V4, allow_v4)?,
             allow_v6: typed(names::ALLOW_V6, map(names::ALLOW_V6)?)?,
             allow_net_v4: typed(names::ALLOW_NET_V4, map(names::ALLOW_NET_V4)?)?,
             allow_net_v6: typed(names::ALLOW_NET_V6, map(names::ALLOW_NET_V6)?)?,
@@ -172,6 +187,11 @@ impl Tables {
             counters: typed(names::COUNTERS, map(names::COUNTERS)?)?,
             info: typed(names::INFO, map(names::INFO)?)?,
         })
+    }
+
+    /// How many grants they have room for.
+    pub const fn room(&self) -> Room {
+        self.room
     }
 
     /// Every grant in the tables. The lock must be held, or the tables be private: a walk over

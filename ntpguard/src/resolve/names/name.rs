@@ -43,6 +43,8 @@ impl Held {
 #[derive(Clone, Debug)]
 pub(super) struct Name {
     pub(super) held: BTreeMap<IpAddr, Held>,
+    /// How many addresses it may hold.
+    pub(super) most: usize,
     /// When it is to be asked.
     pub(super) next: BootSeconds,
     /// It is being asked now.
@@ -72,6 +74,7 @@ impl Name {
     pub(super) const fn new(now: BootSeconds) -> Self {
         Self {
             held: BTreeMap::new(),
+            most: MAX_ADDRESSES_PER_NAME,
             next: now,
             asking: false,
             tried: false,
@@ -101,7 +104,10 @@ impl Name {
     }
 
     pub(super) fn answered(&mut self, answer: &Answer, now: BootSeconds, jitter: f64) {
-        for address in &answer.addresses {
+        let room = answer.addresses.len().min(self.most);
+        let addresses = &answer.addresses[..room];
+        self.over_cap += (answer.addresses.len() - room) as u64;
+        for address in addresses {
             self.held.insert(
                 *address,
                 Held {
@@ -110,7 +116,7 @@ impl Name {
                 },
             );
         }
-        self.keep_to_cap(&answer.addresses);
+        self.keep_to_cap(addresses);
         self.over_cap += answer.over_cap as u64;
         if answer.unanswered != Some(Family::V4) {
             self.resolved_v4 = Some(now);
@@ -146,7 +152,7 @@ impl Name {
 
     /// Lets go of what was named least recently, but never of the `current` answer.
     fn keep_to_cap(&mut self, current: &[IpAddr]) {
-        let excess = self.held.len().saturating_sub(MAX_ADDRESSES_PER_NAME);
+        let excess = self.held.len().saturating_sub(self.most);
         if excess == 0 {
             return;
         }

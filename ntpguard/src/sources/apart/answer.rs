@@ -10,9 +10,10 @@ use std::{
 use ntpguard_common::maps::tables::Role;
 
 use super::{
-    super::{Channel, Host, Place, Problem, Reading, Want, host::is_name},
+    super::{Channel, Host, Place, Problem, Reading, Speaker, Want, host::is_name},
     message::{Answer, At, Complaint, Name, Roles, Wanted},
 };
+use crate::allowlist::budget::Budget;
 
 /// Most servers and prefixes of one configuration: as many as a table has by default.
 const MAX_WANTS: usize = 1 << 16;
@@ -29,8 +30,15 @@ const MAX_MESSAGE: usize = 1_000;
 pub(super) fn of(reading: &Reading) -> Answer {
     let mut answer = Answer::default();
     let mut numbers = Numbers::default();
+    let mut asked: BTreeMap<Speaker, usize> = BTreeMap::new();
     for want in reading.wants.iter().take(MAX_WANTS) {
-        answer.wants.push(numbers.want(want));
+        let speaker = reading.speaker(&want.place().file);
+        let asked = asked.entry(speaker).or_default();
+        *asked += 1;
+        // One too many, so that the guard sees that there are.
+        if *asked <= Budget::of(speaker).servers + 1 {
+            answer.wants.push(numbers.want(want));
+        }
     }
     for problem in reading.problems.iter().take(MAX_PROBLEMS) {
         answer.problems.push(Complaint {

@@ -158,8 +158,9 @@ impl Reader<'_> {
         hands: Hands,
         task: &Task,
     ) -> Result<(Session<'_>, Reading), ReaderError> {
-        let mut line = self.readers.begin(Work::Texts, &[])?;
+        let line = self.readers.begin(Work::Texts, &[])?;
         let mut session = Session::new(self.files, main, hands);
+        let mut line = line.with_patience(session.patience());
         let reading = session.converse(&mut line, task)?;
         Ok((session, reading))
     }

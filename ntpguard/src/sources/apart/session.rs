@@ -2,26 +2,31 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    io,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use super::{
     super::{
-        Files, Library as _, Problem, Reading, Speaker,
-        draft::{MAX_FILES, MAX_TOTAL, unreadable_include, without_words, writable},
-        files::{FileError, Opened},
+        Files, Library as _, Problem, Reading, Severity, Speaker,
+        draft::{MAX_FILES, unreadable_include, whole, without_words, writable},
+        files::{FileError, Looks, Opened},
     },
     answer,
     message::{Answer, Fault, Found, Given, Name, Task, Wish},
 };
-use crate::readers::{Line, ReaderError};
+use crate::{
+    allowlist::{
+        authority::{cure, who},
+        budget::Budget,
+    },
+    readers::{Line, ReaderError},
+};
 
 /// Most wishes of one reader: those of a configuration of as many files as may be, many times.
 const MAX_WISHES: usize = 32_768;
-
-/// Most looks into directories.
-const MAX_LISTINGS: usize = 2_048;
 
 /// Which texts a reader is given.
 #[derive(Debug)]
@@ -53,14 +58,27 @@ pub(super) struct Session<'a> {
     /// Who can write what was given.
     findings: Vec<Problem>,
     wishes: usize,
-    listings: usize,
+    /// Whose budget it is, and what was spent of it.
+    budget: &'static Budget,
+    looks: Looks,
+    files_given: usize,
     bytes: u64,
+    /// The text that was given last and is not known to be root's.
+    last: PathBuf,
+    /// That a budget is used up which is not root's: nothing more is given.
+    spent: Option<Problem>,
 }
 
 impl<'a> Session<'a> {
     pub(super) fn new(files: &'a Files, main: &Path, hands: Hands) -> Self {
+        let budget = Budget::of(least(files, &hands));
         Self {
             files,
+            budget,
+            looks: Looks::of(budget),
+            files_given: 0,
+            last: main.to_owned(),
+            spent: None,
             main: main.to_owned(),
             hands,
             handed: BTreeMap::new(),
@@ -69,9 +87,13 @@ impl<'a> Session<'a> {
             faults: BTreeSet::new(),
             findings: Vec::new(),
             wishes: 0,
-            listings: 0,
             bytes: 0,
         }
+    }
+
+    /// How long its reader may let the guard wait.
+    pub(super) const fn patience(&self) -> Duration {
+        self.budget.patience
     }
 
     /// The texts that were given, and whose word each is.
@@ -109,28 +131,40 @@ impl<'a> Session<'a> {
         if self.wishes > MAX_WISHES {
             return Err(format!("over {MAX_WISHES} wishes"));
         }
+        if self.spent.is_some() {
+            return self.refuse(&wish);
+        }
+        let given = self.look(wish)?;
+        if let Some(what) = self.looks.spent() {
+            self.spend(what)?;
+        }
+        Ok(given)
+    }
+
+    fn look(&mut self, wish: Wish) -> Result<Given, String> {
         Ok(match wish {
             Wish::Text(name) => {
                 let path = self.asked(&name);
                 Given::Text(self.text(&path)?.map(Into::into))
             }
             Wish::Entries(name, suffix, most) => {
-                self.list()?;
                 let path = self.asked(&name);
-                let found = self.files.entries(&path, &suffix, bounded(most));
+                let (files, looks) = (self.files, &self.looks);
+                let found =
+                    looks.during(|| files.entries_within(&path, &suffix, bounded(most), looks));
                 Given::Names(self.names(found))
             }
             Wish::Glob(name, most) => {
-                self.list()?;
                 let pattern = self.asked(&name);
                 Given::Found(self.glob(&pattern, bounded(most)))
             }
-            Wish::Exists(name) => Given::Is(self.files.exists(&self.asked(&name))),
-            Wish::IsDirectory(name) => Given::Is(self.files.is_dir(&self.asked(&name))),
-            Wish::IsNull(name) => Given::Is(self.files.is_null(&self.asked(&name))),
+            Wish::Exists(name) => Given::Is(self.is(&name, Files::exists)),
+            Wish::IsDirectory(name) => Given::Is(self.is(&name, Files::is_dir)),
+            Wish::IsNull(name) => Given::Is(self.is(&name, Files::is_null)),
             Wish::Real(name) => {
                 let path = self.asked(&name);
-                let real = self.files.real(&path).filter(|_| self.files.are_ours());
+                let real = self.looks.during(|| self.files.real(&path));
+                let real = real.filter(|_| self.files.are_ours());
                 self.known.extend(real.clone());
                 Given::Real(real.map(|real| Name::from(&real)))
             }
@@ -144,12 +178,50 @@ impl<'a> Session<'a> {
         path
     }
 
-    fn list(&mut self) -> Result<(), String> {
-        self.listings += 1;
-        if self.listings > MAX_LISTINGS {
-            return Err(format!("over {MAX_LISTINGS} looks into directories"));
+    fn is(&mut self, name: &Name, so: impl Fn(&Files, &Path) -> bool) -> bool {
+        let path = self.asked(name);
+        self.looks.during(|| so(self.files, &path))
+    }
+
+    /// Notes what is used up. Where that is root's the reading fails as a whole, and what was known before
+    /// stays; others get nothing more, and what they had so far counts.
+    fn spend(&mut self, what: &str) -> Result<(), String> {
+        let speaker = least(self.files, &self.hands);
+        if speaker == Speaker::Root {
+            return Err(format!("the budget of {what} is used up"));
         }
+        self.spent = Some(Problem {
+            place: whole(&self.last),
+            message: format!(
+                "{} has used up its budget of {what}: the rest is not read; {}",
+                who(speaker),
+                cure(speaker)
+            ),
+            severity: Severity::Error,
+        });
         Ok(())
+    }
+
+    /// What is given where nothing more is.
+    fn refuse(&mut self, wish: &Wish) -> Result<Given, String> {
+        let (Wish::Text(name)
+        | Wish::Entries(name, ..)
+        | Wish::Glob(name, _)
+        | Wish::Exists(name)
+        | Wish::IsDirectory(name)
+        | Wish::IsNull(name)
+        | Wish::Real(name)) = wish
+        else {
+            return Err("two readings".to_owned());
+        };
+        self.asked(name);
+        Ok(match wish {
+            Wish::Text(_) => Given::Text(Err(self.fault(&used_up()))),
+            Wish::Entries(..) => Given::Names(Ok(Vec::new())),
+            Wish::Glob(..) => Given::Found(Ok((Vec::new(), Vec::new()))),
+            Wish::Real(_) => Given::Real(None),
+            _ => Given::Is(false),
+        })
     }
 
     fn names(&mut self, found: Result<Vec<PathBuf>, FileError>) -> Result<Vec<Name>, Fault> {
@@ -164,7 +236,8 @@ impl<'a> Session<'a> {
     }
 
     fn glob(&mut self, pattern: &Path, most: usize) -> Result<Found, String> {
-        let matches = self.files.glob(pattern, most)?;
+        let (files, looks) = (self.files, &self.looks);
+        let matches = looks.during(|| files.glob_within(pattern, most, looks))?;
         let mut unreadable = Vec::new();
         for (path, error) in matches.unreadable.into_iter().take(most) {
             unreadable.push((Name::from(&path), self.fault(&error)));
@@ -176,13 +249,10 @@ impl<'a> Session<'a> {
     }
 
     fn text(&mut self, path: &Path) -> Result<Result<Opened, Fault>, String> {
-        if self.handed.len() > MAX_FILES || self.bytes > MAX_TOTAL {
-            return Err("more texts than a configuration has".to_owned());
-        }
         if matches!(self.hands, Hands::Nothing) {
             return Ok(Err(self.withhold(path)));
         }
-        let opened = match self.files.read(path) {
+        let opened = match self.looks.during(|| self.files.read(path)) {
             Ok(opened) => opened,
             Err(error) => return Ok(Err(self.fault(&error))),
         };
@@ -196,7 +266,19 @@ impl<'a> Session<'a> {
             }
             _ => {}
         }
-        self.bytes += opened.text.len() as u64;
+        if !self.is_known(path) {
+            path.clone_into(&mut self.last);
+            self.files_given += 1;
+            self.bytes += opened.text.len() as u64;
+            if self.files_given > self.budget.files {
+                self.spend("files")?;
+            } else if self.bytes > self.budget.bytes {
+                self.spend("bytes of files")?;
+            }
+            if self.spent.is_some() {
+                return Ok(Err(self.fault(&used_up())));
+            }
+        }
         let is_new = self
             .handed
             .insert(path.to_owned(), opened.speaker)
@@ -205,6 +287,11 @@ impl<'a> Session<'a> {
             self.findings.push(writable(path, writer));
         }
         Ok(Ok(opened))
+    }
+
+    /// Whether a text is root's, and was read as such by another.
+    fn is_known(&self, path: &Path) -> bool {
+        matches!(&self.hands, Hands::Rest(known) if known.contains_key(path))
     }
 
     fn withhold(&mut self, path: &Path) -> Fault {
@@ -239,6 +326,7 @@ impl<'a> Session<'a> {
             reading.channels.clear();
         }
         reading.problems.append(&mut self.findings);
+        reading.problems.extend(self.spent.take());
         Ok(reading)
     }
 
@@ -251,15 +339,25 @@ impl<'a> Session<'a> {
 
     /// Whose word each file is. What a reader was given that has seen the words of others is theirs.
     fn speakers(&self) -> BTreeMap<Arc<Path>, Speaker> {
-        let least = match &self.hands {
-            Hands::Rest(_) => Speaker::Others,
-            Hands::Nothing | Hands::OfRoot | Hands::All => self.files.speaker(),
-        };
+        let least = least(self.files, &self.hands);
         let handed = self.handed.iter();
         let handed = handed.map(|(path, own)| (path.as_path().into(), least.max(*own)));
         let main = (self.main.as_path().into(), least);
         std::iter::once(main).chain(handed).collect()
     }
+}
+
+/// Whose word all counts as that a reader says.
+fn least(files: &Files, hands: &Hands) -> Speaker {
+    match hands {
+        Hands::Rest(_) => Speaker::Others,
+        Hands::Nothing | Hands::OfRoot | Hands::All => files.speaker(),
+    }
+}
+
+/// Why a file is not given where a budget is used up.
+fn used_up() -> FileError {
+    FileError::Io(io::Error::other("a budget is used up"))
 }
 
 /// Whether only root and its group may read a text.

@@ -1,3 +1,5 @@
+mod budgets;
+
 use std::{
     fs::{self, Permissions},
     os::unix::fs::PermissionsExt as _,

@@ -6,6 +6,7 @@
 
 mod error;
 pub(super) mod library;
+mod looks;
 mod pattern;
 mod root;
 #[cfg(test)]
@@ -31,6 +32,7 @@ pub use self::root::OtherRoot;
 pub(crate) use self::text::open_regular;
 pub(super) use self::{
     error::FileError,
+    looks::Looks,
     pattern::{Matches, directory_of_pattern, has_wildcard},
 };
 use self::{root::own_root, writers::Writer};
@@ -153,10 +155,44 @@ impl Files {
         walked.unwrap_or_else(|_| Some(Writer::unknown(path)))
     }
 
-    /// The names in a directory, in no order.
-    fn names(&self, directory: &Path) -> Result<Vec<OsString>, FileError> {
+    /// As [`Library::entries`], with no more looks than these.
+    pub(super) fn entries_within(
+        &self,
+        directory: &Path,
+        suffix: &str,
+        most: usize,
+        looks: &Looks,
+    ) -> Result<Vec<PathBuf>, FileError> {
+        let is_wanted = |name: &OsStr| {
+            let name = name.as_bytes();
+            name.ends_with(suffix.as_bytes()) && !name.starts_with(b".")
+        };
+        let mut found: Vec<OsString> = self.names(directory, looks)?;
+        found.retain(|name| is_wanted(name));
+        found.sort_unstable();
+        found.truncate(most);
+        Ok(found.iter().map(|name| directory.join(name)).collect())
+    }
+
+    /// As [`Library::glob`], with no more looks than these.
+    pub(super) fn glob_within(
+        &self,
+        pattern: &Path,
+        most: usize,
+        looks: &Looks,
+    ) -> Result<Matches, String> {
+        self.find_all(pattern, most, looks)
+            .map_err(|error| error.msg.to_owned())
+    }
+
+    /// The names in a directory, in no order, as far as there may be more looks.
+    fn names(&self, directory: &Path, looks: &Looks) -> Result<Vec<OsString>, FileError> {
+        if !looks.take() {
+            return Ok(Vec::new());
+        }
         let found = self.find(directory)?;
         let entries = fs::read_dir(text::path_of(&found))?.take(MAX_ENTRIES);
+        let entries = entries.take_while(|_| looks.take());
         let names = entries.map(|entry| Ok(entry?.file_name()));
         names.collect()
     }
@@ -245,20 +281,11 @@ impl Library for Files {
         suffix: &str,
         most: usize,
     ) -> Result<Vec<PathBuf>, FileError> {
-        let is_wanted = |name: &OsStr| {
-            let name = name.as_bytes();
-            name.ends_with(suffix.as_bytes()) && !name.starts_with(b".")
-        };
-        let mut found: Vec<OsString> = self.names(directory)?;
-        found.retain(|name| is_wanted(name));
-        found.sort_unstable();
-        found.truncate(most);
-        Ok(found.iter().map(|name| directory.join(name)).collect())
+        self.entries_within(directory, suffix, most, &Looks::endless())
     }
 
     fn glob(&self, pattern: &Path, most: usize) -> Result<Matches, String> {
-        self.find_all(pattern, most)
-            .map_err(|error| error.msg.to_owned())
+        self.glob_within(pattern, most, &Looks::endless())
     }
 
     fn exists(&self, path: &Path) -> bool {

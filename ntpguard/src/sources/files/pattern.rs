@@ -7,7 +7,7 @@ use std::{
 
 use glob::{MatchOptions, Pattern, PatternError};
 
-use super::{FileError, Files};
+use super::{FileError, Files, Looks};
 use crate::sources::Library as _;
 
 /// What a pattern finds, and the directories that could not be looked into.
@@ -21,14 +21,19 @@ pub struct Matches {
 
 impl Files {
     /// The paths that `pattern` finds, in order, and no more than `most` of them.
-    pub(super) fn find_all(&self, pattern: &Path, most: usize) -> Result<Matches, PatternError> {
+    pub(super) fn find_all(
+        &self,
+        pattern: &Path,
+        most: usize,
+        looks: &Looks,
+    ) -> Result<Matches, PatternError> {
         let mut matches = Matches::default();
         let mut paths = vec![PathBuf::new()];
         for component in pattern.components() {
             if is_pattern(&component) {
                 let names = compile(component.as_os_str())?;
                 let below = paths.iter().flat_map(|directory| {
-                    self.matching(directory, &names, &mut matches.unreadable)
+                    self.matching(directory, &names, looks, &mut matches.unreadable)
                 });
                 paths = below.take(most).collect();
             } else {
@@ -37,7 +42,7 @@ impl Files {
                 }
             }
         }
-        paths.retain(|path| self.exists(path));
+        paths.retain(|path| looks.take() && self.exists(path));
         matches.found = paths;
         Ok(matches)
     }
@@ -47,6 +52,7 @@ impl Files {
         &self,
         directory: &Path,
         pattern: &Pattern,
+        looks: &Looks,
         unreadable: &mut Vec<(PathBuf, FileError)>,
     ) -> Vec<PathBuf> {
         let here = if directory.as_os_str().is_empty() {
@@ -54,7 +60,7 @@ impl Files {
         } else {
             directory
         };
-        let mut names = match self.names(here) {
+        let mut names = match self.names(here, looks) {
             Ok(names) => names,
             Err(FileError::Missing) => Vec::new(),
             Err(error) => {
