@@ -22,7 +22,7 @@ use ntpguard::{
 
 use super::{
     WRONG_USAGE,
-    args::{AllowlistCommand, GuardArgs},
+    args::{AddArgs, AllowlistCommand, GuardArgs, RemoveArgs},
     ask::{Doer, ask, question, unexpected},
     config, output,
 };
@@ -33,39 +33,38 @@ pub(crate) async fn run(
     readers: &Readers,
 ) -> Result<ExitCode> {
     match command {
-        AllowlistCommand::List { json } => list(guard, json).await,
-        AllowlistCommand::Add {
+        AllowlistCommand::List(output) => list(guard, output.json).await,
+        AllowlistCommand::Add(args) => add(guard, args).await,
+        AllowlistCommand::Remove(RemoveArgs {
             prefix,
             roles,
-            ttl,
-            comment,
-            allow_long_replies,
-            json,
-        } => {
-            if allow_long_replies && !roles.iter().any(|role| role == "server") {
-                output::complain(&KeeperError::NoServer);
-                return Ok(ExitCode::from(WRONG_USAGE));
-            }
-            if roles.len() > 1 && roles.iter().any(|role| role == "none") {
-                output::complain(&KeeperError::NoneAndMore);
-                return Ok(ExitCode::from(WRONG_USAGE));
-            }
-            let addition = Addition {
-                prefix,
-                roles,
-                ttl,
-                comment,
-                long_replies: allow_long_replies,
-            };
-            edit(guard, Request::Add(addition), json).await
+            output,
+        }) => {
+            let removal = Removal { prefix, roles };
+            edit(guard, Request::Remove(removal), output.json).await
         }
-        AllowlistCommand::Remove {
-            prefix,
-            roles,
-            json,
-        } => edit(guard, Request::Remove(Removal { prefix, roles }), json).await,
-        AllowlistCommand::Update { json } => update(guard, json, readers).await,
+        AllowlistCommand::Update(output) => update(guard, output.json, readers).await,
     }
+}
+
+async fn add(guard: &GuardArgs, args: AddArgs) -> Result<ExitCode> {
+    let has = |name: &str| args.roles.iter().any(|role| role == name);
+    if args.allow_long_replies && !has("server") {
+        output::complain(&KeeperError::NoServer);
+        return Ok(ExitCode::from(WRONG_USAGE));
+    }
+    if args.roles.len() > 1 && has("none") {
+        output::complain(&KeeperError::NoneAndMore);
+        return Ok(ExitCode::from(WRONG_USAGE));
+    }
+    let addition = Addition {
+        prefix: args.prefix,
+        roles: args.roles,
+        ttl: args.ttl,
+        comment: args.comment,
+        long_replies: args.allow_long_replies,
+    };
+    edit(guard, Request::Add(addition), args.output.json).await
 }
 
 fn state(guard: &GuardArgs) -> StateFile {

@@ -18,7 +18,7 @@ use ntpguard::{
 use ntpguard_common::wire::ntp;
 
 use super::{
-    args::{GuardArgs, SourcesArgs},
+    args::{GuardArgs, JsonArgs},
     ask::{question, unexpected},
     config,
     output::{self, seconds},
@@ -27,11 +27,7 @@ use super::{
 /// How many addresses of a name are shown.
 const SHOWN: usize = 4;
 
-pub(crate) async fn run(
-    guard: &GuardArgs,
-    args: &SourcesArgs,
-    readers: &Readers,
-) -> Result<ExitCode> {
+pub(crate) async fn run(guard: &GuardArgs, args: &JsonArgs, readers: &Readers) -> Result<ExitCode> {
     let inventory = look(guard, readers).await?;
     if args.json {
         output::json(&inventory)?;

@@ -10,7 +10,7 @@ use ntpguard::api::{
 };
 
 use super::{
-    args::{GuardArgs, TopArgs},
+    args::{GuardArgs, JsonArgs},
     ask::{no_daemon, question, unexpected},
     output::{self, seconds},
 };
@@ -18,7 +18,7 @@ use super::{
 /// Most rows of the table; `--json` has all.
 const ROWS: usize = 20;
 
-pub(crate) async fn run(guard: &GuardArgs, args: &TopArgs) -> Result<ExitCode> {
+pub(crate) async fn run(guard: &GuardArgs, args: &JsonArgs) -> Result<ExitCode> {
     let top = match question(guard, &Request::Top).await? {
         Some(Reply::Top(top)) => top,
         Some(other) => return unexpected(&other),

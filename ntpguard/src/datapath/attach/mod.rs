@@ -17,16 +17,16 @@ use super::{Interface, Tc};
 )]
 #[serde(rename_all = "lowercase")]
 pub enum AttachMode {
-    /// In the best place that there is: the driver, the network stack's tc hook, its XDP hook.
+    /// Try native, tc, then generic, and use the first that works.
     #[default]
     Auto,
-    /// In the driver alone.
+    /// Native XDP, in the network driver.
     Native,
-    /// On the XDP hook of the network stack.
+    /// Generic XDP, in the network stack.
     Generic,
-    /// On the tc hook, behind whatever program the XDP hooks have.
+    /// The tc hook, behind any XDP program of the interface.
     Tc,
-    /// Where somebody else attaches it, such as libxdp's dispatcher.
+    /// Leave attaching to another program, such as xdp-loader, which loads what `ntpguard object` writes.
     External,
 }
 

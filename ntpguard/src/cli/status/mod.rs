@@ -1,4 +1,6 @@
-//! `ntpguard status`: how the guard is.
+//! `ntpguard status`: shows the guard's status.
+
+mod traffic;
 
 use std::{
     collections::BTreeMap,
@@ -25,7 +27,6 @@ use super::{
     args::{GuardArgs, StatusArgs},
     ask::unexpected,
     output::{self, count, seconds},
-    traffic,
 };
 
 /// How often `--wait` looks.
@@ -66,7 +67,7 @@ pub(crate) async fn run(guard: &GuardArgs, args: &StatusArgs) -> Result<ExitCode
         };
         let ready = status.guarding && status.settled;
         if ready || start.elapsed() >= patience {
-            show(&status, args.json)?;
+            show(&status, args.output.json)?;
             let waited_in_vain = args.wait.is_some() && !ready;
             return Ok(if waited_in_vain {
                 ExitCode::FAILURE

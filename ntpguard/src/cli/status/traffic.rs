@@ -11,7 +11,7 @@ use ntpguard::{
     escape,
 };
 
-use super::output::{self, seconds};
+use super::super::output::{self, seconds};
 
 /// Most rows of a table; `--json` has all.
 const ROWS: usize = 10;
