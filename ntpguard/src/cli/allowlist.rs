@@ -1,4 +1,4 @@
-//! `ntpguard allowlist`: who is allowed what.
+//! `ntpguard allowlist`: lists and edits the allowlist.
 
 use std::{net::SocketAddr, process::ExitCode};
 
@@ -23,7 +23,7 @@ use ntpguard::{
 use super::{
     WRONG_USAGE,
     args::{AddArgs, AllowlistCommand, GuardArgs, RemoveArgs},
-    ask::{Doer, ask, question, unexpected},
+    ask::{Executor, ask, question, unexpected},
     config, output,
 };
 
@@ -76,7 +76,7 @@ async fn list(guard: &GuardArgs, json: bool) -> Result<ExitCode> {
     let listing = match question(guard, &Request::List).await? {
         Some(Reply::List(listing)) => listing,
         Some(other) => return unexpected(&other),
-        None => list_alone(guard)?,
+        None => list_offline(guard)?,
     };
     if json {
         output::json(&listing)?;
@@ -86,8 +86,8 @@ async fn list(guard: &GuardArgs, json: bool) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What the state file and the kernel say, where no daemon lives.
-fn list_alone(guard: &GuardArgs) -> Result<Listing> {
+/// What the state file and the kernel hold, where no daemon runs.
+fn list_offline(guard: &GuardArgs) -> Result<Listing> {
     let now = BootSeconds::now();
     let mut keeper = Keeper::reopen(state(guard), now)?;
     keeper.see_interfaces();
@@ -99,7 +99,7 @@ fn list_alone(guard: &GuardArgs) -> Result<Listing> {
 
 fn list_table(listing: &Listing) -> String {
     if listing.rows.is_empty() {
-        return "nobody is allowed anything\n".to_owned();
+        return "the allowlist is empty\n".to_owned();
     }
     let rows = listing.rows.iter().map(|row| {
         vec![
@@ -179,9 +179,9 @@ fn ends(row: &ListRow) -> String {
 
 async fn edit(guard: &GuardArgs, request: Request, json: bool) -> Result<ExitCode> {
     let edited = match ask(guard, &request).await? {
-        Doer::Daemon(Reply::Edited(edited)) => edited,
-        Doer::Daemon(other) => return unexpected(&other),
-        Doer::Myself(_lock) => edit_myself(guard, &request)?,
+        Executor::Daemon(Reply::Edited(edited)) => edited,
+        Executor::Daemon(other) => return unexpected(&other),
+        Executor::Offline(_lock) => edit_offline(guard, &request)?,
     };
     if json {
         output::json(&edited)?;
@@ -191,7 +191,7 @@ async fn edit(guard: &GuardArgs, request: Request, json: bool) -> Result<ExitCod
     Ok(ExitCode::SUCCESS)
 }
 
-fn edit_myself(guard: &GuardArgs, request: &Request) -> Result<Edited> {
+fn edit_offline(guard: &GuardArgs, request: &Request) -> Result<Edited> {
     let now = BootSeconds::now();
     let mut keeper = Keeper::reopen(state(guard), now)?;
     let mut tables = open(guard, &mut keeper)?;
@@ -204,7 +204,7 @@ fn edit_myself(guard: &GuardArgs, request: &Request) -> Result<Edited> {
     Ok(edited)
 }
 
-/// Opens the tables, where any are pinned, and tells the keeper what they hold.
+/// Opens the maps, where any are pinned, for the keeper to adopt what they hold.
 fn open(guard: &GuardArgs, keeper: &mut Keeper) -> Result<Option<Tables>> {
     let tables = Tables::open(&guard.pin_dir)?;
     if let Some(tables) = &tables {
@@ -217,8 +217,8 @@ fn edit_text(edited: &Edited, added: bool) -> String {
     let (prefix, roles) = (shown(&edited.prefix), edited.roles.join(", "));
     let done = match (added, edited.changed) {
         (true, true) => format!("granted {prefix}: {roles}\n"),
-        (true, false) => format!("{prefix} was granted before: {roles}\n"),
-        (false, _) => format!("taken back from {prefix}: {roles}\n"),
+        (true, false) => format!("{prefix} is already granted: {roles}\n"),
+        (false, _) => format!("removed from {prefix}: {roles}\n"),
     };
     done + unless_in_kernel(edited.in_kernel)
 }
@@ -227,15 +227,15 @@ const fn unless_in_kernel(in_kernel: bool) -> &'static str {
     if in_kernel {
         ""
     } else {
-        "nothing is loaded: this takes effect with `ntpguard run`\n"
+        "no guard is loaded: this takes effect with the next `ntpguard run`\n"
     }
 }
 
 async fn update(guard: &GuardArgs, json: bool, readers: &Readers) -> Result<ExitCode> {
     let updated = match ask(guard, &Request::Update).await? {
-        Doer::Daemon(Reply::Updated(updated)) => updated,
-        Doer::Daemon(other) => return unexpected(&other),
-        Doer::Myself(_lock) => update_myself(guard, readers).await?,
+        Executor::Daemon(Reply::Updated(updated)) => updated,
+        Executor::Daemon(other) => return unexpected(&other),
+        Executor::Offline(_lock) => update_offline(guard, readers).await?,
     };
     if json {
         output::json(&updated)?;
@@ -251,7 +251,7 @@ async fn update(guard: &GuardArgs, json: bool, readers: &Readers) -> Result<Exit
 }
 
 /// Reads the sources that the last daemon read, or those that are found, and resolves every name.
-async fn update_myself(guard: &GuardArgs, readers: &Readers) -> Result<Updated> {
+async fn update_offline(guard: &GuardArgs, readers: &Readers) -> Result<Updated> {
     processes::add_accounts(config::accounts()?);
     let now = BootSeconds::now();
     let (mut keeper, granted) = Keeper::restart(state(guard), now)?;
@@ -275,7 +275,7 @@ async fn update_myself(guard: &GuardArgs, readers: &Readers) -> Result<Updated> 
     }
     keeper
         .commit(tables.as_mut(), now)
-        .context("the update was not completed")?;
+        .context("the update failed")?;
     Ok(keeper.updated(&before, tables.is_some(), now))
 }
 

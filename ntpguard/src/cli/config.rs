@@ -53,7 +53,7 @@ struct File {
 
 /// A rate as TOML has it.
 #[derive(Debug, Deserialize)]
-#[serde(untagged, expecting = "expected requests a second, or \"off\"")]
+#[serde(untagged, expecting = "expected requests per second, or \"off\"")]
 enum RateInFile {
     Number(i64),
     Word(String),
@@ -79,7 +79,7 @@ pub(crate) fn options(guard: GuardArgs, args: &RunArgs) -> Result<Options> {
         .or(file.table_size)
         .unwrap_or(DEFAULT_TABLE_SIZE);
     if table_size == 0 {
-        bail!("table-size is 0: no address would fit");
+        bail!("table-size: expected a number from 1 up, not 0");
     }
     let sources = sources(&args.sources, &file.sources)?;
     let tracking = tracking(args, &file)?;
@@ -167,7 +167,7 @@ fn senders(args: &RunArgs, file: &File) -> Result<Senders> {
         .into_iter()
         .collect();
     if uids.contains(&0) {
-        bail!("trust-uids has 0: root's processes are too many to be trusted");
+        bail!("trust-uids: 0 is not allowed, as it would trust all of root's processes");
     }
     Ok(Senders {
         named: either(&args.trust, &in_file),

@@ -58,7 +58,7 @@ pub(crate) fn main() -> ExitCode {
 
 /// The processes that parse, forked while there is one thread and nothing was read.
 fn readers() -> Result<Readers> {
-    ntpguard::work::start_readers().context("cannot start the processes that parse")
+    ntpguard::work::start_readers().context("cannot start the parser processes")
 }
 
 /// One thread does everything: there is little to do, and it is done in order.

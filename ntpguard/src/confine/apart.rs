@@ -77,17 +77,17 @@ pub(crate) fn starter() -> Apart {
         note("cannot refuse new privileges", &error);
     }
     if let Err(error) = prctl::set_dumpable(false) {
-        note("its memory can be looked into", &error);
+        note("other processes can read its memory", &error);
     }
     let landlock = close_files().unwrap_or_else(|error| {
-        note("files are not closed by Landlock", &error);
+        note("Landlock does not deny access to files", &error);
         None
     });
     if landlock.is_none() {
-        note("files", &"the kernel has no Landlock to close them with");
+        note("files", &"the kernel has no Landlock");
     }
     if let Err(error) = system_calls::allow_starting() {
-        note("the kernel does not filter system calls", &error);
+        note("the kernel cannot filter system calls", &error);
     }
     Apart { landlock, missing }
 }

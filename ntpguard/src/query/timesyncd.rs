@@ -68,7 +68,7 @@ async fn connect() -> Result<Option<UnixStream>, AskError> {
         return Ok(None);
     };
     let Transport::Unix(socket) = address.transport() else {
-        return Err(AskError::Closed("the system's bus is no Unix socket"));
+        return Err(AskError::Closed("the system bus is not a Unix socket"));
     };
     let connected = match socket.path() {
         UnixSocket::File(path) => UnixStream::connect(path).await,
@@ -100,7 +100,7 @@ fn ensure_system_bus(bus: &UnixStream) -> Result<(), AskError> {
     } else {
         Err(AskError::Impostor {
             daemon: "D-Bus daemon",
-            place: "the system's bus".to_owned(),
+            place: "the system bus".to_owned(),
         })
     }
 }

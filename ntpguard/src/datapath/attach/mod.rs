@@ -87,9 +87,9 @@ impl How {
         match self {
             // netif_receive_generic_xdp() makes one piece of a buffer and shows none of its segments.
             Self::Generic => Some(
-                "of several NTP packets that a container or virtual machine sends in one buffer (UDP \
-                 segmentation offload), generic XDP shows the first alone: what is behind it passes \
-                 with it; tc does not have that gap",
+                "if a container or virtual machine sends several NTP packets in one buffer (UDP \
+                 segmentation offload), generic XDP sees the first only and the rest pass with \
+                 it; tc does not have this gap",
             ),
             Self::Native | Self::Tc | Self::External => None,
         }
@@ -103,7 +103,7 @@ impl std::fmt::Display for How {
             Self::Native => "native XDP",
             Self::Generic => "generic XDP",
             Self::Tc => "tc",
-            Self::External => "a program that somebody else attaches",
+            Self::External => "another program's attachment",
         })
     }
 }

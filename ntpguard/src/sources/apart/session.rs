@@ -147,7 +147,7 @@ impl<'a> Session<'a> {
     fn list(&mut self) -> Result<(), String> {
         self.listings += 1;
         if self.listings > MAX_LISTINGS {
-            return Err(format!("over {MAX_LISTINGS} looks into directories"));
+            return Err(format!("over {MAX_LISTINGS} directory listings"));
         }
         Ok(())
     }
@@ -177,7 +177,7 @@ impl<'a> Session<'a> {
 
     fn text(&mut self, path: &Path) -> Result<Result<Opened, Fault>, String> {
         if self.handed.len() > MAX_FILES || self.bytes > MAX_TOTAL {
-            return Err("more texts than a configuration has".to_owned());
+            return Err("too many texts".to_owned());
         }
         if matches!(self.hands, Hands::Nothing) {
             return Ok(Err(self.withhold(path)));
