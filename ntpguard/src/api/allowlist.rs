@@ -256,7 +256,7 @@ mod tests {
             let grant = Grant::default();
             projection.addresses.insert(key.parse().unwrap(), grant);
             let server = SocketAddr::new(key.parse().unwrap(), 1123);
-            projection.elsewhere.insert(server, grant);
+            projection.endpoints.insert(server, grant);
         }
         let granted = Granted::all_of(&projection, &interfaces);
         let json = serde_json::to_value(&granted).unwrap();

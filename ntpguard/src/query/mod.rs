@@ -143,7 +143,8 @@ pub enum AskError {
     },
     /// Any user could, as far as this process can see.
     #[error(
-        "cannot see which ports are free to all ({}: {error}), so none is asked; run as root",
+        "cannot read which ports are unprivileged ({}: {error}), so no port is queried; run as \
+         root",
         .setting.display()
     )]
     PortsUnseen {
@@ -165,7 +166,7 @@ pub enum AskError {
 impl AskError {
     /// What this process may not look at, where that is why, for `status`.
     pub fn problem(&self) -> Option<Problem> {
-        const OUTCOME: &str = "daemons are not asked which sources they use; run as root";
+        const OUTCOME: &str = "daemons are not queried for their sources; run as root";
         match self {
             Self::PortsUnseen { setting, error } => Some(refusal(setting, error, OUTCOME)),
             _ => None,

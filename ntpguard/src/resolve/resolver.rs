@@ -128,7 +128,7 @@ impl Resolver {
 
     fn open_hosts(&self) -> Option<File> {
         let opened = Lookup::of(File::open(&self.hosts));
-        let outcome = "the names in it are asked of DNS alone; run as root";
+        let outcome = "its names are resolved by DNS only; run as root";
         if self.refused.note(&self.hosts, &opened, outcome)
             && let Lookup::Refused(error) = &opened
         {
