@@ -319,7 +319,7 @@ mod tests {
     #[test]
     fn everything_fits_eighty_columns() {
         let traffic = traffic(12);
-        let text = lines(&traffic).join("\n") + &tables(&traffic);
+        let text = output::wrap(&lines(&traffic).join("\n")) + &tables(&traffic);
         assert!(text.lines().all(|line| line.len() <= 80), "{text}");
         assert!(
             text.contains("requests  7: from trusted senders 4, to granted servers 2, other 1"),
