@@ -16,7 +16,8 @@
 //! - [`readers`] parse text from outside in processes that can do nothing else, [`confine`] gives up
 //!   privileges, [`escape`] makes text from outside safe to show;
 //! - [`offload`] runs blocking work on threads of its own, [`clock`] reads the kernel's clocks, [`lookup`] is
-//!   the answer of what may be hidden, [`mounts`] looks through the mounts of a process, [`causes`] prints the chain of an error.
+//!   the answer of what may be hidden, [`mounts`] looks through the mounts of a process, [`causes`] prints
+//!   the chain of an error, [`flags`] are the values that commands and the configuration file share.
 
 pub mod allowlist;
 pub mod api;
@@ -27,6 +28,7 @@ pub mod daemon;
 pub mod datapath;
 pub mod escape;
 mod extack;
+pub mod flags;
 pub mod lookup;
 pub mod mounts;
 pub mod offload;

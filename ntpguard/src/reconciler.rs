@@ -51,7 +51,7 @@ pub enum KeeperError {
     #[error(transparent)]
     State(#[from] StateError),
     /// The kernel's tables.
-    #[error("the kernel's tables are not all that they should be: {0}")]
+    #[error("the kernel's maps are incomplete: {0}")]
     Tables(Box<Incomplete>),
     /// The kernel's tables have no room for it.
     #[error("there is no room for it: {0}")]
@@ -63,13 +63,16 @@ pub enum KeeperError {
     #[error(transparent)]
     Role(#[from] UnknownRole),
     /// Long replies of what is no server.
-    #[error("replies come from servers: --allow-long-replies goes with the role `server`")]
+    #[error("--allow-long-replies requires the role `server`")]
     NoServer,
     /// An address that is one of an interface in the kernel's tables.
-    #[error("{0} is no host's address: in a link-local one 32 bits after the first 32 are zero")]
+    #[error(
+        "{0} is not the address of a host: a link-local address has 32 zero bits after its \
+             first 32"
+    )]
     LinkLocal(IpAddr),
     /// A denial and a grant at once.
-    #[error("`none` denies every role, so it cannot stand beside others")]
+    #[error("`none` denies all roles and cannot be combined with others")]
     NoneAndMore,
 }
 
@@ -220,7 +223,7 @@ impl Keeper {
             Ok(interfaces) => self.book.interfaces = interfaces,
             Err(error) => {
                 self.report_once(&format!(
-                    "cannot look at the interfaces that addresses are meant on: {error}"
+                    "cannot inspect the interfaces of link-local addresses: {error}"
                 ));
             }
         }
@@ -272,7 +275,7 @@ impl Keeper {
                 tracing::debug!("{question}: {} addresses", answer.addresses.len());
                 if let Some((address, why)) = answer.refused.first().filter(|_| is_new) {
                     tracing::warn!(
-                        "{question}: DNS says {address}, which is refused: {why}{}",
+                        "{question}: DNS returned {address}, which is rejected: {why}{}",
                         and_more(answer.refused.len())
                     );
                 }
@@ -283,7 +286,8 @@ impl Keeper {
             Err(failure) => {
                 if is_new {
                     tracing::warn!(
-                        "{question}: {failure}; its addresses stay, and it is asked again"
+                        "{question}: {failure}; its addresses are kept, and it is resolved again \
+                         later"
                     );
                 }
                 self.book
@@ -450,7 +454,7 @@ impl Keeper {
             self.book.manual = before;
             // A state file that cannot be written is as it was.
             if let Err(second @ KeeperError::Tables(_)) = self.commit(tables, now) {
-                tracing::error!("taking the change back failed too: {second}");
+                tracing::error!("rolling back failed too: {second}");
             }
             return Err(error);
         }

@@ -73,7 +73,7 @@ pub enum ScopeError {
     #[error("expected an address such as 192.0.2.1 or fe80::1%eth0")]
     Address,
     /// Something after the `%` that no interface is called.
-    #[error("{0:?} is no name of an interface")]
+    #[error("{0:?} is not an interface name")]
     Name(String),
     /// An address that is the same everywhere.
     #[error(
@@ -81,7 +81,7 @@ pub enum ScopeError {
     )]
     Global(IpAddr),
     /// A network.
-    #[error("a single address takes an interface, and {0} is a network")]
+    #[error("only single addresses can have an interface, and {0} is a network")]
     Network(IpNet),
 }
 

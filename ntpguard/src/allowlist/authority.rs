@@ -33,19 +33,19 @@ pub(super) enum Refusal {
     #[error("{} cannot grant `{}`; {}", who(*.0), .1.name(), cure(*.0))]
     Role(Speaker, Role),
     /// The speaker may deny nothing.
-    #[error("{} cannot deny what others grant; {}", who(*.0), cure(*.0))]
+    #[error("{} cannot deny what other origins grant; {}", who(*.0), cure(*.0))]
     Denial(Speaker),
     /// The speaker may name single hosts alone.
-    #[error("{} cannot grant anything to a network; {}", who(*.0), cure(*.0))]
+    #[error("{} cannot grant roles to a network; {}", who(*.0), cure(*.0))]
     Network(Speaker),
     /// The speaker may not have another port judged.
     #[error(
-        "{} cannot name a server at another port than {}; {}",
+        "{} cannot name a server at a port other than {}; {}",
         who(*.0), ntp::PORT, cure(*.0)
     )]
     Port(Speaker),
     /// No server can have the address.
-    #[error("no server can have such an address")]
+    #[error("not an address that a server can have")]
     Address,
     /// The speaker has used up its budget of servers.
     #[error(
@@ -66,7 +66,7 @@ pub(crate) const fn who(speaker: Speaker) -> &'static str {
         Speaker::Root => "root",
         Speaker::CommandLine => "a command line",
         Speaker::Daemon => "a daemon's answer",
-        Speaker::Others => "a file that others than root can write",
+        Speaker::Others => "a file that users other than root can write",
         Speaker::Container => "a container",
     }
 }
@@ -74,7 +74,7 @@ pub(crate) const fn who(speaker: Speaker) -> &'static str {
 pub(crate) const fn cure(speaker: Speaker) -> &'static str {
     match speaker {
         Speaker::CommandLine => "write it in the daemon's configuration file",
-        Speaker::Others => "let only root write the file, or name it with --source",
+        Speaker::Others => "make the file writable by root only, or name it with --source",
         Speaker::Root | Speaker::Daemon | Speaker::Container => {
             "`ntpguard allowlist add` can grant it"
         }
@@ -261,7 +261,7 @@ pub(super) fn unnamed_peer(daemon: &str, host: &Scoped<IpAddr>) -> Problem {
     let refusal = Refusal::Role(Speaker::Daemon, Role::Peer);
     Problem {
         place,
-        message: format!("{host} counts as a server only: {refusal}"),
+        message: format!("{host} is granted `server` only: {refusal}"),
         severity: Severity::Note,
     }
 }
@@ -285,8 +285,8 @@ impl Refused {
             .map(|((_, why), (place, count))| Problem {
                 place,
                 message: match count {
-                    1 => format!("left out: {why}"),
-                    _ => format!("left out, here and {} more times: {why}", count - 1),
+                    1 => format!("ignored: {why}"),
+                    _ => format!("ignored, here and {} more times: {why}", count - 1),
                 },
                 severity: Severity::Error,
             })

@@ -149,7 +149,7 @@ pub const DENIED: &str = "none";
 
 /// A word that is neither a role nor [`DENIED`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown role {0:?}: it is one of server, peer, broadcast, client, control, none")]
+#[error("unknown role {0:?}: expected server, peer, broadcast, client, control or none")]
 pub struct UnknownRole(String);
 
 /// Reads a role's name; [`DENIED`] is `None`.

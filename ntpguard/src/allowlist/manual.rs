@@ -20,8 +20,8 @@ pub enum ManualError {
     Unknown(Scoped<IpNet>),
     /// The prefix is granted, but by others.
     #[error(
-        "{prefix} was not granted by hand but by {others}; `ntpguard allowlist add {prefix} \
-         --role none` denies it all the same"
+        "{prefix} is granted by {others}, not manually; `ntpguard allowlist add {prefix} --role \
+         none` denies it"
     )]
     NotManual {
         /// The prefix.

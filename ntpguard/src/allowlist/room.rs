@@ -196,7 +196,11 @@ impl fmt::Display for LeftOut {
             )?;
         }
         f.write_str("what root grants and denies came first: ")?;
-        if self.tables.keys().all(|table| *table == names::ALLOW_ENDPOINT) {
+        if self
+            .tables
+            .keys()
+            .all(|table| *table == names::ALLOW_ENDPOINT)
+        {
             return f.write_str("have fewer servers asked at other ports than 123");
         }
         f.write_str("start again with a larger --table-size")

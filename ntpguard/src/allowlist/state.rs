@@ -132,10 +132,10 @@ impl StateFile {
         self.is_unreadable = true;
         let rows = salvage::denials(&String::from_utf8_lossy(bytes));
         tracing::error!(
-            "cannot use the state file {}: {why}. Its manual denials hold ({}), its manual grants do not, \
-             and grants from configuration files come back by themselves. The file will be kept under \
-             another name before a new one is written; to go back, stop ntpguard, give the file its name \
-             again, and start the version that wrote it",
+            "cannot use the state file {}: {why}. Its manual denials stay in force ({}), its \
+             manual grants do not; grants from configuration files are read again. The file is \
+             renamed before a new one is written; to go back, stop ntpguard, restore the file's \
+             name, and start the version that wrote it",
             self.path.display(),
             rows.len()
         );
@@ -173,7 +173,7 @@ impl StateFile {
                 Err(error) => return Err(error.into()),
                 Ok(()) => {
                     tracing::warn!(
-                        "the state file that could not be read is kept as {}",
+                        "the unreadable state file was renamed to {}",
                         kept.display()
                     );
                     break;
@@ -210,7 +210,8 @@ fn parse(bytes: &[u8]) -> Result<State, String> {
     match layout.schema {
         SCHEMA => serde_json::from_slice(bytes).map_err(|error| error.to_string()),
         newer if newer > SCHEMA => Err(format!(
-            "a newer version of ntpguard wrote it (schema {newer}, this version reads {SCHEMA})"
+            "it was written by a newer version of ntpguard (schema {newer}, this version reads \
+             {SCHEMA})"
         )),
         other => Err(format!("its schema is {other}, not {SCHEMA}")),
     }

@@ -62,41 +62,41 @@ const fn name(astray: Astray) -> &'static str {
 fn text(pair: &Pair) -> String {
     let asked = pair.asked.ip();
     match pair.astray {
-        Astray::FromAddress => format!("asked {asked}, answered from {}", pair.from.ip()),
+        Astray::FromAddress => format!("queried {asked}, reply came from {}", pair.from.ip()),
         Astray::FromPort => format!(
-            "asked {asked} at port {}, answered from port {}",
+            "queried {asked} port {}, reply came from port {}",
             pair.asked.port(),
             pair.from.port()
         ),
         Astray::ToAddress => format!(
-            "asked {asked} from {}, answered to {}",
+            "queried {asked} from {}, reply went to {}",
             pair.local.ip(),
             pair.to.ip()
         ),
         Astray::ToPort => format!(
-            "asked {asked} from port {}, answered to port {}",
+            "queried {asked} from port {}, reply went to port {}",
             pair.local.port(),
             pair.to.port()
         ),
-        Astray::Rounded => format!("asked {asked}, answered with a rounded timestamp"),
+        Astray::Rounded => format!("queried {asked}, reply has a rounded timestamp"),
     }
 }
 
 fn hint(pair: &Pair) -> String {
     match pair.astray {
         Astray::FromAddress => format!(
-            "a server of several addresses: time daemons do not take its answer either, so name {} \
-             in the configuration instead",
+            "the server has several addresses; time daemons reject this reply too: name {} in the \
+             configuration instead",
             pair.from.ip()
         ),
         Astray::FromPort | Astray::ToAddress | Astray::ToPort => {
-            "a device on the way, such as a NAT, changes addresses or ports: the answer does not reach \
-             the process that asked"
+            "a device on the path, such as a NAT, changes addresses or ports: the reply does not \
+             reach the process that sent the request"
                 .to_owned()
         }
         Astray::Rounded => {
-            "time daemons do not take its answer either: use another server. Where the daemon's timestamps \
-             are the time of day, as the classic ntpd's, it may also be a guess"
+            "time daemons reject this reply too: use another server. If the daemon sends the time \
+             of day as its timestamp, as the classic ntpd does, the reply can also be a guess"
                 .to_owned()
         }
     }
@@ -120,23 +120,23 @@ mod tests {
         for (astray, text) in [
             (
                 Astray::FromAddress,
-                "asked 192.0.2.1, answered from 192.0.2.2",
+                "queried 192.0.2.1, reply came from 192.0.2.2",
             ),
             (
                 Astray::FromPort,
-                "asked 192.0.2.1 at port 123, answered from port 124",
+                "queried 192.0.2.1 port 123, reply came from port 124",
             ),
             (
                 Astray::ToAddress,
-                "asked 192.0.2.1 from 198.51.100.1, answered to 198.51.100.2",
+                "queried 192.0.2.1 from 198.51.100.1, reply went to 198.51.100.2",
             ),
             (
                 Astray::ToPort,
-                "asked 192.0.2.1 from port 40000, answered to port 40001",
+                "queried 192.0.2.1 from port 40000, reply went to port 40001",
             ),
             (
                 Astray::Rounded,
-                "asked 192.0.2.1, answered with a rounded timestamp",
+                "queried 192.0.2.1, reply has a rounded timestamp",
             ),
         ] {
             assert_eq!(Answer::of(&pair(astray), BootSeconds(9)).text, text);

@@ -51,7 +51,7 @@ impl Interface {
 
     /// Tells of an interface that a living daemon is to guard and does not.
     pub fn of_missing(missing: &Missing) -> Self {
-        let gone = || "it is gone, and is guarded again when it comes back".to_owned();
+        let gone = || "it is gone, and will be guarded again when it returns".to_owned();
         Self {
             index: missing.interface.index,
             name: Some(missing.interface.name.clone()),

@@ -53,33 +53,31 @@ fn hint(server: IpAddr, cause: Cause, window: u32) -> String {
     let grant = |option: &str| format!("`ntpguard allowlist add {server} {option}`");
     match cause {
         Cause::Oversize => format!(
-            "its replies are longer than the requests: if they are to be heard, {}",
+            "its replies are longer than the requests: to admit them, {}",
             grant("--allow-long-replies")
         ),
-        Cause::Late => format!(
-            "its replies take {window} s or more: --reply-window sets how long a request is open"
-        ),
+        Cause::Late => format!("its replies take {window} s or longer: raise --reply-window"),
         Cause::Origin => {
-            "it answers twice, or with another origin timestamp, address or port than it \
-             was asked with: `ntpguard events --reason origin` shows the packets"
+            "it replies twice, or its origin timestamp, address or port does not match the \
+             request: `ntpguard events --reason origin` shows the packets"
                 .to_owned()
         }
         Cause::Unlisted => {
-            "it is asked by the time daemon alone, and this answers none of its open \
-             requests: a second reply, or another origin timestamp, address or port"
+            "only the time daemon queries it, and this answers none of its open requests: a \
+             second reply, or a mismatch of origin timestamp, address or port"
                 .to_owned()
         }
-        Cause::ZeroOrigin => "it sends no origin timestamp, which answers no request".to_owned(),
+        Cause::ZeroOrigin => "its origin timestamp is zero, which matches no request".to_owned(),
         Cause::Unsolicited => {
-            "no request to it was seen: do they leave by another interface? Guard that \
-             too, or use --track off"
+            "no request to it was seen: if requests leave by another interface, guard that too, \
+             or use --track off"
                 .to_owned()
         }
         Cause::Length => "its packets are too short for NTP".to_owned(),
-        Cause::Version => "its packets have a version that NTP does not have".to_owned(),
+        Cause::Version => "its packets have an unknown NTP version".to_owned(),
         Cause::Mode => {
-            "its packets have a mode or a port that replies do not have: a NAT in between \
-             may rewrite port 123"
+            "its packets have a mode or port that replies cannot have: a NAT on the path may \
+             rewrite port 123"
                 .to_owned()
         }
         Cause::RoleServer
@@ -93,14 +91,14 @@ fn hint(server: IpAddr, cause: Cause, window: u32) -> String {
 fn role_hint(cause: Cause, grant: &impl Fn(&str) -> String) -> String {
     let role = cause.lacks().unwrap_or(Role::Server);
     let what = match role {
-        Role::Server => "it replies, and is not granted that",
+        Role::Server => "it sends replies without the role",
         Role::Peer => "it sends symmetric packets (mode 1 or 2)",
         Role::Broadcast => "it broadcasts time",
-        Role::Client => "it asks this host for the time",
-        Role::Control => "it sends control messages (mode 6), as in answer to ntpq",
+        Role::Client => "it requests the time from this host",
+        Role::Control => "it sends control messages (mode 6), such as replies to ntpq",
     };
     let option = format!("--role {}", role.name());
-    format!("{what}: if it may, {}", grant(&option))
+    format!("{what}: to allow it, {}", grant(&option))
 }
 
 #[cfg(test)]

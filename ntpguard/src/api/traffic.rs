@@ -6,13 +6,10 @@ use std::{
     path::PathBuf,
 };
 
-use ntpguard_common::{
-    maps::{
-        refusals::Refusals,
-        requests::{self, UngrantedKey, UngrantedStats},
-        tables::Role,
-    },
-    rule::policy::Learn,
+use ntpguard_common::maps::{
+    refusals::Refusals,
+    requests::{self, UngrantedKey, UngrantedStats},
+    tables::Role,
 };
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +17,7 @@ use super::{astray::Answer, refusals::Refusal};
 use crate::{
     clock::BootSeconds,
     datapath::{Error, Tables},
+    flags::{LearnFrom, Track},
     trust::{Found, Sender},
 };
 
@@ -186,16 +184,9 @@ impl Traffic {
             .collect();
         ungranted.sort_by_key(|row| (row.seconds_ago, row.address));
         Ok(Self {
-            track: Some(
-                if info.reply_window == 0 {
-                    "off"
-                } else {
-                    "strict"
-                }
-                .to_owned(),
-            ),
+            track: Some(Track::from_window(info.reply_window).name().to_owned()),
             reply_window: limit(info.reply_window),
-            learn: Some(learn_name(info.learn).to_owned()),
+            learn: Some(LearnFrom::from_number(info.learn).name().to_owned()),
             client_rate: limit(info.client_rate),
             total_rate: limit(info.total_rate),
             requests: Requests::of(&tables.requests()?),
@@ -252,17 +243,6 @@ const fn limit(rate: u32) -> Option<u32> {
     match rate {
         0 => None,
         rate => Some(rate),
-    }
-}
-
-/// The word for a number of [`Learn`].
-const fn learn_name(number: u32) -> &'static str {
-    if number == Learn::Off as u32 {
-        "off"
-    } else if number == Learn::Trusted as u32 {
-        "trusted"
-    } else {
-        "any"
     }
 }
 

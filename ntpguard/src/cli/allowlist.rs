@@ -1,4 +1,4 @@
-//! `ntpguard allowlist`: who is allowed what.
+//! `ntpguard allowlist`: lists and edits the allowlist.
 
 use std::{net::SocketAddr, process::ExitCode};
 
@@ -22,8 +22,8 @@ use ntpguard::{
 
 use super::{
     WRONG_USAGE,
-    args::{AllowlistCommand, GuardArgs},
-    ask::{Doer, ask, question, unexpected},
+    args::{AddArgs, AllowlistCommand, GuardArgs, RemoveArgs},
+    ask::{Executor, ask, question, unexpected},
     config, output,
 };
 
@@ -33,39 +33,38 @@ pub(crate) async fn run(
     readers: &Readers,
 ) -> Result<ExitCode> {
     match command {
-        AllowlistCommand::List { json } => list(guard, json).await,
-        AllowlistCommand::Add {
+        AllowlistCommand::List(output) => list(guard, output.json).await,
+        AllowlistCommand::Add(args) => add(guard, args).await,
+        AllowlistCommand::Remove(RemoveArgs {
             prefix,
             roles,
-            ttl,
-            comment,
-            allow_long_replies,
-            json,
-        } => {
-            if allow_long_replies && !roles.iter().any(|role| role == "server") {
-                output::complain(&KeeperError::NoServer);
-                return Ok(ExitCode::from(WRONG_USAGE));
-            }
-            if roles.len() > 1 && roles.iter().any(|role| role == "none") {
-                output::complain(&KeeperError::NoneAndMore);
-                return Ok(ExitCode::from(WRONG_USAGE));
-            }
-            let addition = Addition {
-                prefix,
-                roles,
-                ttl,
-                comment,
-                long_replies: allow_long_replies,
-            };
-            edit(guard, Request::Add(addition), json).await
+            output,
+        }) => {
+            let removal = Removal { prefix, roles };
+            edit(guard, Request::Remove(removal), output.json).await
         }
-        AllowlistCommand::Remove {
-            prefix,
-            roles,
-            json,
-        } => edit(guard, Request::Remove(Removal { prefix, roles }), json).await,
-        AllowlistCommand::Update { json } => update(guard, json, readers).await,
+        AllowlistCommand::Update(output) => update(guard, output.json, readers).await,
     }
+}
+
+async fn add(guard: &GuardArgs, args: AddArgs) -> Result<ExitCode> {
+    let has = |name: &str| args.roles.iter().any(|role| role == name);
+    if args.allow_long_replies && !has("server") {
+        output::complain(&KeeperError::NoServer);
+        return Ok(ExitCode::from(WRONG_USAGE));
+    }
+    if args.roles.len() > 1 && has("none") {
+        output::complain(&KeeperError::NoneAndMore);
+        return Ok(ExitCode::from(WRONG_USAGE));
+    }
+    let addition = Addition {
+        prefix: args.prefix,
+        roles: args.roles,
+        ttl: args.ttl,
+        comment: args.comment,
+        long_replies: args.allow_long_replies,
+    };
+    edit(guard, Request::Add(addition), args.output.json).await
 }
 
 fn state(guard: &GuardArgs) -> StateFile {
@@ -77,7 +76,7 @@ async fn list(guard: &GuardArgs, json: bool) -> Result<ExitCode> {
     let listing = match question(guard, &Request::List).await? {
         Some(Reply::List(listing)) => listing,
         Some(other) => return unexpected(&other),
-        None => list_alone(guard)?,
+        None => list_offline(guard)?,
     };
     if json {
         output::json(&listing)?;
@@ -87,8 +86,8 @@ async fn list(guard: &GuardArgs, json: bool) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What the state file and the kernel say, where no daemon lives.
-fn list_alone(guard: &GuardArgs) -> Result<Listing> {
+/// What the state file and the kernel hold, where no daemon runs.
+fn list_offline(guard: &GuardArgs) -> Result<Listing> {
     let now = BootSeconds::now();
     let mut keeper = Keeper::reopen(state(guard), now)?;
     keeper.see_interfaces();
@@ -100,7 +99,7 @@ fn list_alone(guard: &GuardArgs) -> Result<Listing> {
 
 fn list_table(listing: &Listing) -> String {
     if listing.rows.is_empty() {
-        return "nobody is allowed anything\n".to_owned();
+        return "the allowlist is empty\n".to_owned();
     }
     let rows = listing.rows.iter().map(|row| {
         vec![
@@ -180,9 +179,9 @@ fn ends(row: &ListRow) -> String {
 
 async fn edit(guard: &GuardArgs, request: Request, json: bool) -> Result<ExitCode> {
     let edited = match ask(guard, &request).await? {
-        Doer::Daemon(Reply::Edited(edited)) => edited,
-        Doer::Daemon(other) => return unexpected(&other),
-        Doer::Myself(_lock) => edit_myself(guard, &request)?,
+        Executor::Daemon(Reply::Edited(edited)) => edited,
+        Executor::Daemon(other) => return unexpected(&other),
+        Executor::Offline(_lock) => edit_offline(guard, &request)?,
     };
     if json {
         output::json(&edited)?;
@@ -192,7 +191,7 @@ async fn edit(guard: &GuardArgs, request: Request, json: bool) -> Result<ExitCod
     Ok(ExitCode::SUCCESS)
 }
 
-fn edit_myself(guard: &GuardArgs, request: &Request) -> Result<Edited> {
+fn edit_offline(guard: &GuardArgs, request: &Request) -> Result<Edited> {
     let now = BootSeconds::now();
     let mut keeper = Keeper::reopen(state(guard), now)?;
     let mut tables = open(guard, &mut keeper)?;
@@ -205,7 +204,7 @@ fn edit_myself(guard: &GuardArgs, request: &Request) -> Result<Edited> {
     Ok(edited)
 }
 
-/// Opens the tables, where any are pinned, and tells the keeper what they hold.
+/// Opens the maps, where any are pinned, for the keeper to adopt what they hold.
 fn open(guard: &GuardArgs, keeper: &mut Keeper) -> Result<Option<Tables>> {
     let tables = Tables::open(&guard.pin_dir)?;
     if let Some(tables) = &tables {
@@ -218,8 +217,8 @@ fn edit_text(edited: &Edited, added: bool) -> String {
     let (prefix, roles) = (shown(&edited.prefix), edited.roles.join(", "));
     let done = match (added, edited.changed) {
         (true, true) => format!("granted {prefix}: {roles}\n"),
-        (true, false) => format!("{prefix} was granted before: {roles}\n"),
-        (false, _) => format!("taken back from {prefix}: {roles}\n"),
+        (true, false) => format!("{prefix} is already granted: {roles}\n"),
+        (false, _) => format!("removed from {prefix}: {roles}\n"),
     };
     done + unless_in_kernel(edited.in_kernel)
 }
@@ -228,15 +227,15 @@ const fn unless_in_kernel(in_kernel: bool) -> &'static str {
     if in_kernel {
         ""
     } else {
-        "nothing is loaded: this takes effect with `ntpguard run`\n"
+        "no guard is loaded: this takes effect with the next `ntpguard run`\n"
     }
 }
 
 async fn update(guard: &GuardArgs, json: bool, readers: &Readers) -> Result<ExitCode> {
     let updated = match ask(guard, &Request::Update).await? {
-        Doer::Daemon(Reply::Updated(updated)) => updated,
-        Doer::Daemon(other) => return unexpected(&other),
-        Doer::Myself(_lock) => update_myself(guard, readers).await?,
+        Executor::Daemon(Reply::Updated(updated)) => updated,
+        Executor::Daemon(other) => return unexpected(&other),
+        Executor::Offline(_lock) => update_offline(guard, readers).await?,
     };
     if json {
         output::json(&updated)?;
@@ -252,7 +251,7 @@ async fn update(guard: &GuardArgs, json: bool, readers: &Readers) -> Result<Exit
 }
 
 /// Reads the sources that the last daemon read, or those that are found, and resolves every name.
-async fn update_myself(guard: &GuardArgs, readers: &Readers) -> Result<Updated> {
+async fn update_offline(guard: &GuardArgs, readers: &Readers) -> Result<Updated> {
     processes::add_accounts(config::accounts()?);
     let now = BootSeconds::now();
     let (mut keeper, granted) = Keeper::restart(state(guard), now)?;
@@ -276,7 +275,7 @@ async fn update_myself(guard: &GuardArgs, readers: &Readers) -> Result<Updated> 
     }
     keeper
         .commit(tables.as_mut(), now)
-        .context("the update was not completed")?;
+        .context("the update failed")?;
     Ok(keeper.updated(&before, tables.is_some(), now))
 }
 

@@ -1,4 +1,4 @@
-//! Asking the daemon, or taking its place for a moment where none lives.
+//! Asking the daemon to do something, or doing it offline where none runs.
 
 use std::time::{Duration, Instant};
 
@@ -17,17 +17,17 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// How soon to try again.
 const AGAIN: Duration = Duration::from_millis(50);
 
-/// Who is to do what a command wants.
-pub(crate) enum Doer {
-    /// The daemon, which has done it and says this.
+/// What carries out a request.
+pub(crate) enum Executor {
+    /// The daemon, which has done it and replied this.
     Daemon(Reply),
-    /// The command itself, as long as it holds this.
-    Myself(Lock),
+    /// The command itself, while it holds this lock.
+    Offline(Lock),
 }
 
 /// Has the daemon do something, be it one that is just starting; where there is none, takes the lock
 /// so that none can start meanwhile.
-pub(crate) async fn ask(guard: &GuardArgs, request: &Request) -> Result<Doer> {
+pub(crate) async fn ask(guard: &GuardArgs, request: &Request) -> Result<Executor> {
     let socket = control::socket_path(&guard.state_dir);
     let pins = PinDir::new(&guard.pin_dir);
     let start = Instant::now();
@@ -38,9 +38,9 @@ pub(crate) async fn ask(guard: &GuardArgs, request: &Request) -> Result<Doer> {
             Ok(Some(Reply::Failed(why))) => return Err(failed(why, cut_off)),
             // It ends without having done it; another may be about to start.
             Ok(Some(Reply::Ending)) => {}
-            Ok(Some(reply)) => return Ok(Doer::Daemon(reply)),
+            Ok(Some(reply)) => return Ok(Executor::Daemon(reply)),
             Ok(None) => match pins.lock(Duration::ZERO) {
-                Ok(lock) => return Ok(Doer::Myself(lock)),
+                Ok(lock) => return Ok(Executor::Offline(lock)),
                 Err(Error::Locked { .. }) if start.elapsed() < PATIENCE => {}
                 Err(error) => return Err(error.into()),
             },
@@ -50,7 +50,7 @@ pub(crate) async fn ask(guard: &GuardArgs, request: &Request) -> Result<Doer> {
         if start.elapsed() > PATIENCE {
             return Err(match cut_off {
                 Some(error) => error.into(),
-                None => anyhow::anyhow!("the daemon is ending, and none has come in its place"),
+                None => anyhow::anyhow!("the daemon is stopping, and no other has taken over"),
             });
         }
         tokio::time::sleep(AGAIN).await;
@@ -62,14 +62,15 @@ fn failed(why: String, cut_off: Option<ControlError>) -> anyhow::Error {
     let failed = anyhow::anyhow!(why);
     match cut_off {
         Some(before) => failed.context(format!(
-            "{before}, and may have done it (`ntpguard allowlist list` shows it); the next one says"
+            "{before} and may have made the change (see `ntpguard allowlist list`); its successor \
+             reports"
         )),
         None => failed,
     }
 }
 
 /// Asks the daemon a question that changes nothing, again where it ends meanwhile; `None` where none
-/// lives.
+/// runs.
 pub(crate) async fn question(guard: &GuardArgs, request: &Request) -> Result<Option<Reply>> {
     let socket = control::socket_path(&guard.state_dir);
     let start = Instant::now();
@@ -88,7 +89,7 @@ pub(crate) async fn question(guard: &GuardArgs, request: &Request) -> Result<Opt
 /// There is no daemon to ask for what only a daemon knows.
 pub(crate) fn no_daemon<T>(guard: &GuardArgs) -> Result<T> {
     bail!(
-        "no daemon listens at {}: it is the one that reads the kernel's events; `ntpguard run` starts it",
+        "no daemon listens on {}; start one with `ntpguard run`",
         control::socket_path(&guard.state_dir).display()
     )
 }
@@ -98,5 +99,5 @@ pub(crate) fn unexpected<T>(reply: &Reply) -> Result<T> {
     if let Reply::Failed(why) = reply {
         bail!("{why}");
     }
-    bail!("the daemon gave another answer than it was asked for: {reply:?}")
+    bail!("unexpected reply from the daemon: {reply:?}")
 }

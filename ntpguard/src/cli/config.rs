@@ -11,6 +11,7 @@ use anyhow::{Context as _, Result, bail};
 use ntpguard::{
     daemon::Options,
     datapath::{AttachMode, LONGEST_WINDOW, Mode, Tracking},
+    flags::{self, LearnFrom, Track, ZeroTransmit, parse_rate},
     processes::Accounts,
     reconciler::Origins,
     sources::Source,
@@ -22,10 +23,7 @@ use ntpguard_common::{
 };
 use serde::Deserialize;
 
-use super::{
-    args::{GuardArgs, RunArgs, parse_rate, parse_resolver},
-    tracking::{LearnArg, Track, ZeroTransmit, tracked},
-};
+use super::args::{GuardArgs, RunArgs, parse_resolver};
 
 /// Where the configuration is looked for. Its absence is no error.
 const DEFAULT_PATH: &str = "/etc/ntpguard/ntpguard.toml";
@@ -40,7 +38,7 @@ struct File {
     attach: Option<AttachMode>,
     track: Option<Track>,
     reply_window: Option<u32>,
-    learn: Option<LearnArg>,
+    learn: Option<LearnFrom>,
     trust: Vec<String>,
     trust_uids: Vec<u32>,
     accounts: Accounts,
@@ -55,7 +53,7 @@ struct File {
 
 /// A rate as TOML has it.
 #[derive(Debug, Deserialize)]
-#[serde(untagged, expecting = "expected requests a second, or \"off\"")]
+#[serde(untagged, expecting = "expected requests per second, or \"off\"")]
 enum RateInFile {
     Number(i64),
     Word(String),
@@ -81,7 +79,7 @@ pub(crate) fn options(guard: GuardArgs, args: &RunArgs) -> Result<Options> {
         .or(file.table_size)
         .unwrap_or(DEFAULT_TABLE_SIZE);
     if table_size == 0 {
-        bail!("table-size is 0: no address would fit");
+        bail!("table-size: expected a number from 1 up, not 0");
     }
     let sources = sources(&args.sources, &file.sources)?;
     let tracking = tracking(args, &file)?;
@@ -100,18 +98,18 @@ pub(crate) fn options(guard: GuardArgs, args: &RunArgs) -> Result<Options> {
             resolvers: resolvers(&args.resolvers, &file.resolvers)?,
             serve: args.serve || file.serve,
         },
-        mode: args.mode.or(file.mode).unwrap_or_default(),
+        mode: args.policy.mode.or(file.mode).unwrap_or_default(),
         attach: args.attach.or(file.attach).unwrap_or_default(),
         tracking,
         client_rate: rate(
             "client-rate",
-            args.client_rate,
+            args.policy.client_rate,
             file.client_rate.as_ref(),
             Rates::CLIENT,
         )?,
         total_rate: rate(
             "total-rate",
-            args.total_rate,
+            args.policy.total_rate,
             file.total_rate.as_ref(),
             Rates::TOTAL,
         )?,
@@ -133,17 +131,18 @@ fn either<T: Clone>(flags: &[T], file: &[T]) -> Vec<T> {
 }
 
 fn tracking(args: &RunArgs, file: &File) -> Result<Tracking> {
-    let window = args.reply_window.or(file.reply_window);
+    let policy = &args.policy;
+    let window = policy.reply_window.or(file.reply_window);
     if window.is_some_and(|window| !(1..=LONGEST_WINDOW).contains(&window)) {
         bail!("reply-window: expected seconds from 1 to {LONGEST_WINDOW}");
     }
     Ok(Tracking {
         window: window.unwrap_or(REPLY_WINDOW),
         trust_uids: !either(&args.trust_uid, &file.trust_uids).is_empty(),
-        ..tracked(
-            args.track.or(file.track),
-            args.learn.or(file.learn),
-            args.zero_transmit.or(file.zero_transmit),
+        ..flags::tracking(
+            policy.track.or(file.track),
+            policy.learn.or(file.learn),
+            policy.zero_transmit.or(file.zero_transmit),
         )
     })
 }
@@ -168,7 +167,7 @@ fn senders(args: &RunArgs, file: &File) -> Result<Senders> {
         .into_iter()
         .collect();
     if uids.contains(&0) {
-        bail!("trust-uids has 0: root's processes are too many to be trusted");
+        bail!("trust-uids: 0 is not allowed, as it would trust all of root's processes");
     }
     Ok(Senders {
         named: either(&args.trust, &in_file),
@@ -215,7 +214,7 @@ fn parse(path: &Path, text: io::Result<String>) -> Result<File> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::args::PolicyArgs, *};
 
     fn guard() -> GuardArgs {
         GuardArgs {
@@ -245,7 +244,10 @@ mod tests {
         );
         assert_eq!((options.table_size, options.persist), (100, true));
         let args = RunArgs {
-            mode: Some(Mode::Enforce),
+            policy: PolicyArgs {
+                mode: Some(Mode::Enforce),
+                ..PolicyArgs::default()
+            },
             table_size: Some(7),
             ..RunArgs::default()
         };
@@ -263,7 +265,10 @@ mod tests {
         let text = "client-rate = 5\ntotal-rate = \"off\"\n";
         assert_eq!(rates(text, RunArgs::default()).unwrap(), (5, 0));
         let args = RunArgs {
-            client_rate: Some(0),
+            policy: PolicyArgs {
+                client_rate: Some(0),
+                ..PolicyArgs::default()
+            },
             ..RunArgs::default()
         };
         assert_eq!(rates(text, args).unwrap(), (0, 0));
@@ -281,7 +286,10 @@ mod tests {
     fn the_reply_window_is_a_number_of_seconds_and_the_flag_wins() {
         let window = |text, flag| {
             let args = RunArgs {
-                reply_window: flag,
+                policy: PolicyArgs {
+                    reply_window: flag,
+                    ..PolicyArgs::default()
+                },
                 ..RunArgs::default()
             };
             with_file(text, args).map(|options| options.tracking.window)

@@ -1,4 +1,4 @@
-//! `ntpguard events`: packets as they are judged.
+//! `ntpguard events`: follows a sample of verdicts.
 
 use std::{net::IpAddr, process::ExitCode};
 
@@ -25,7 +25,7 @@ pub(crate) async fn run(guard: &GuardArgs, args: &EventsArgs) -> Result<ExitCode
     Ok(ExitCode::SUCCESS)
 }
 
-/// Prints events until there were enough, or nobody reads on.
+/// Prints events until there were enough, or the reader has gone.
 async fn follow(guard: &GuardArgs, args: &EventsArgs) -> Result<()> {
     let socket = control::socket_path(&guard.state_dir);
     let Some(mut following) = Following::begin(&socket).await? else {
@@ -49,7 +49,7 @@ async fn follow(guard: &GuardArgs, args: &EventsArgs) -> Result<()> {
             }
             Some(Reply::Missed(events)) => missed(events, args.json)?,
             Some(other) => return unexpected(&other),
-            None => bail!("the daemon has ended, and with it its events"),
+            None => bail!("the daemon has stopped: no more events"),
         };
         if !print_on(&(line + "\n"))? {
             break;
@@ -81,7 +81,7 @@ fn missed(events: u64, json: bool) -> Result<String> {
     let number = usize::try_from(events).unwrap_or(usize::MAX);
     let events = count(number, "event", "events");
     Ok(format!(
-        "({events} missed: they come faster than this is read)"
+        "({events} missed: output is slower than events arrive)"
     ))
 }
 
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_tells_it_all() {
+    fn a_line_has_all_of_it() {
         assert_eq!(
             text(&event()),
             "12:00:01 dropped unlisted 203.0.113.9:123 > 192.0.2.1:123 mode 7 v2 48 B eth0"
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_packet_does_not_tell_is_left_out() {
+    fn what_the_packet_does_not_carry_is_left_out() {
         let bad = Event {
             reason: "header-chain".to_owned(),
             interface: None,
@@ -172,16 +172,16 @@ mod tests {
             text(&bad),
             "12:00:01 dropped header-chain 203.0.113.9 > 192.0.2.1"
         );
-        let nobody = Event {
+        let no_addresses = Event {
             source: None,
             destination: None,
             ..bad
         };
-        assert_eq!(text(&nobody), "12:00:01 dropped header-chain");
+        assert_eq!(text(&no_addresses), "12:00:01 dropped header-chain");
     }
 
     #[test]
-    fn what_was_missed_is_told() {
+    fn what_was_missed_is_counted() {
         assert_eq!(missed(7, true).unwrap(), r#"{"schema":1,"missed":7}"#);
         assert!(missed(1, false).unwrap().starts_with("(1 event missed"));
     }

@@ -9,7 +9,7 @@ use tracing_subscriber::{
     fmt::format::{self, FormatFields},
 };
 
-/// Logs to standard error, the more the more often the command was told to.
+/// Logs to standard error, the more the more often -v was given.
 pub(super) fn to_stderr(verbose: u8) {
     let level = match verbose {
         0 => Level::INFO,

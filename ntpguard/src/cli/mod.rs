@@ -13,14 +13,11 @@ mod run;
 mod sources;
 mod status;
 mod top;
-mod tracking;
-mod traffic;
 mod unload;
 
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
-use clap::Parser as _;
 use ntpguard::readers::Readers;
 
 use self::args::{Cli, Command};
@@ -30,7 +27,7 @@ const WRONG_USAGE: u8 = 2;
 
 /// Does what the command line says. Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.
 pub(crate) fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::from_command_line();
     log::to_stderr(cli.verbose);
     let done = match cli.command {
         // Before there is a runtime: what it executes is to find nothing of ours.
@@ -67,7 +64,7 @@ fn close_inherited() -> Result<()> {
 
 /// The processes that parse, forked while there is one thread and nothing was read.
 fn readers() -> Result<Readers> {
-    ntpguard::work::start_readers().context("cannot start the processes that parse")
+    ntpguard::work::start_readers().context("cannot start the parser processes")
 }
 
 /// One thread does everything: there is little to do, and it is done in order.

@@ -1,33 +1,37 @@
-//! `ntpguard object`: the program for those who chain it with others.
+//! `ntpguard object`: writes the program as libxdp chains it with others.
 
 use std::{fs, process::ExitCode};
 
 use anyhow::{Context as _, Result};
-use ntpguard::datapath::{Settings, Tracking, object::chained};
+use ntpguard::{
+    datapath::{Settings, Tracking, object::chained},
+    flags,
+};
 use ntpguard_common::{
     maps::{rates::Rates, requests::REPLY_WINDOW},
     wire::packet::Link,
 };
 
-use super::{args::ObjectArgs, tracking::tracked};
+use super::args::ObjectArgs;
 
 pub(crate) fn run(args: &ObjectArgs) -> Result<ExitCode> {
+    let policy = &args.policy;
     let object = chained::chainable(Settings {
-        mode: args.mode.unwrap_or_default(),
+        mode: policy.mode.unwrap_or_default(),
         link: if args.raw_ip {
             Link::RawIp
         } else {
             Link::Ethernet
         },
-        // Nobody loads it again when such servers come or go.
+        // It is not loaded again when such servers come or go.
         other_ports: true,
         tracking: Tracking {
-            window: args.reply_window.unwrap_or(REPLY_WINDOW),
-            ..tracked(args.track, args.learn, args.zero_transmit)
+            window: policy.reply_window.unwrap_or(REPLY_WINDOW),
+            ..flags::tracking(policy.track, policy.learn, policy.zero_transmit)
         },
         rates: Rates::per_second(
-            args.client_rate.unwrap_or(Rates::CLIENT),
-            args.total_rate.unwrap_or(Rates::TOTAL),
+            policy.client_rate.unwrap_or(Rates::CLIENT),
+            policy.total_rate.unwrap_or(Rates::TOTAL),
             [0; 2],
         ),
         ..Settings::default()

@@ -48,17 +48,17 @@ impl Formatter for Escaping {
     }
 }
 
-/// Says on standard error what a command could not do.
+/// Prints an error on standard error.
 pub(crate) fn complain(error: &(dyn Error + 'static)) {
     eprintln!("ntpguard: {}", escape::lines(&causes::joined(error)));
 }
 
-/// Prints text; that nobody reads on is no error.
+/// Prints text; a reader that has gone is no error.
 pub(crate) fn print(text: &str) -> Result<()> {
     print_on(text).map(drop)
 }
 
-/// Prints text, and says whether anybody may read on.
+/// Prints text, and returns whether a reader is left.
 pub(crate) fn print_on(text: &str) -> Result<bool> {
     match io::stdout()
         .lock()
@@ -112,7 +112,7 @@ where
     lines.join("\n") + "\n"
 }
 
-/// Says how many rows of a table are left out where only `shown` are shown.
+/// How many rows of a table are left out where only `shown` are shown.
 pub(crate) fn rest(rows: usize, shown: usize) -> String {
     match rows.saturating_sub(shown) {
         0 => String::new(),
@@ -194,14 +194,14 @@ mod tests {
         let read = Source {
             dialect: "chrony".to_owned(),
             path: "/etc/chrony/chrony.conf".into(),
-            why: "chronyd's configuration on Debian, its descendants, and Alpine; chronyd runs, pid 7"
+            why: "chronyd's configuration on Debian, its descendants, and Alpine; chronyd is running, pid 7"
                 .to_owned(),
         };
         assert_eq!(
             source(&read),
             "source    chrony:/etc/chrony/chrony.conf\n          \
              chronyd's configuration on Debian, its descendants, and Alpine\n          \
-             chronyd runs, pid 7"
+             chronyd is running, pid 7"
         );
     }
 
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn times_are_told_in_fitting_units() {
+    fn times_have_fitting_units() {
         assert_eq!(seconds(0), "0 s");
         assert_eq!(seconds(119), "119 s");
         assert_eq!(seconds(120), "2 min");

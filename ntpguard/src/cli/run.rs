@@ -35,7 +35,7 @@ pub(crate) async fn run(guard: GuardArgs, args: &RunArgs, readers: Readers) -> R
     Ok(ExitCode::SUCCESS)
 }
 
-/// Ends when somebody stops the command, by SIGINT or SIGTERM.
+/// Ends with SIGINT or SIGTERM.
 fn stopped() -> Result<impl Future<Output = ()>> {
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
@@ -47,7 +47,7 @@ fn stopped() -> Result<impl Future<Output = ()>> {
     })
 }
 
-/// Reads the sources and tells what they come to, without touching the kernel.
+/// Reads the sources and prints the resulting grants, without touching the kernel.
 fn check(options: &Options, readers: &Readers) -> Result<ExitCode> {
     processes::add_accounts(options.accounts.clone());
     let now = BootSeconds::now();

@@ -1,4 +1,4 @@
-//! `ntpguard sources`: which time sources are named, which are in use, and what differs.
+//! `ntpguard sources`: compares configured time sources with those in use.
 
 use std::{path::Path, process::ExitCode};
 
@@ -18,7 +18,7 @@ use ntpguard::{
 use ntpguard_common::wire::ntp;
 
 use super::{
-    args::{GuardArgs, SourcesArgs},
+    args::{GuardArgs, JsonArgs},
     ask::{question, unexpected},
     config,
     output::{self, seconds},
@@ -27,11 +27,7 @@ use super::{
 /// How many addresses of a name are shown.
 const SHOWN: usize = 4;
 
-pub(crate) async fn run(
-    guard: &GuardArgs,
-    args: &SourcesArgs,
-    readers: &Readers,
-) -> Result<ExitCode> {
+pub(crate) async fn run(guard: &GuardArgs, args: &JsonArgs, readers: &Readers) -> Result<ExitCode> {
     let inventory = look(guard, readers).await?;
     if args.json {
         output::json(&inventory)?;
@@ -85,19 +81,19 @@ fn text(inventory: &Inventory) -> String {
         .map(|source| output::wrap(&output::source(source)) + "\n")
         .collect();
     if parts.is_empty() {
-        parts.push("source    none: no time daemon's configuration was found\n".to_owned());
+        parts.push("source    none: no time daemon configuration found\n".to_owned());
     }
     if !inventory.named.is_empty() {
         parts.push("\n".to_owned());
         parts.push(output::table(
-            &["NAMED", "FROM", "ADDRESSES", "AGAIN", "IN USE"],
+            &["CONFIGURED", "FROM", "ADDRESSES", "REFRESH", "IN USE"],
             inventory.named.iter().map(named_row),
         ));
     }
     if !inventory.in_use.is_empty() {
         parts.push("\n".to_owned());
         parts.push(output::table(
-            &["IN USE", "NAME", "BY", "AS", "NAMED"],
+            &["IN USE", "NAME", "DAEMON", "ROLES", "CONFIGURED"],
             inventory.in_use.iter().map(used_row),
         ));
     }
@@ -174,7 +170,7 @@ fn or_dash(text: String) -> String {
 /// What is named and idle, and what is in use without a name.
 fn differences(inventory: &Inventory) -> String {
     if inventory.daemons.is_empty() {
-        return "differs   unknown: no running daemon tells what it uses\n".to_owned();
+        return "differs   unknown: no running daemon reports its sources\n".to_owned();
     }
     let idle = inventory
         .named
@@ -182,12 +178,12 @@ fn differences(inventory: &Inventory) -> String {
         .filter(|named| named.in_use == Some(false));
     let mut lines: Vec<String> = idle
         .map(|named| escape::text(&named.host))
-        .map(|host| format!("differs   {host} is named and not in use\n"))
+        .map(|host| format!("differs   {host} is configured but not in use\n"))
         .collect();
     let unnamed = inventory.in_use.iter().filter(|used| !used.named);
     lines.extend(unnamed.map(|used| {
         format!(
-            "differs   {} is in use by {} and not named\n",
+            "differs   {} is in use by {} but not configured\n",
             used.address, used.daemon
         )
     }));
@@ -205,7 +201,7 @@ mod tests {
         serde_json::from_value(serde_json::json!({
             "schema": 1,
             "sources": [{
-                "dialect": "chrony", "path": "/etc/chrony/chrony.conf", "why": "chronyd runs, pid 7"
+                "dialect": "chrony", "path": "/etc/chrony/chrony.conf", "why": "chronyd is running, pid 7"
             }],
             "named": [
                 {
@@ -223,14 +219,14 @@ mod tests {
                 "daemon": "chronyd", "address": "198.51.100.1", "name": "time.example.net",
                 "roles": ["server", "peer"], "selected": true, "named": false
             }],
-            "silent": [{ "daemon": "OpenNTPD", "why": "only its own ntpctl can" }],
+            "silent": [{ "daemon": "OpenNTPD", "why": "only ntpctl can query it" }],
             "problems": []
         }))
         .unwrap()
     }
 
     #[test]
-    fn the_text_fits_eighty_columns_and_tells_what_differs() {
+    fn the_text_fits_eighty_columns_and_shows_what_differs() {
         let text = text(&inventory());
         assert!(
             text.lines().all(|line| line.chars().count() <= 80),
@@ -239,16 +235,16 @@ mod tests {
         for part in [
             "and 1 more",
             "192.0.2.9 port 1123",
-            "differs   192.0.2.9 is named and not in use",
-            "silent    OpenNTPD: only its own ntpctl can",
-            "differs   198.51.100.1 is in use by chronyd and not named",
+            "differs   192.0.2.9 is configured but not in use",
+            "silent    OpenNTPD: only ntpctl can query it",
+            "differs   198.51.100.1 is in use by chronyd but not configured",
         ] {
             assert!(text.contains(part), "{part:?} in {text}");
         }
     }
 
     #[test]
-    fn where_no_daemon_tells_nothing_is_said_to_differ() {
+    fn without_a_daemon_that_reports_nothing_differs() {
         let mut inventory = inventory();
         inventory.daemons.clear();
         assert!(text(&inventory).contains("differs   unknown"));

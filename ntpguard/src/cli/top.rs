@@ -1,4 +1,4 @@
-//! `ntpguard top`: who sends most of what is not admitted.
+//! `ntpguard top`: shows the top senders of rejected packets.
 
 use std::process::ExitCode;
 
@@ -10,7 +10,7 @@ use ntpguard::api::{
 };
 
 use super::{
-    args::{GuardArgs, TopArgs},
+    args::{GuardArgs, JsonArgs},
     ask::{no_daemon, question, unexpected},
     output::{self, seconds},
 };
@@ -18,7 +18,7 @@ use super::{
 /// Most rows of the table; `--json` has all.
 const ROWS: usize = 20;
 
-pub(crate) async fn run(guard: &GuardArgs, args: &TopArgs) -> Result<ExitCode> {
+pub(crate) async fn run(guard: &GuardArgs, args: &JsonArgs) -> Result<ExitCode> {
     let top = match question(guard, &Request::Top).await? {
         Some(Reply::Top(top)) => top,
         Some(other) => return unexpected(&other),
@@ -34,7 +34,7 @@ pub(crate) async fn run(guard: &GuardArgs, args: &TopArgs) -> Result<ExitCode> {
 
 fn text(top: &Top) -> String {
     if top.senders.is_empty() {
-        return "nobody has sent what is not admitted, of late\n".to_owned();
+        return "no rejected packets recently\n".to_owned();
     }
     let (monitored, dropped): (Vec<_>, Vec<_>) = top
         .senders
@@ -46,7 +46,7 @@ fn text(top: &Top) -> String {
     }
     if !monitored.is_empty() {
         let passed = table(&monitored);
-        parts.push(format!("In monitor mode, and so passed:\n{passed}"));
+        parts.push(format!("Passed, in monitor mode:\n{passed}"));
     }
     parts.join("\n")
 }
@@ -116,12 +116,8 @@ mod tests {
         let both = of(vec![monitored.clone(), sender("192.0.2.1/32")]);
         let lines: Vec<&str> = both.lines().collect();
         assert!(lines[1].starts_with("192.0.2.1 "), "{both}");
-        assert_eq!(
-            lines[2..4],
-            ["", "In monitor mode, and so passed:"],
-            "{both}"
-        );
+        assert_eq!(lines[2..4], ["", "Passed, in monitor mode:"], "{both}");
         assert!(lines[5].starts_with("192.0.2.2 "), "{both}");
-        assert!(of(vec![monitored]).starts_with("In monitor mode"));
+        assert!(of(vec![monitored]).starts_with("Passed, in monitor mode"));
     }
 }

@@ -1,4 +1,4 @@
-//! `ntpguard unload`: take the guard away.
+//! `ntpguard unload`: detaches the guard and removes its pins.
 
 use std::{fs, process::ExitCode, time::Duration};
 
@@ -33,9 +33,9 @@ pub(crate) async fn run(guard: &GuardArgs) -> Result<ExitCode> {
 async fn without_pins(guard: &GuardArgs) -> Result<ExitCode> {
     if let Some(pid) = control::listens(&control::socket_path(&guard.state_dir)).await {
         bail!(
-            "`ntpguard run` (pid {pid}) guards and holds its programs itself, as {} is not there: end \
-             it (`kill {pid}`), and they go with it; or mount the BPF file system again (`ntpguard \
-             status` says how), and it makes its pins anew",
+            "`ntpguard run` (pid {pid}) is running and keeps its programs attached without {}: \
+             stop it (`kill {pid}`), which detaches them, or mount the BPF file system again \
+             (`ntpguard status` shows how), and it recreates its pins",
             guard.pin_dir.display()
         );
     }
@@ -43,7 +43,7 @@ async fn without_pins(guard: &GuardArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Takes the lock, which a daemon keeps as long as it lives.
+/// Takes the lock, which a daemon holds while it runs.
 async fn lock(guard: &GuardArgs) -> Result<Lock> {
     let locked = match PinDir::new(&guard.pin_dir).lock(Duration::ZERO) {
         Err(error @ Error::Locked { .. }) => error,
@@ -51,8 +51,8 @@ async fn lock(guard: &GuardArgs) -> Result<Lock> {
     };
     match control::listens(&control::socket_path(&guard.state_dir)).await {
         Some(pid) => bail!(
-            "`ntpguard run` (pid {pid}) guards: end it (`kill {pid}`), and it detaches by itself, \
-             unless it was started with --persist"
+            "`ntpguard run` (pid {pid}) is running: stop it (`kill {pid}`), which detaches the \
+             guard unless it was started with --persist"
         ),
         None => Err(locked.into()),
     }

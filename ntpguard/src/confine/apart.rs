@@ -79,21 +79,21 @@ pub(crate) fn starter() -> Apart {
         note("cannot refuse new privileges", &error);
     }
     if let Err(error) = prctl::set_dumpable(false) {
-        note("its memory can be looked into", &error);
+        note("other processes can read its memory", &error);
     }
     let landlock = close_files().unwrap_or_else(|error| {
-        note("files are not closed by Landlock", &error);
+        note("Landlock does not deny access to files", &error);
         None
     });
     if landlock.is_none() {
-        note("files", &"the kernel has no Landlock to close them with");
+        note("files", &"the kernel has no Landlock");
     }
     if let Err(error) = rustix::process::nice(NICENESS) {
         note("it is as urgent as the guard", &error);
     }
     let filtered = system_calls::allow_starting();
     if let Err(error) = &filtered {
-        note("the kernel does not filter system calls", error);
+        note("the kernel cannot filter system calls", error);
     }
     Apart {
         landlock,

@@ -43,10 +43,10 @@ pub enum ConfineError {
         source: caps::errors::CapsError,
     },
     /// The filter of system calls.
-    #[error("the kernel does not filter system calls: {0}")]
+    #[error("the kernel cannot filter system calls: {0}")]
     SystemCalls(#[from] seccompiler::Error),
     /// What the kernel shows of this process.
-    #[error("cannot read what /proc says of a process: {0}")]
+    #[error("cannot read /proc/self/status: {0}")]
     Status(#[from] io::Error),
 }
 

@@ -149,7 +149,7 @@ impl Connection {
             line.extend_from_slice(&part[..length]);
             self.read.consume(length);
             if line.len() > MAX_ANSWER {
-                let why = format!("its answer is longer than {MAX_ANSWER} bytes");
+                let why = format!("its reply is longer than {MAX_ANSWER} bytes");
                 return Err(ControlError::ask(&self.path, io::Error::other(why)));
             }
         }
@@ -198,17 +198,17 @@ pub(super) fn named(pid: Option<u32>) -> String {
 /// What to do about a daemon that does not answer.
 pub(super) fn advice(pid: Option<u32>) -> String {
     let Some(pid) = pid else {
-        return "it may be stopped or hung; look for it with `ps -eo pid,stat,wchan,args`"
-            .to_owned();
+        return "it may be stopped or hung; find it with `ps -eo pid,stat,wchan,args`".to_owned();
     };
     let ending = format!(
-        "end it with `kill -KILL {pid}`: the kernel goes on guarding, and a new `ntpguard run` adopts it"
+        "end it with `kill -KILL {pid}`: the kernel keeps guarding, and a new `ntpguard run` \
+         adopts it"
     );
     if is_stopped(pid) {
-        format!("a signal has stopped it; continue it with `kill -CONT {pid}`, or {ending}")
+        format!("it is stopped by a signal; continue it with `kill -CONT {pid}`, or {ending}")
     } else {
         format!(
-            "it may be stopped or hung; look with `ps -o pid,stat,wchan,args {pid}`, or {ending}"
+            "it may be stopped or hung; check with `ps -o pid,stat,wchan,args {pid}`, or {ending}"
         )
     }
 }
@@ -247,9 +247,7 @@ mod tests {
         let said = error.to_string();
         let pid = std::process::id();
         assert!(
-            said.starts_with(&format!(
-                "`ntpguard run` (pid {pid}) does not answer within "
-            )),
+            said.starts_with(&format!("`ntpguard run` (pid {pid}) did not reply within ")),
             "{said}"
         );
         assert!(said.contains(&format!("kill -KILL {pid}")), "{said}");

@@ -45,10 +45,10 @@ impl Complaints {
     fn note(&mut self, daemon: &'static str, why: String, is_by_choice: bool) {
         if self.is_to_be_logged(daemon, &why, Instant::now()) {
             if is_by_choice {
-                tracing::info!("{daemon} is not asked which sources it uses: {why}");
+                tracing::info!("not querying {daemon} for its sources: {why}");
             } else {
                 tracing::warn!(
-                    "cannot query {daemon}: {why}; its configuration and its requests count"
+                    "cannot query {daemon}: {why}; using its configuration and requests only"
                 );
             }
         }

@@ -82,7 +82,7 @@ pub enum ControlError {
         source: io::Error,
     },
     /// A command could not ask.
-    #[error("cannot ask the daemon at {path}: {source}{}", root_may(.source))]
+    #[error("cannot query the daemon at {path}: {source}{}", root_may(.source))]
     Ask {
         /// The socket.
         path: PathBuf,
@@ -91,7 +91,7 @@ pub enum ControlError {
     },
     /// The daemon is stopped, or hangs.
     #[error(
-        "{} does not answer within {} s: {}",
+        "{} did not reply within {} s: {}",
         client::named(*.pid), .waited.as_secs(), client::advice(*.pid)
     )]
     Unanswered {
@@ -101,15 +101,15 @@ pub enum ControlError {
         waited: Duration,
     },
     /// The daemon ended, or was killed, before it answered.
-    #[error("{} ended before it answered", client::named(*.pid))]
+    #[error("{} stopped before it replied", client::named(*.pid))]
     Ended {
         /// Its process id, where that may be known.
         pid: Option<u32>,
     },
     /// A command got an answer of another version.
     #[error(
-        "the daemon at {path} gave an answer that this command does not understand ({source}): \
-         are they of one version?"
+        "cannot understand the reply of the daemon at {path} ({source}): is it another version of \
+         ntpguard?"
     )]
     Answer {
         /// The socket.
@@ -215,7 +215,7 @@ impl Server {
     pub async fn end(mut self) {
         self.ending.send_replace(true);
         if timeout(LAST_ANSWERS, &mut self.task).await.is_err() {
-            tracing::debug!("some clients do not take their answers");
+            tracing::debug!("some clients do not read their replies");
         }
     }
 }
@@ -313,7 +313,7 @@ async fn converse(stream: UnixStream, mut answering: Answering) -> io::Result<()
             return Ok(());
         }
         if line.len() == MAX_QUESTION && !line.ends_with('\n') {
-            let why = format!("the question is longer than {MAX_QUESTION} bytes");
+            let why = format!("the request is longer than {MAX_QUESTION} bytes");
             return send(&mut write, &Reply::Failed(why)).await;
         }
         let answer = match serde_json::from_str(&line) {
@@ -333,7 +333,7 @@ async fn converse(stream: UnixStream, mut answering: Answering) -> io::Result<()
                 let reply = answer(request, &answering.calls, &mut write).await?;
                 complete(reply, &answering.news).await
             }
-            Err(error) => Reply::Failed(format!("the question makes no sense: {error}")),
+            Err(error) => Reply::Failed(format!("invalid request: {error}")),
         };
         send(&mut write, &answer).await?;
     }

@@ -40,11 +40,11 @@ impl Daemon<'_> {
         self.serving.end().await;
         if end == End::Replaced {
             lock.leave();
-            tracing::info!("ending: another process has the guard");
+            tracing::info!("exiting: another process has taken over");
             return Ok(());
         }
         if options.persist {
-            tracing::info!("ending; the programs stay attached");
+            tracing::info!("exiting; the guard stays attached");
         } else {
             self.guard.detach()?;
             tracing::info!("detached");

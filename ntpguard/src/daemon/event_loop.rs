@@ -138,7 +138,8 @@ impl<'a> Daemon<'a> {
         let mut watch = Watch::new()
             .inspect_err(|error| {
                 tracing::warn!(
-                    "cannot watch files for changes: {error}; `ntpguard allowlist update` reads them"
+                    "cannot watch files for changes: {error}; after a change, run `ntpguard \
+                     allowlist update`"
                 );
             })
             .ok();
@@ -151,7 +152,7 @@ impl<'a> Daemon<'a> {
         let mut interfaces = InterfaceEvents::subscribe()
             .inspect_err(|error| {
                 tracing::warn!(
-                    "{error}: an interface that goes and comes back is guarded again some seconds later"
+                    "{error}: an interface that returns is guarded again only after some seconds"
                 );
             })
             .ok();
@@ -316,7 +317,7 @@ impl<'a> Daemon<'a> {
             Request::Sources => self.sources(now),
             Request::List => self.list(now),
             // Answered where the question arrives.
-            _ => Reply::Failed("this is not for the daemon's loop to answer".to_owned()),
+            _ => Reply::Failed("the event loop does not handle this request".to_owned()),
         };
         drop(call.answer.send(answer));
     }
@@ -386,7 +387,7 @@ impl<'a> Daemon<'a> {
             Ok(true) => {
                 let granted = Grants::of(self.keeper.projected());
                 tracing::debug!(
-                    "granted now: {} addresses, {} prefixes",
+                    "grants: {} addresses, {} prefixes",
                     granted.addresses,
                     granted.prefixes
                 );
@@ -401,7 +402,7 @@ impl<'a> Daemon<'a> {
             return self.note_trouble(left_out.to_string());
         }
         if self.trouble.take().is_some() {
-            tracing::info!("the tables and the state file are as they should be again");
+            tracing::info!("the maps and the state file are up to date again");
         }
     }
 

@@ -52,7 +52,7 @@ impl Finding {
         keeper: &mut Keeper,
     ) -> Option<Found> {
         if outcome == Outcome::Overdue {
-            let problem = hanging(Path::new("/proc"), "looking for trusted senders");
+            let problem = hanging(Path::new("/proc"), "searching for trusted senders");
             keeper.hangs.insert(THREAD, problem);
             return None;
         }
@@ -90,7 +90,7 @@ pub(super) fn report_senders(found: &Found, before: &Found) {
     let gone = before.blind.iter().filter(|it| !found.blind.contains(it));
     // A service may end and start again as often as it likes: `status` has what is so.
     for blind in gone.filter(|it| !matches!(it, Blind::Processes(_))) {
-        tracing::info!("no longer so: {blind}");
+        tracing::info!("resolved: {blind}");
     }
     for (number, sender) in &found.trusted_senders {
         if !before.trusted_senders.contains_key(number) {
@@ -100,7 +100,8 @@ pub(super) fn report_senders(found: &Found, before: &Found) {
     for Untrusted { daemon, refusal } in &found.untrusted {
         if !before.untrusted.iter().any(|known| known.daemon == *daemon) {
             tracing::warn!(
-                "{daemon} is not trusted, so only granted servers answer it: {refusal}; {}",
+                "{daemon} is not trusted, so it gets replies from granted servers only: \
+                 {refusal}; {}",
                 refusal.cure()
             );
         }

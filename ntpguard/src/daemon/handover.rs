@@ -70,9 +70,9 @@ impl Predecessor {
     pub(super) async fn end(mut self) {
         let daemon = named(self.0.pid);
         if self.0.say(&Request::Taken).await.is_err() {
-            tracing::info!("{daemon} ended meanwhile");
+            tracing::info!("{daemon} stopped meanwhile");
         } else if !self.0.end().await {
-            tracing::warn!("{daemon} was replaced and does not end: look what keeps it");
+            tracing::warn!("{daemon} was replaced but is still running: check what blocks it");
         }
     }
 }
@@ -102,13 +102,13 @@ async fn receive(socket: &UnixStream) -> io::Result<Option<OwnedFd>> {
         }
         answer.extend_from_slice(&part[..length]);
         if answer.len() > ANSWER {
-            return Err(io::Error::other("its answer is too long"));
+            return Err(io::Error::other("its reply is too long"));
         }
     }
     match serde_json::from_slice(&answer)? {
         Reply::Yielding => Ok(lock),
         Reply::Ending => Ok(None),
-        other => Err(io::Error::other(format!("it answers {other:?}"))),
+        other => Err(io::Error::other(format!("unexpected reply {other:?}"))),
     }
 }
 
@@ -163,7 +163,7 @@ impl Daemon<'_> {
         mut shutdown: Pin<&mut impl Future<Output = ()>>,
     ) -> Handed {
         let successor = peer(&stream);
-        tracing::info!("{successor} takes over");
+        tracing::info!("{successor} is taking over");
         self.write_down();
         if let Err(error) = give(&stream, lock.share()).await {
             tracing::warn!("{successor} cannot take over: {error}");
@@ -201,7 +201,7 @@ impl Daemon<'_> {
                 }
             }
         }
-        tracing::warn!("{successor} ended before it had taken over: this process goes on");
+        tracing::warn!("{successor} stopped before it had taken over: this process continues");
         self.is_to_take_back = true;
         Handed::Back(waiting)
     }
@@ -215,19 +215,20 @@ impl Daemon<'_> {
         let granted = self.keeper.projected().clone();
         self.guard
             .resume(&self.found, &granted)
-            .map_err(|error| format!("cannot take the guard back: {error}"))?;
+            .map_err(|error| format!("cannot resume guarding: {error}"))?;
         self.is_to_take_back = false;
         // There may be new tables.
         self.serving.tell();
         let saved = self.keeper.save(BootSeconds::now());
-        tracing::info!("took the guard back");
+        tracing::info!("resumed guarding");
         saved.map_err(|error| error.to_string())
     }
 }
 
 fn is_overdue(successor: &str) -> String {
     format!(
-        "{successor} has been taking over for {} s and does not finish: end it, and this process goes on",
+        "{successor} has been taking over for {} s without finishing: stop it, and this process \
+         continues",
         OVERDUE.as_secs()
     )
 }

@@ -79,8 +79,8 @@ pub struct Options {
 pub enum DaemonError {
     /// Another daemon has this guard.
     #[error(
-        "`ntpguard run` lives already, with pid {pid}: end it, take over from it with --replace, or \
-         start another guard with --pin-dir and --state-dir of its own"
+        "ntpguard is already running (pid {pid}): stop it, or take over with --replace; a second \
+         guard needs its own --pin-dir and --state-dir"
     )]
     Taken {
         /// The daemon's process id.
@@ -96,7 +96,7 @@ pub enum DaemonError {
     #[error(transparent)]
     Control(#[from] ControlError),
     /// A thread could not be started, or ended early.
-    #[error("the thread that loads the guard did not do its work: are there too many threads?")]
+    #[error("the thread that loads the guard failed: is the limit on threads reached?")]
     Thread,
 }
 
@@ -112,12 +112,12 @@ pub async fn run(
     PinDir::new(&options.pin_dir).require()?;
     give_up_privileges(options.attach);
     for missing in readers.missing() {
-        tracing::warn!("the processes that parse can do more than they need: {missing}");
+        tracing::warn!("the parser processes have more privileges than they need: {missing}");
     }
     let start = tokio::select! {
         biased;
         () = &mut shutdown => {
-            tracing::info!("ended before anything was guarded");
+            tracing::info!("stopped before anything was guarded");
             return Ok(());
         }
         start = Box::pin(Start::prepare(&options, &readers)) => start?,
@@ -138,7 +138,7 @@ async fn attach(
     tokio::select! {
         biased;
         () = &mut shutdown => {
-            tracing::info!("ending as soon as the kernel has what it is being given");
+            tracing::info!("stopping once the present change is complete");
             Ok((attaching.await?, true))
         }
         guard = &mut attaching => Ok((guard?, false)),
@@ -214,7 +214,7 @@ fn give_up_privileges(attach: AttachMode) {
 fn announce(guard: &Guard, keeper: &Keeper, mode: Mode) {
     for attached in &guard.attached {
         let requests = match attached.egress {
-            Some(egress) => format!(", requests noted by {}", egress.name()),
+            Some(egress) => format!(", requests tracked by {}", egress.name()),
             None => ", requests not tracked".to_owned(),
         };
         tracing::info!(
@@ -245,7 +245,7 @@ fn announce(guard: &Guard, keeper: &Keeper, mode: Mode) {
         if without_addresses == 0 {
             String::new()
         } else {
-            format!("; names without an address yet: {without_addresses}")
+            format!("; names without an address so far: {without_addresses}")
         },
     );
 }

@@ -103,7 +103,7 @@ impl Rounds {
                 )));
             }
             Step::Looked(Outcome::Overdue) => {
-                let problem = hanging(Path::new("/proc"), "looking for time daemons");
+                let problem = hanging(Path::new("/proc"), "searching for time daemons");
                 keeper.hangs.insert(THREAD, problem);
             }
             Step::Looked(Outcome::Lost) => {}

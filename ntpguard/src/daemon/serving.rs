@@ -57,7 +57,7 @@ impl Serving {
         let teller = match Teller::open(&self.pins, Arc::clone(&self.news)) {
             Ok(teller) => teller,
             Err(error) => {
-                tracing::error!("{error}: there are no events");
+                tracing::error!("{error}: no events are available");
                 self.news.fail(error.to_string());
                 return;
             }
@@ -65,7 +65,7 @@ impl Serving {
         let news = Arc::clone(&self.news);
         self.telling = Some(tokio::spawn(async move {
             let Err(error) = teller.tell().await;
-            tracing::error!("{error}: there are no more events");
+            tracing::error!("{error}: no more events are available");
             news.fail(error.to_string());
         }));
     }

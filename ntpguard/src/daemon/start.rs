@@ -69,8 +69,8 @@ impl Start {
         reading.first(&mut keeper).await;
         if keeper.origins.sources.is_empty() {
             tracing::warn!(
-                "no time daemon's configuration was found: only what `ntpguard allowlist add` grants \
-                 is admitted; name a file with --source"
+                "no time daemon configuration found: only manual grants (`ntpguard allowlist \
+                 add`) are in force; name a file with --source"
             );
         }
         reading.report(&keeper, &BTreeSet::new());
@@ -120,7 +120,7 @@ async fn offloaded<T: Send + 'static>(
     loop {
         match offload.next().await {
             Outcome::Done(result) => return Ok(result),
-            Outcome::Overdue => tracing::warn!("the kernel takes long to load the guard"),
+            Outcome::Overdue => tracing::warn!("the kernel is slow to load the guard"),
             Outcome::Lost => return Err(DaemonError::Thread),
         }
     }
@@ -204,6 +204,6 @@ async fn learn(keeper: &mut Keeper, resolver: &Resolver) {
         }
     };
     if timeout(FIRST_ANSWERS, answers).await.is_err() {
-        tracing::warn!("DNS is slow: guarding starts without the addresses of all names");
+        tracing::warn!("DNS is slow: guarding starts before all names are resolved");
     }
 }

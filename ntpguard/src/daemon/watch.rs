@@ -86,8 +86,8 @@ impl Watch {
             }
             Outcome::Overdue => {
                 tracing::warn!(
-                    "watching files takes too long: does a file system hang? Changes are not noticed \
-                     until it is done"
+                    "watching files takes too long: is a file system hanging? Changes go \
+                     unnoticed until it finishes"
                 );
                 false
             }
@@ -186,7 +186,8 @@ impl Watch {
 /// Waits for ever where no more changes are noticed.
 async fn blind(error: Option<io::Error>) {
     tracing::error!(
-        "changes of files are not noticed any more ({}); `ntpguard allowlist update` reads them",
+        "changes of files go unnoticed from now on ({}); after a change, run `ntpguard allowlist \
+         update`",
         error.unwrap_or_else(|| io::ErrorKind::UnexpectedEof.into())
     );
     pending::<()>().await;

@@ -136,29 +136,29 @@ pub(super) fn of(attempt: Attempt, error: &io::Error, facts: &Facts) -> Option<A
     }
     match (attempt, number) {
         (_, EROFS) => known(
-            "the BPF file system is mounted read-only: remount it (`mount -o remount,rw /sys/fs/bpf`), or \
-             give another --pin-dir",
+            "the BPF file system is mounted read-only: remount it (`mount -o remount,rw \
+             /sys/fs/bpf`), or use another --pin-dir",
         ),
         (Attempt::Map | Attempt::Program, EPERM) if facts.is_memory_limited() => {
             let limit = facts.locked_memory.unwrap_or(0) / 1024;
             known(&format!(
-                "the limit on locked memory, {limit} KiB, is too low for the tables, which count against \
-                 it before Linux 5.11: raise it (`ulimit -l unlimited`, or `LimitMEMLOCK=infinity` in the \
-                 unit)"
+                "the limit on locked memory, {limit} KiB, is too low for the maps, which count \
+                 against it before Linux 5.11: raise it (`ulimit -l unlimited`, or \
+                 `LimitMEMLOCK=infinity` in the unit)"
             ))
         }
         (Attempt::Map, ENOMEM | E2BIG) => known(
-            "there is no memory for it, on this host or in this service's limit (`MemoryMax=`): raise \
-             that, or give a smaller --table-size",
+            "out of memory, on this host or within this service's limit (`MemoryMax=`): raise it, \
+             or use a smaller --table-size",
         ),
         (Attempt::Pin | Attempt::Other, EACCES) => Some(Advice {
-            text: "permission denied: run as root, or give a --pin-dir that this account owns"
+            text: "permission denied: run as root, or use a --pin-dir that this user owns"
                 .to_owned(),
             is_privilege: true,
         }),
         (_, EPERM) => known(
-            "a security module, kernel lockdown or a filter of system calls forbids it, as this process \
-             has the capabilities: `dmesg` and /sys/kernel/security/lockdown tell which",
+            "forbidden by a security module, kernel lockdown or a system call filter, as this \
+             process has the capabilities: see `dmesg` and /sys/kernel/security/lockdown",
         ),
         _ => None,
     }
@@ -185,16 +185,16 @@ fn lacking(attempt: Attempt, facts: &Facts) -> Option<String> {
     if !missing.is_empty() {
         let missing = missing.join(" and ");
         return Some(if facts.kernel < (5, 8) {
-            format!("it lacks {missing}: run as root, or with CAP_SYS_ADMIN and CAP_NET_ADMIN")
+            format!("missing {missing}: run as root, or with CAP_SYS_ADMIN and CAP_NET_ADMIN")
         } else {
             format!(
-                "it lacks {missing}: run as root, or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON"
+                "missing {missing}: run as root, or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON"
             )
         });
     }
     facts.is_in_user_namespace.then(|| {
-        "its capabilities hold in a user namespace alone, and BPF takes those of the host: run it \
-         outside, or in a container without one"
+        "its capabilities are those of a user namespace, and BPF needs the host's: run outside of \
+         it, or in a container without one"
             .to_owned()
     })
 }
@@ -207,12 +207,16 @@ pub(super) fn of_xdp(hook: Xdp, error: &io::Error, words: Option<&str>) -> Strin
     }
     let meaning = match (error.raw_os_error(), hook) {
         (Some(EOPNOTSUPP), Xdp::Native) => {
-            "the driver has no native XDP, or not with the offloads that are on"
+            "the driver does not support native XDP, or not with the offloads enabled"
         }
-        (Some(EOPNOTSUPP), Xdp::Generic) => "the kernel has no generic XDP for this interface",
-        (Some(ERANGE | EINVAL), _) => "the driver refuses it, most often for the MTU: lower it",
+        (Some(EOPNOTSUPP), Xdp::Generic) => {
+            "the kernel does not support generic XDP on this interface"
+        }
+        (Some(ERANGE | EINVAL), _) => {
+            "the driver rejected it, most often because of the MTU: lower it"
+        }
         (Some(ENOMEM | ENOSPC), _) => {
-            "the device has no queues to spare for XDP: `ethtool -L` gives it more, or uses fewer"
+            "the device has no spare queues for XDP: change their number with `ethtool -L`"
         }
         _ => return error.to_string(),
     };

@@ -48,13 +48,16 @@ pub enum Error {
         source: io::Error,
     },
     /// The embedded object could not be loaded.
-    #[error("the kernel does not take the guard's object: {}", joined(&**.0))]
+    #[error("the kernel rejected the guard's BPF object: {}", joined(&**.0))]
     Object(#[source] Box<EbpfError>),
     /// The embedded object lacks a part: it and this program are of different builds.
-    #[error("the embedded object has no {0}: build ntpguard again")]
+    #[error("the embedded BPF object has no {0}: rebuild ntpguard")]
     Missing(String),
     /// The kernel refused a program.
-    #[error("the kernel refuses program {program}: {source}; the verifier's last lines:\n{log}")]
+    #[error(
+        "the kernel rejected program {program}: {source}; last lines of the verifier \
+             log:\n{log}"
+    )]
     Refused {
         /// The program's name.
         program: &'static str,
@@ -95,7 +98,7 @@ pub enum Error {
 
     /// The pin directory is not on a BPF file system.
     #[error(
-        "{} is not on a BPF file system: run `mount -t bpf bpf {}`, or give another --pin-dir",
+        "{} is not on a BPF file system: run `mount -t bpf bpf {}`, or use another --pin-dir",
         .pin_dir.display(), .mount_at.display()
     )]
     NotBpffs {
@@ -105,11 +108,12 @@ pub enum Error {
         mount_at: PathBuf,
     },
     /// The pin directory has a name that the BPF file system refuses.
-    #[error("{} has a dot in its name, which the BPF file system refuses: give another --pin-dir", .0.display())]
+    #[error("{} has a dot in its name, which the BPF file system does not allow: use another \
+             --pin-dir", .0.display())]
     DottedName(PathBuf),
     /// Somebody else holds the lock.
     #[error(
-        "{} is locked by another ntpguard, and still was after {} s: wait for it to end",
+        "{} is still locked by another ntpguard after {} s: wait for it to finish",
         .pin_dir.display(), .waited.as_secs()
     )]
     Locked {
@@ -120,8 +124,8 @@ pub enum Error {
     },
     /// What is pinned is of another version, or was left half made.
     #[error(
-        "{} holds tables that this ntpguard cannot use ({why}): `ntpguard run` makes new ones, \
-         `ntpguard unload` removes them", .pin_dir.display()
+        "{} holds maps that this version of ntpguard cannot use ({why}): `ntpguard run` replaces \
+         them, `ntpguard unload` removes them", .pin_dir.display()
     )]
     Unusable {
         /// The pin directory.
@@ -131,7 +135,7 @@ pub enum Error {
     },
 
     /// The maps in use are pinned nowhere any more.
-    #[error("the pins below {} are gone, and are not made again yet", .0.display())]
+    #[error("the pins below {} are gone, and not recreated yet", .0.display())]
     PinsGone(PathBuf),
     /// The kernel did not answer a question about interfaces or routes.
     #[error("cannot {doing}: {}", extack::text(.source))]
@@ -142,15 +146,15 @@ pub enum Error {
         source: rtnetlink::Error,
     },
     /// There is no such interface.
-    #[error("there is no interface {0}: `ip link` lists those there are")]
+    #[error("no such interface: {0}; `ip link` lists them")]
     NoInterface(String),
     /// No interface was named and none is the obvious one.
-    #[error("there is no default route: name the interface with -i")]
+    #[error("no default route: name the interface with -i")]
     NoDefaultRoute,
     /// Frames of this interface do not start with anything the guard reads.
     #[error(
-        "{name} is of link type {number} ({kind}): the guard reads Ethernet (1), loopback (772), \
-         and bare IP (tun and WireGuard 65534, PPP 512, raw IP 519)"
+        "{name} has link type {number} ({kind}): supported are Ethernet (1), loopback (772), and \
+         bare IP (tun and WireGuard 65534, PPP 512, raw IP 519)"
     )]
     LinkType {
         /// The interface.
@@ -162,13 +166,13 @@ pub enum Error {
     },
     /// More interfaces than the tables can name.
     #[error(
-        "{0} interfaces are too many: one guard takes {MAX_INTERFACES}, several can run with --pin-dir"
+        "too many interfaces: {0}, at most {MAX_INTERFACES} per guard; run several with --pin-dir"
     )]
     TooManyInterfaces(usize),
     /// One interface stands on another.
     #[error(
-        "{lower} and {upper} are two devices of one stack: a packet goes through both, and the \
-         second would find its request answered already. Guard one of them; {upper} is the usual one"
+        "{lower} and {upper} are two devices of one stack: a packet passes both, and the second \
+         would see its request answered already. Guard one of them, usually {upper}"
     )]
     Stacked {
         /// The port, or the parent.
@@ -178,9 +182,9 @@ pub enum Error {
     },
     /// The interface already has an XDP program that is not ours.
     #[error(
-        "{interface} already has an XDP program, {program}, which ntpguard does not replace: give \
-         --attach auto or tc to judge what it passes, or detach it (`bpftool net` shows it, `ip link \
-         set dev {interface} xdp off` removes one without a link)"
+        "{interface} already has an XDP program, {program}, which ntpguard does not replace: use \
+         --attach auto or tc to judge what it passes, or detach it (`bpftool net` shows it, `ip \
+         link set dev {interface} xdp off` removes one without a link)"
     )]
     AnotherProgram {
         /// The interface.
@@ -191,8 +195,8 @@ pub enum Error {
     /// A device that stands on the interface, or on which it stands, has an XDP program, or there is one
     /// in another mode.
     #[error(
-        "{interface} takes no XDP program: {words}; guard the device that has one, detach that, or give \
-         --attach tc"
+        "{interface} cannot have an XDP program: {words}; guard the device that has one, detach \
+         that, or use --attach tc"
     )]
     AnotherNearby {
         /// The interface.
@@ -210,8 +214,8 @@ pub enum Error {
     },
     /// The interface is guarded, in another way than the one demanded.
     #[error(
-        "{interface} is guarded already, by {how}, which cannot change to another way without \
-         leaving the interface open: run `ntpguard unload` first, or give --attach auto"
+        "{interface} is already guarded by {how}, which cannot change without leaving the \
+         interface unguarded: run `ntpguard unload` first, or use --attach auto"
     )]
     OtherKind {
         /// The interface.
@@ -221,7 +225,7 @@ pub enum Error {
     },
     /// The pinned link belongs to an interface of another network namespace.
     #[error(
-        "{} guards an interface of another network namespace: give this one another --pin-dir",
+        "{} guards an interface of another network namespace: use another --pin-dir",
         .0.display()
     )]
     Endpoint(PathBuf),
@@ -281,7 +285,7 @@ impl Error {
     /// What came of loading the object, before its programs.
     pub(super) fn object(source: EbpfError) -> Self {
         let known = source_io(&source)
-            .and_then(|source| Self::known(Attempt::Map, "make the guard's tables", source));
+            .and_then(|source| Self::known(Attempt::Map, "create the guard's maps", source));
         known.unwrap_or_else(|| Self::Object(Box::new(source)))
     }
 

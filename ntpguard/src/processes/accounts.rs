@@ -37,7 +37,7 @@ static ADDED: OnceLock<Accounts> = OnceLock::new();
 /// Adds accounts of this host's daemons, once, before any are looked for.
 pub fn add_accounts(accounts: Accounts) {
     if ADDED.set(accounts).is_err() {
-        tracing::debug!("accounts were added before, and stay as they are");
+        tracing::debug!("accounts were already added and are kept");
     }
 }
 

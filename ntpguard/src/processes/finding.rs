@@ -65,40 +65,40 @@ impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Hidden => f.write_str(
-                "cannot see the processes of other users, so running time daemons may be missed: \
-                 /proc is mounted with hidepid; run as root, or add ntpguard's group with gid=",
+                "cannot see other users' processes, so running time daemons may be missed: /proc \
+                 is mounted with hidepid; run as root, or add ntpguard's group with gid=",
             ),
             Self::Closed => f.write_str(
-                "cannot see which programs other accounts run, so running time daemons are missed: \
+                "cannot see which programs other users run, so running time daemons are missed: \
                  permission denied; run as root or with CAP_SYS_PTRACE, or name the daemon's \
                  configuration with --source and its unit with --trust",
             ),
             Self::NotPermitted { file } => write!(
                 f,
-                "cannot check the running {file}, so its command line and requests do not count: \
-                 permission denied; run as root or with CAP_SYS_PTRACE, or name its configuration with \
-                 --source and its unit with --trust"
+                "cannot inspect the running {file}, so its command line and requests are ignored: \
+                 permission denied; run as root or with CAP_SYS_PTRACE, or name its \
+                 configuration with --source and its unit with --trust"
             ),
             Self::UnknownAccount { file, account, uid } => {
                 let name = account.clone().unwrap_or_else(|| uid.to_string());
                 let key = accounts::key(file);
                 write!(
                     f,
-                    "{file} runs as {name} (uid {uid}), which is not known as its account, so its \
-                     command line and requests do not count; if it is, add \
-                     `accounts = {{ {key} = [{name:?}] }}` to /etc/ntpguard/ntpguard.toml"
+                    "{file} runs as {name} (uid {uid}), which is not a known account for it, so \
+                     its command line and requests are ignored; to accept it, add `accounts = {{ \
+                     {key} = [{name:?}] }}` to /etc/ntpguard/ntpguard.toml"
                 )
             }
             Self::Writable { file, path } => write!(
                 f,
-                "{file} runs from {}, which others than root can write, so its command line and \
-                 requests do not count; give it to root, with `chmod go-w`",
+                "{file} runs from {}, which users other than root can write, so its command line \
+                 and requests are ignored; make it root's, with `chmod go-w`",
                 path.display()
             ),
             Self::LongCommandLine { file } => write!(
                 f,
                 "the command line of the running {file} is longer than 64 KiB, so it and its \
-                 requests do not count; write a configuration file"
+                 requests are ignored; use a configuration file"
             ),
         }
     }

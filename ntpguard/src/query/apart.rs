@@ -89,7 +89,7 @@ fn answer(words: Words) -> Result<Answer, AskError> {
     let mut names = names.chain(&words.names);
     let count = words.sources.len().max(words.names.len());
     if count > MAX_SOURCES || names.any(|name| name.len() > MAX_NAME) {
-        let what = "more sources, or longer names, than a daemon has".to_owned();
+        let what = "too many sources, or too long names".to_owned();
         return Err(ReaderError::Wrong(what).into());
     }
     let sources = words.sources.into_iter();

@@ -117,13 +117,13 @@ pub enum AskError {
     #[error("no answer within {} s", PATIENCE.as_secs())]
     Silence,
     /// It does not want to.
-    #[error("it refuses: {0}")]
+    #[error("it refused: {0}")]
     Refused(String),
     /// It answers something else.
-    #[error("its answer makes no sense: {0}")]
+    #[error("invalid reply: {0}")]
     Nonsense(String),
     /// It cannot be asked.
-    #[error("it cannot be asked: {0}")]
+    #[error("cannot query it: {0}")]
     Io(#[from] io::Error),
     /// No process reads its answer.
     #[error(transparent)]
@@ -133,8 +133,8 @@ pub enum AskError {
     Closed(&'static str),
     /// Any user could answer in its place.
     #[error(
-        "any user may listen at port {port}, since ports from {first} on are free to \
-         all (net.ipv4.ip_unprivileged_port_start)"
+        "any user can listen on port {port}, as ports from {first} are unprivileged \
+         (net.ipv4.ip_unprivileged_port_start)"
     )]
     AnyonesPort {
         /// The port.
@@ -144,7 +144,8 @@ pub enum AskError {
     },
     /// Any user could, as far as this process can see.
     #[error(
-        "cannot see which ports are free to all ({}: {error}), so none is asked; run as root",
+        "cannot read which ports are unprivileged ({}: {error}), so no port is queried; run as \
+         root",
         .setting.display()
     )]
     PortsUnseen {
@@ -154,7 +155,7 @@ pub enum AskError {
         error: io::Error,
     },
     /// Another process answers in its place.
-    #[error("{place} is served by another process than a running {daemon} of this host")]
+    #[error("{place} is served by a process other than a running {daemon} of this host")]
     Impostor {
         /// The daemon.
         daemon: &'static str,
@@ -166,7 +167,7 @@ pub enum AskError {
 impl AskError {
     /// What this process may not look at, where that is why, for `status`.
     pub fn problem(&self) -> Option<Problem> {
-        const OUTCOME: &str = "daemons are not asked which sources they use; run as root";
+        const OUTCOME: &str = "daemons are not queried for their sources; run as root";
         match self {
             Self::PortsUnseen { setting, error } => Some(refusal(setting, error, OUTCOME)),
             _ => None,
@@ -258,7 +259,7 @@ impl Asked for OpenNtpd {
     }
 
     fn ask<'a>(&'a self, _: &'a Readers) -> Asking<'a> {
-        let why = "only its own ntpctl can, and ntpguard executes no other program";
+        let why = "only ntpctl can query it, and ntpguard does not run other programs";
         Box::pin(ready(Err(AskError::Closed(why))))
     }
 }

@@ -41,7 +41,7 @@ fn pid_of(process: &OwnedFd) -> io::Result<u32> {
 fn ended() -> io::Error {
     io::Error::new(
         io::ErrorKind::ConnectionReset,
-        "the process that listened has ended",
+        "the listening process has exited",
     )
 }
 

@@ -68,7 +68,7 @@ async fn connect() -> Result<Option<UnixStream>, AskError> {
         return Ok(None);
     };
     let Transport::Unix(place) = address.transport() else {
-        return Err(AskError::Closed("the system's bus is no Unix socket"));
+        return Err(AskError::Closed("the system bus is not a Unix socket"));
     };
     let connected = match place.path() {
         UnixSocket::File(path) => socket::connect_to(path).await,
@@ -96,7 +96,7 @@ async fn ensure_system_bus(bus: &UnixStream) -> Result<(), AskError> {
     } else {
         Err(AskError::Impostor {
             daemon: "D-Bus daemon",
-            place: "the system's bus".to_owned(),
+            place: "the system bus".to_owned(),
         })
     }
 }

@@ -74,21 +74,21 @@ struct Apart {
 pub enum ReaderError {
     /// There is none.
     #[error(
-        "the process that starts readers has ended: what is known stays, and nothing new is read until \
-         ntpguard is started again"
+        "the process that starts parsers has exited: known grants stay, and nothing new is read \
+         until ntpguard is restarted"
     )]
     NoStarter,
     /// It could not be begun.
-    #[error("no process to read it can be started: {0}")]
+    #[error("cannot start a parser process: {0}")]
     Start(io::Error),
     /// It ended before it was done.
-    #[error("the process that read it ended before it was done")]
+    #[error("the parser process exited before it finished")]
     Ended,
     /// It was silent for too long.
-    #[error("the process that read it took too long, and was ended")]
+    #[error("the parser process took too long and was killed")]
     Slow,
     /// It said what no reader says.
-    #[error("the process that read it went wrong, and was ended: {0}")]
+    #[error("the parser process misbehaved and was killed: {0}")]
     Wrong(String),
 }
 
@@ -267,8 +267,8 @@ impl fmt::Display for ReadersStatus {
         if self.starter.is_none() {
             write!(
                 f,
-                "the process that starts readers has ENDED: nothing new is read until ntpguard is \
-                 started again"
+                "the process that starts parsers has EXITED: nothing new is read until ntpguard \
+                 is restarted"
             )?;
         } else {
             match &self.confinement {
@@ -277,7 +277,7 @@ impl fmt::Display for ReadersStatus {
             }
             match self.landlock {
                 Some(version) => write!(f, "; no files (Landlock {version})")?,
-                None => write!(f, "; files NOT closed by Landlock")?,
+                None => write!(f, "; files NOT denied by Landlock")?,
             }
         }
         if self.failed > 0 {
@@ -291,7 +291,7 @@ fn ensure_alone() -> io::Result<()> {
     match fs::read_dir("/proc/self/task")?.count() {
         1 => Ok(()),
         more => Err(io::Error::other(format!(
-            "{more} threads run where one should"
+            "{more} extra threads are running"
         ))),
     }
 }

@@ -138,7 +138,7 @@ impl Progress {
         let at = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match at.as_ref() {
             Some(source) => hanging(&source.path, "reading"),
-            None => hanging(Path::new(ROOT), "looking for configurations"),
+            None => hanging(Path::new(ROOT), "searching for configurations"),
         }
     }
 }
@@ -152,8 +152,8 @@ pub fn hanging(path: &Path, what: &str) -> Problem {
             column: 0,
         },
         message: format!(
-            "{what} takes too long: does a file system hang? What was known before counts until it \
-             is done"
+            "{what} takes too long: is a file system hanging? Known grants stay in force until it \
+             finishes"
         ),
         severity: Severity::Unreadable,
     }
@@ -194,7 +194,7 @@ mod tests {
     #[test]
     fn a_reading_that_hangs_names_the_file_it_is_at() {
         let progress = Progress::default();
-        assert!(progress.hangs().to_string().starts_with("/: looking"));
+        assert!(progress.hangs().to_string().starts_with("/: searching"));
         progress.is_at(&"ntp.conf:/mnt/ntp.conf".parse().unwrap());
         let hangs = progress.hangs().to_string();
         assert!(hangs.starts_with("/mnt/ntp.conf: reading takes"), "{hangs}");

@@ -32,7 +32,7 @@ impl Origins {
                 Ok(source) if known.discover => Some(source.remembered()),
                 Ok(source) => Some(source),
                 Err(error) => {
-                    tracing::warn!("left out a source of the state file: {error}");
+                    tracing::warn!("ignored a source of the state file: {error}");
                     None
                 }
             });

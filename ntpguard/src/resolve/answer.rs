@@ -118,7 +118,7 @@ const fn refusal_v6(address: Ipv6Addr) -> Option<&'static str> {
         [0, 0, 0, 0, 0, 0, ..] => Some("IPv4-compatible (::/96)"),
         [0xff00..=0xffff, ..] => Some("multicast"),
         [0xfe80..=0xfebf, _, 0, 0, ..] => None,
-        [0xfe80..=0xfebf, ..] => Some("no link-local address (RFC 4291 section 2.5.6)"),
+        [0xfe80..=0xfebf, ..] => Some("not a link-local address (RFC 4291 section 2.5.6)"),
         _ => None,
     }
 }

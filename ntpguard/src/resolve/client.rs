@@ -272,9 +272,9 @@ fn failure(server: SocketAddr, error: &NetError) -> Failure {
         NetError::Dns(DnsError::NoRecordsFound(none)) => match none.response_code {
             ResponseCode::NXDomain => Failure::NoSuchName,
             ResponseCode::NoError => Failure::NoAddresses,
-            code => failed(format!("it answered \"{code}\"")),
+            code => failed(format!("it returned \"{code}\"")),
         },
-        NetError::Dns(DnsError::ResponseCode(code)) => failed(format!("it answered \"{code}\"")),
+        NetError::Dns(DnsError::ResponseCode(code)) => failed(format!("it returned \"{code}\"")),
         other => failed(other.to_string()),
     }
 }

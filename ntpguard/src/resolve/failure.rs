@@ -15,19 +15,19 @@ pub(super) const UNREADABLE_CURE: &str = "run as root, or name a DNS server with
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Failure {
     /// What stands in the configuration file cannot be a name in DNS.
-    #[error("not a name that DNS can have: {message}")]
+    #[error("not a valid DNS name: {message}")]
     BadName {
         /// What is wrong with it.
         message: String,
     },
     /// DNS says that the name does not exist.
-    #[error("no such name (NXDOMAIN): check how the configuration file spells it")]
+    #[error("no such name (NXDOMAIN): check its spelling in the configuration file")]
     NoSuchName,
     /// The name exists, without an address of the family asked for.
-    #[error("the name has no address of the family asked for")]
+    #[error("the name has no address of this family")]
     NoAddresses,
     /// No server answered in time.
-    #[error("no DNS server answered in time: check that they can be reached")]
+    #[error("no DNS server answered in time: check that they are reachable")]
     Timeout,
     /// The last server asked could not answer.
     #[error("DNS server {server} failed: {message}")]
@@ -38,7 +38,7 @@ pub enum Failure {
         message: String,
     },
     /// Every address in the answer is one that no server can have.
-    #[error("every address in the answer was refused: {}", first_few(.refused))]
+    #[error("all addresses in the answer were rejected: {}", first_few(.refused))]
     OnlyRefused {
         /// The addresses, and what each is.
         refused: Vec<(IpAddr, &'static str)>,

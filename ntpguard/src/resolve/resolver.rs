@@ -177,7 +177,7 @@ impl Resolver {
     }
 
     fn found_hosts(&self, opened: Lookup<File>) -> Option<File> {
-        let outcome = "the names in it are asked of DNS alone; run as root";
+        let outcome = "its names are resolved by DNS only; run as root";
         if self.refused.note(&self.hosts, &opened, outcome)
             && let Lookup::Refused(error) = &opened
         {

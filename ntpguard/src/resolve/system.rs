@@ -67,7 +67,7 @@ pub(super) fn servers(path: &Path, file: Option<File>) -> Result<Servers, Failur
         file: path.to_owned(),
         message,
     };
-    let file = file.ok_or_else(|| fail("it was not opened".to_owned()))?;
+    let file = file.ok_or_else(|| fail("not opened".to_owned()))?;
     let mut contents = Vec::new();
     let read = file.take(LARGEST_FILE).read_to_end(&mut contents);
     read.map_err(|error| fail(error.to_string()))?;

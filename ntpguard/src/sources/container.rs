@@ -37,7 +37,7 @@ pub(super) fn unread(daemon: &TimeDaemon) -> String {
                 hierarchy.path(cgroup).display()
             )
         }
-        _ => "run it in a cgroup of its own, and name that with --trust".to_owned(),
+        _ => "run it in its own cgroup, and name that with --trust".to_owned(),
     };
     let name = daemon.program.name();
     format!("{name} runs in a container, so its configuration is not read; {cure}")

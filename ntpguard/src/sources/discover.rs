@@ -154,7 +154,7 @@ fn in_place(files: &Files, root: &Path, file: &str, why: &str) -> (PathBuf, Stri
     match by_dhcp {
         Some((dhcp, _, _)) => (
             root.join(dhcp),
-            format!("{why}; with the servers that DHCP named"),
+            format!("{why}; with the servers from DHCP"),
         ),
         None => (root.join(file), why.to_owned()),
     }
@@ -178,7 +178,7 @@ fn configured_by(
     trusted: &[Trust],
 ) -> Result<Vec<Source>, ReaderError> {
     let is_container = daemon.is_in_container();
-    let who = format!("{} runs, pid {}", daemon.program.name(), daemon.pid);
+    let who = format!("{} is running, pid {}", daemon.program.name(), daemon.pid);
     if is_container && !container::is_trusted(daemon, trusted) {
         let path = root.join("proc").join(daemon.pid.to_string()).join("root");
         let source = Source::found(dialect(daemon.program), path, who);

@@ -69,7 +69,7 @@ impl<'a> Draft<'a> {
             self.error(
                 from.cloned().unwrap_or_else(|| whole(path)),
                 format!(
-                    "{} is left out: this configuration has over {MAX_FILES} files or 16 MiB",
+                    "{} is ignored: this configuration exceeds {MAX_FILES} files or 16 MiB",
                     path.display()
                 ),
             );
@@ -81,7 +81,7 @@ impl<'a> Draft<'a> {
                 let place = from.cloned().unwrap_or_else(|| whole(path));
                 self.error(
                     place,
-                    format!("{} includes itself: left out", path.display()),
+                    format!("{} is ignored: it includes itself", path.display()),
                 );
                 None
             }
@@ -161,7 +161,7 @@ impl<'a> Draft<'a> {
                 matches.found
             }
             Err(error) => {
-                let message = format!("not a file name pattern: {error}");
+                let message = format!("invalid file name pattern: {error}");
                 self.error(from.clone(), message);
                 Vec::new()
             }
@@ -345,22 +345,22 @@ impl<'a> Draft<'a> {
 /// What is said of a problem without the words of the file.
 pub(super) const fn without_words(severity: Severity) -> &'static str {
     match severity {
-        Severity::Note => "understood, and left out",
-        Severity::Error => "not understood, or not possible: left out",
-        Severity::Unreadable => "at fault: what the file asked for before stays",
+        Severity::Note => "understood, and ignored",
+        Severity::Error => "not understood, or not possible: ignored",
+        Severity::Unreadable => "an error: earlier grants of the file are kept",
     }
 }
 
 /// What is said of a file that cannot be read where its name may not be.
 pub(super) fn unreadable_include(error: &FileError) -> String {
-    format!("a file that is included here cannot be read: {error}")
+    format!("cannot read a file included here: {error}")
 }
 
 /// The finding that `writer` can write a file, too.
 pub(super) fn writable(path: &Path, writer: &str) -> Problem {
     let message = format!(
-        "others than root can write this file ({writer}): only the servers that it names count; let \
-         it and the directories above it belong to root, writable by root alone"
+        "users other than root can write this file ({writer}): only the servers it names are \
+         granted; make it and its parent directories owned and writable by root only"
     );
     Problem {
         place: whole(path),

@@ -12,25 +12,26 @@ use crate::scope::{Scope, Scoped, is_link_local, of_key};
 pub(super) enum HostError {
     #[error("{0:?} is neither an address nor a host name")]
     Word(String),
-    #[error("{0:?} is no address: an IPv4 address has four numbers, each below 256")]
+    #[error("{0:?} is not an address: an IPv4 address has four numbers, each below 256")]
     Numbers(String),
-    #[error("{0} is no host's address, so no time can come from it")]
+    #[error("{0} is not the address of a host")]
     Address(IpAddr),
-    #[error("{0} is an IPv4 address in IPv6 writing: write {1}")]
+    #[error("{0} is an IPv4 address in IPv6 notation: use {1}")]
     Mapped(Ipv6Addr, Ipv4Addr),
-    #[error("{0} is not the kind of address that the line asks for")]
+    #[error("{0} is not of the address family that the line specifies")]
     Family(IpAddr),
-    #[error(
-        "{0:?} is no address to {2}, which takes no brackets and no port here: write {1} without them"
-    )]
+    #[error("{0:?} is not an address for {2}, which takes no brackets and no port here: use {1}")]
     Brackets(String, IpAddr, &'static str),
-    #[error("{0:?} is no address to {1}, which takes no interface after it")]
+    #[error("{0:?} is not an address for {1}, which takes no interface after it")]
     Scope(String, &'static str),
     #[error(
-        "{0} is no link-local address: 32 bits after its first 32 are zero (RFC 4291 section 2.5.6)"
+        "{0} is not a link-local address, in which the 32 bits after the first 32 are zero (RFC \
+         4291 section 2.5.6)"
     )]
     LinkLocal(IpAddr),
-    #[error("{0} is this host itself, whose packets cross no interface: nothing to grant")]
+    #[error(
+        "{0} is this host itself: its packets cross no interface, so there is nothing to grant"
+    )]
     Loopback(IpAddr),
 }
 

@@ -104,7 +104,7 @@ impl Source {
     pub fn read(&self, readers: &Readers, serve: bool) -> Reading {
         match &self.access {
             Access::Files(files) => apart::read(readers, self.kind, files, &self.path, serve),
-            Access::Gone => self.nothing("its daemon has gone", Severity::Unreadable),
+            Access::Gone => self.nothing("its daemon is gone", Severity::Unreadable),
             Access::Unread(why) => self.nothing(why, Severity::Note),
         }
     }
@@ -186,7 +186,7 @@ pub enum SourceError {
     NoFile,
     /// There is no such dialect, and no such file.
     #[error(
-        "{0:?} is no dialect that ntpguard reads: it is one of {names}",
+        "unknown dialect {0:?}: expected one of {names}",
         names = Kind::names()
     )]
     UnknownDialect(String),
@@ -218,7 +218,7 @@ impl FromStr for Source {
         Ok(Self {
             kind,
             path,
-            why: "named by hand".to_owned(),
+            why: "named with --source".to_owned(),
             fleeting: false,
             access: Access::Files(files.said_by(speaker(kind))),
         })

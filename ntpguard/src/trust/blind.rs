@@ -92,57 +92,59 @@ impl Blind {
 
 impl fmt::Display for Blind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const UNTRUSTED: &str =
-            "so no time daemon is trusted by its cgroup and only granted servers answer";
+        const UNTRUSTED: &str = "so no time daemon is trusted by its cgroup, and only replies from granted servers \
+             are admitted";
         match self {
             Self::NoHierarchy => write!(
                 f,
-                "this process sees no cgroup v2 mounted, {UNTRUSTED}; mount it \
-                 (`mount -t cgroup2 none {USUAL}`), show it to this container, or name the daemon's \
-                 account with --trust-uid"
+                "no cgroup v2 file system is mounted, {UNTRUSTED}; mount it (`mount -t cgroup2 \
+                 none {USUAL}`), make it visible in this container, or name the daemon's account \
+                 with --trust-uid"
             ),
             Self::HierarchyRefused(why) => write!(
                 f,
-                "cannot look for cgroups ({why}), so time daemons are trusted by their cgroups only as far \
+                "cannot search for cgroups ({why}), so time daemons are trusted by their cgroups only as far \
                  as they were before; run as root, or name the daemon's account with --trust-uid"
             ),
             Self::Refused(why) => write!(
                 f,
-                "cannot look for time daemons ({why}): those trusted before stay trusted, and no others are; \
+                "cannot search for time daemons ({why}): those trusted before stay trusted, and no others are; \
                  let this process and the system have more files and memory"
             ),
             Self::NoCgroup { trust, .. } => match trust {
                 Trust::Unit(unit) => write!(
                     f,
-                    "--trust {unit} trusts nothing now: there is no such cgroup; look with `systemctl \
-                     status {unit}` whether that is its name and it runs (a unit in a slice of its own \
-                     is named by its cgroup's path)"
+                    "--trust {unit} has no effect now: no such cgroup; check its name and that it \
+                     runs with `systemctl status {unit}` (name a unit in its own slice by its \
+                     cgroup's path)"
                 ),
                 Trust::Cgroup(_) => write!(
                     f,
-                    "--trust {trust} trusts nothing now: there is no such cgroup; `systemd-cgls` lists \
-                     those there are"
+                    "--trust {trust} has no effect now: no such cgroup; `systemd-cgls` lists them"
                 ),
             },
             Self::CgroupRefused { trust, why, .. } => write!(
                 f,
-                "--trust {trust} trusts nothing now: cannot look at it ({why}); run as root"
+                "--trust {trust} has no effect now: cannot inspect it ({why}); run as root"
             ),
             Self::OtherNetwork { trust, .. } => write!(
                 f,
-                "--trust {trust} trusts nothing that this host forwards: its processes are in a network \
-                 namespace of their own, and a packet that was forwarded has no sender any more; run it in \
-                 the host's network (`--network host`), or let all requests be answered (--learn any)"
+                "--trust {trust} does not cover forwarded packets: its processes are in their own \
+                 network namespace, and a forwarded packet has no known sender; run it in the \
+                 host's network (`--network host`), or admit replies to all requests (--learn \
+                 any)"
             ),
             Self::Forwards { family, .. } => write!(
                 f,
-                "this host forwards {family}: what is behind it (containers, guests, a network) hears only \
-                 the servers that are granted here; --learn any lets all requests be answered"
+                "this host forwards {family}: the hosts behind it (containers, guests, a network) \
+                 get replies from granted servers only; --learn any admits replies to all \
+                 requests"
             ),
             Self::ForwardingRefused { family, why, .. } => write!(
                 f,
-                "cannot see whether this host forwards {family} ({why}): if it does, what is behind it \
-                 hears only the servers that are granted here; --learn any lets all requests be answered"
+                "cannot determine whether this host forwards {family} ({why}): if it does, the \
+                 hosts behind it get replies from granted servers only; --learn any admits \
+                 replies to all requests"
             ),
             Self::Processes(finding) => finding.fmt(f),
         }

@@ -35,12 +35,12 @@ impl Trust {
 pub enum TrustError {
     /// Neither a unit nor a path.
     #[error(
-        "{0:?} is neither a unit such as chrony.service nor the path of a cgroup such as \
-         /sys/fs/cgroup/system.slice/chrony.service"
+        "{0:?} is neither a unit (such as chrony.service) nor a cgroup path (such as \
+         /sys/fs/cgroup/system.slice/chrony.service)"
     )]
     Unknown(String),
     /// A path elsewhere.
-    #[error("{path} is not below {mount}, where the cgroups are")]
+    #[error("{path} is not below {mount}, where cgroups are mounted")]
     Elsewhere {
         /// The path.
         path: PathBuf,
@@ -48,7 +48,7 @@ pub enum TrustError {
         mount: PathBuf,
     },
     /// The root cgroup.
-    #[error("{0} is the root cgroup, which every process may be in: name one below it")]
+    #[error("{0} is the root cgroup, which any process can be in: name one below it")]
     Root(PathBuf),
     /// Further down than is looked.
     #[error("{path} is nested too deeply: name one at most {DEEPEST} directories below {mount}")]
@@ -60,7 +60,7 @@ pub enum TrustError {
     },
     /// No cgroups.
     #[error(
-        "this system has no cgroup v2 hierarchy mounted (`mount -t cgroup2 none /sys/fs/cgroup`)"
+        "no cgroup v2 hierarchy is mounted: mount it with `mount -t cgroup2 none /sys/fs/cgroup`"
     )]
     NoHierarchy,
 }

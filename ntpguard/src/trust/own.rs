@@ -22,8 +22,8 @@ const LONGEST: usize = 100;
 pub enum OwnError {
     /// Not a name.
     #[error(
-        "{0:?} cannot be a cgroup's name: use letters, digits and any of `-_.@`, {LONGEST} at most; \
-         --name gives another"
+        "invalid cgroup name {0:?}: use at most {LONGEST} letters, digits and `-_.@`; choose \
+         another with --name"
     )]
     Name(String),
     /// No cgroups.
@@ -71,7 +71,7 @@ pub fn enter(name: &str) -> Result<PathBuf, OwnError> {
     match DirBuilder::new().mode(MODE).create(&directory) {
         // Of an earlier run.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        made => made.map_err(|source| OwnError::system("make the cgroup", &directory, source))?,
+        made => made.map_err(|source| OwnError::system("create the cgroup", &directory, source))?,
     }
     let changeable = ownership::changeable(&hierarchy, &cgroup, &[])
         .map_err(|source| OwnError::system("examine", &directory, source))?;

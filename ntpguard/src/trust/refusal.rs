@@ -48,15 +48,19 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoHierarchy => f.write_str("cgroup v2 is not mounted"),
-            Self::Root => f.write_str("it runs in the root cgroup, as any process may"),
+            Self::Root => f.write_str("it runs in the root cgroup, as any process can"),
             Self::Elsewhere => f.write_str("its cgroup is outside this cgroup namespace"),
             Self::NoService(cgroup) => {
-                write!(f, "its cgroup is not a service's: {}", cgroup.display())
+                write!(
+                    f,
+                    "its cgroup is not that of a service: {}",
+                    cgroup.display()
+                )
             }
             Self::NotNamed(cgroup) => {
                 write!(
                     f,
-                    "--trust names others, and it runs in {}",
+                    "--trust names other cgroups, and it runs in {}",
                     cgroup.display()
                 )
             }

@@ -49,7 +49,7 @@ pub(super) fn member_is_found(scene: &Scene, guard: &Guard) -> Result<()> {
 pub(super) fn later_member_is_found(scene: &Scene, guard: &Guard) -> Result<()> {
     let member = &scene.members[0];
     scene.ip(&["link", "set", &member.interface, "nomaster"])?;
-    wait_logged(guard, "no longer so: ", SOON)?;
+    wait_logged(guard, "resolved: ", SOON)?;
     ensure!(findings(guard)? == "[]", "{}", findings(guard)?);
     let logged = guard.stderr().len();
     join(member, &scene.bond.near.interface)?;

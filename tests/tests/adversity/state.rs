@@ -135,12 +135,12 @@ fn a_full_state_directory_is_said_once_and_that_it_is_free_again_once() -> Resul
     fs::remove_file(&filler)?;
     fs::write(&source, line(KNOWN))?;
     eventually(Duration::from_secs(5), "a line that says so", || {
-        ensure!(guard.stderr().contains("as they should be again"), "");
+        ensure!(guard.stderr().contains("are up to date again"), "");
         Ok(())
     })?;
     let log = guard.stderr();
     let full = log.matches("cannot write the state file").count();
-    let free = log.matches("as they should be again").count();
+    let free = log.matches("are up to date again").count();
     ensure!((full, free) == (1, 1), "{full} and {free} times: {log}");
     ensure!(status(&guard)?["trouble"].is_null(), "still in trouble");
     Ok(())

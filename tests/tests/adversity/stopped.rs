@@ -46,9 +46,7 @@ fn gave_up(guard: &Guard, arguments: &[&str], output: &Output, took: Duration) -
     let pid = guard.id();
     ensure!(
         output.status.code() == Some(1)
-            && said.contains(&format!(
-                "`ntpguard run` (pid {pid}) does not answer within "
-            ))
+            && said.contains(&format!("`ntpguard run` (pid {pid}) did not reply within "))
             && said.contains(&format!("kill -CONT {pid}")),
         "{arguments:?}: {}: {said}",
         output.status
@@ -115,7 +113,7 @@ fn status_shows_what_the_kernel_does_where_the_daemon_is_stopped() -> Result<()>
         said.contains(&format!("(pid {}) does not answer", guard.id())),
         "{said}"
     );
-    ensure!(said.contains("what the kernel shows"), "{said}");
+    ensure!(said.contains("from the kernel alone"), "{said}");
     let json = guard.json(&["status", "--json"])?;
     ensure!(
         json["guarding"] == true && json["daemon"].is_null(),
@@ -184,7 +182,9 @@ fn ends_at_once(mut start: Guard) -> Result<()> {
         start.stderr()
     );
     ensure!(
-        start.stderr().contains("ended before anything was guarded"),
+        start
+            .stderr()
+            .contains("stopped before anything was guarded"),
         "{}",
         start.stderr()
     );
@@ -261,7 +261,11 @@ fn a_successor_that_stops_is_named_and_its_predecessor_goes_on_when_it_is_ended(
         .args(["--replace"])
         .start()?;
     eventually(Duration::from_secs(5), "the predecessor's yielding", || {
-        ensure!(guard.stderr().contains("takes over"), "{}", guard.stderr());
+        ensure!(
+            guard.stderr().contains("is taking over"),
+            "{}",
+            guard.stderr()
+        );
         Ok(())
     })?;
     successor.signal(Signal::SIGSTOP)?;
@@ -277,7 +281,7 @@ fn a_successor_that_stops_is_named_and_its_predecessor_goes_on_when_it_is_ended(
     successor.kill9()?;
     eventually(Duration::from_secs(5), "the predecessor's going on", || {
         let said = guard.stderr();
-        ensure!(said.contains("took the guard back"), "{said}");
+        ensure!(said.contains("resumed guarding"), "{said}");
         Ok(())
     })?;
     ensure!(

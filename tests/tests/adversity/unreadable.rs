@@ -69,7 +69,7 @@ fn a_file_that_becomes_a_link_to_itself_keeps_its_grants() -> Result<()> {
 
 #[test]
 fn a_file_that_becomes_binary_keeps_its_grants() -> Result<()> {
-    Watched::new()?.survives("binary", |path| {
+    Watched::new()?.survives("NUL byte", |path| {
         let bytes: Vec<u8> = (0..=255).cycle().take(4096).collect();
         Ok(fs::write(path, bytes)?)
     })

@@ -93,7 +93,7 @@ fn edits_with_nothing_loaded_are_kept_for_the_next_run() -> Result<()> {
     ensure!(removed["in_kernel"] == false, "{removed}");
     let said = lab.cli(&home, &["allowlist", "add", "192.0.2.3"])?;
     let said = String::from_utf8_lossy(&said.stdout).into_owned();
-    ensure!(said.contains("nothing is loaded"), "{said}");
+    ensure!(said.contains("no guard is loaded"), "{said}");
     ensure!(
         listed(&lab, &home)? == ["192.0.2.1/32", "192.0.2.3/32"],
         "{:?}",

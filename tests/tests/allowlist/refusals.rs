@@ -20,7 +20,7 @@ fn removing_what_was_not_granted_by_hand_fails_and_says_who_did() -> Result<()> 
         let said = refusal(&guard.cli(&["allowlist", "remove", ADDRESS])?, 1)?;
         let place = format!("{}:1", source.display());
         ensure!(
-            said.contains("not granted by hand") && said.contains(&place),
+            said.contains("not manually") && said.contains(&place),
             "{said}"
         );
         ensure!(

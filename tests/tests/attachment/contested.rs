@@ -27,7 +27,7 @@ fn after_three_repairs_it_is_left_and_said() -> Result<()> {
     detach(guard, port, "egress")?;
     let text = status_text(guard)?.replace("\n          ", " ");
     ensure!(
-        text.contains("requests NOT noted") && !text.contains("noted by tcx"),
+        text.contains("requests NOT tracked") && !text.contains("tracked by tcx"),
         "{text}"
     );
     ensure!(
@@ -36,7 +36,7 @@ fn after_three_repairs_it_is_left_and_said() -> Result<()> {
     );
 
     let start = Instant::now();
-    while !guard.stderr().contains("left as it is") {
+    while !guard.stderr().contains("not repairing it any more") {
         ensure!(start.elapsed() < GIVEN_UP_WITHIN, "{}", guard.stderr());
         // What is detached cannot be detached again.
         detach(guard, port, "egress").ok();
@@ -46,16 +46,17 @@ fn after_three_repairs_it_is_left_and_said() -> Result<()> {
     ensure!(repairs() == 3, "{}", guard.stderr());
     let said = findings(guard)?;
     ensure!(
-        said.contains("left as it is, after three repairs") && said.contains("bpftool link"),
+        said.contains("not repaired any more, after three repairs")
+            && said.contains("bpftool link"),
         "{said}"
     );
     // It stays so.
     thread::sleep(2 * REPAIRED_WITHIN);
     ensure!(repairs() == 3, "{}", guard.stderr());
-    let logged = guard.stderr().matches("left as it is").count();
+    let logged = guard.stderr().matches("not repairing it any more").count();
     ensure!(logged == 1, "{}", guard.stderr());
     ensure!(
-        findings(guard)?.contains("left as it is"),
+        findings(guard)?.contains("not repaired any more"),
         "{}",
         findings(guard)?
     );

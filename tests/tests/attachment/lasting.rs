@@ -95,7 +95,7 @@ fn a_guard_goes_on_without_its_file_system_and_pins_into_the_next() -> Result<()
     let said = String::from_utf8_lossy(&unload.stderr).replace('\n', " ");
     let pid = format!("(pid {})", guard.id());
     ensure!(
-        !unload.status.success() && said.contains(&pid) && said.contains("holds its programs"),
+        !unload.status.success() && said.contains(&pid) && said.contains("keeps its programs"),
         "{unload:?}"
     );
     // Grants are changed by descriptor, not by path.

@@ -239,7 +239,7 @@ fn without_a_daemon_status_tells_what_the_kernel_has() -> Result<()> {
     guard.kill9()?;
     let text = status_text(&guard)?;
     ensure!(
-        text.starts_with("guarding") && text.contains("requests noted by tcx"),
+        text.starts_with("guarding") && text.contains("requests tracked by tcx"),
         "{text}"
     );
     let port = &lab.inside.port;
@@ -250,7 +250,7 @@ fn without_a_daemon_status_tells_what_the_kernel_has() -> Result<()> {
         port.interface
     );
     ensure!(
-        text.contains(&words) && !text.contains("noted by tcx"),
+        text.contains(&words) && !text.contains("tracked by tcx"),
         "{text}"
     );
 
@@ -270,6 +270,6 @@ fn without_a_daemon_status_tells_what_the_kernel_has() -> Result<()> {
         text.starts_with("not guarding") && text.contains("its link is gone"),
         "{text}"
     );
-    ensure!(!text.contains("somebody else"), "{text}");
+    ensure!(!text.contains("another program"), "{text}");
     Ok(())
 }

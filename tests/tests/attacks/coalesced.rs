@@ -126,7 +126,7 @@ fn generic_xdp_says_that_it_sees_the_first_alone() -> Result<()> {
     let status = guard.json(&["status", "--json"])?;
     let unseen = status["interfaces"][0]["blind_to"].as_str();
     ensure!(
-        unseen.is_some_and(|text| text.contains("generic XDP shows the first alone")),
+        unseen.is_some_and(|text| text.contains("generic XDP sees the first only")),
         "{status}"
     );
     let text = String::from_utf8(guard.cli(&["status"])?.stdout)?;

@@ -105,7 +105,7 @@ impl Scene {
         eventually(SOON, "the end of the finding", || {
             let status = self.status()?;
             let text = status.to_string();
-            ensure!(!text.contains("process that read"), "{status}");
+            ensure!(!text.contains("parser process"), "{status}");
             Ok(())
         })
     }
@@ -290,7 +290,7 @@ fn a_reader_that_hangs_is_ended_and_holds_up_nothing_else() -> Result<()> {
         scene
             .guard
             .stderr()
-            .contains("took too long, and was ended"),
+            .contains("took too long and was killed"),
         "{}",
         scene.guard.stderr()
     );
@@ -309,13 +309,13 @@ fn without_a_starter_the_guard_goes_on_with_what_it_knows_and_says_so() -> Resul
         ensure!(
             status["problems"]
                 .to_string()
-                .contains("process that starts readers has ended"),
+                .contains("process that starts parsers has exited"),
             "{status}"
         );
         Ok(())
     })?;
     let text = String::from_utf8(scene.guard.cli(&["status"])?.stdout)?;
-    ensure!(text.contains("has ENDED"), "{text}");
+    ensure!(text.contains("has EXITED"), "{text}");
     let home = scene.guard.home();
     scene.lab.admits(home, KNOWN, Role::Server)?;
     scene.lab.drops(home, NEW, Role::Server)?;

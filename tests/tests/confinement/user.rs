@@ -149,7 +149,7 @@ fn three_capabilities_and_two_directories_are_enough() -> Result<()> {
 
 /// Whether `status` and the log of a guard of the user's say that it cannot see other accounts' daemons.
 fn says_that_it_is_blind(more: &[&str]) -> Result<(bool, bool)> {
-    const SAID: &str = "cannot see which programs other accounts run";
+    const SAID: &str = "cannot see which programs other users run";
     let lab = Lab::new()?;
     let place = Place::new()?;
     let source = lab.write("ntp.conf", "server 192.0.2.1\n")?;
@@ -206,7 +206,7 @@ fn a_capability_that_is_missing_is_named_once_and_nothing_else_is() -> Result<()
         ensure!(ended.code() == Some(1), "{said}");
         let last = said.lines().last().unwrap_or_default();
         ensure!(
-            last.contains(&format!("it lacks {missing}: ")) && last.matches("lacks").count() == 1,
+            last.contains(&format!("missing {missing}: ")) && last.matches("missing").count() == 1,
             "{said}"
         );
         ensure!(!said.contains("verifier"), "{said}");

@@ -131,7 +131,7 @@ fn what_ntpd_rs_observes_is_in_use_and_what_it_does_not_use_differs() -> Result<
     );
     let text = guard.cli(&["sources"])?;
     let text = String::from_utf8_lossy(&text.stdout);
-    let unused = format!("{} is named and not in use", used[0]);
+    let unused = format!("{} is configured but not in use", used[0]);
     ensure!(!text.contains(&unused) && text.contains("yes"), "{text}");
     for line in text.lines() {
         ensure!(line.chars().count() <= 80, "{line}");
@@ -193,7 +193,7 @@ fn a_port_that_any_user_can_take_is_not_asked() -> Result<()> {
     let config = "cmdport 323\nserver time.test iburst minpoll 0 maxpoll 0\n";
     let mut chronyd = Chronyd::start(namespace, config, Some(network.dns.address()))?;
     let guard = network.guard().ready()?;
-    wait_silent(&guard, "any user may listen at port 323")?;
+    wait_silent(&guard, "any user can listen on port 323")?;
     chronyd.wait_synchronised(SYNCHRONISED).map(drop)
 }
 

@@ -77,7 +77,7 @@ fn each_file_that_may_not_be_read_is_a_finding_with_its_cure() -> Result<()> {
     for words in [
         "/etc/hosts: cannot be read (",
         "cannot read /etc/resolv.conf: ",
-        "cannot see which ports are free to all",
+        "cannot read which ports are unprivileged",
     ] {
         ensure!(log.matches(words).count() == 1, "{words:?}: {log}");
     }

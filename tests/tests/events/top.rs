@@ -86,7 +86,8 @@ fn top_knows_reasons_and_networks_and_nobody_who_is_admitted() -> Result<()> {
     let request = Message::request(1).to_vec();
     let nobody = guard.cli(&["top"])?;
     ensure!(
-        nobody.status.success() && String::from_utf8_lossy(&nobody.stdout).contains("nobody"),
+        nobody.status.success()
+            && String::from_utf8_lossy(&nobody.stdout).contains("no rejected packets"),
         "{nobody:?}"
     );
     let [v4, _] = STRANGERS;

@@ -141,7 +141,7 @@ fn events_end_when_asked_to_when_nobody_reads_and_with_the_daemon() -> Result<()
     guard.terminate()?;
     let ended = bereft.process.wait(SOON)?;
     ensure!(
-        ended.code() == Some(1) && bereft.process.stderr().contains("the daemon has ended"),
+        ended.code() == Some(1) && bereft.process.stderr().contains("the daemon has stopped"),
         "{}",
         bereft.process.story()
     );

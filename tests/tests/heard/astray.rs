@@ -40,7 +40,7 @@ fn an_answer_from_another_address_of_the_server() -> Result<()> {
         ..Manner::default()
     };
     let (scene, _guard, pair) = pair(from, "from-address")?;
-    let text = format!("asked {}, answered from {}", scene.asked, scene.other);
+    let text = format!("queried {}, reply came from {}", scene.asked, scene.other);
     ensure!(pair["text"] == *text, "{pair}");
     Ok(())
 }

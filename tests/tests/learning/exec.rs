@@ -80,7 +80,7 @@ fn what_keeps_it_from_a_cgroup_is_said() -> Result<()> {
     fails(
         as_user,
         1,
-        &["cannot make the cgroup", &name, "run as root"],
+        &["cannot create the cgroup", &name, "run as root"],
     )?;
     ensure!(!cgroup.path().exists());
     fails(exec("a/b", &["true"])?, 2, &["\"a/b\"", "--name"])?;

@@ -33,7 +33,7 @@ fn trust_in_a_container_behind_this_hosts_routing_is_said_to_be_in_vain() -> Res
     let inside = process::Process::spawn(container.command(&elsewhere.within(&sleep)))?;
     let scene = Scene::trusting(&["--trust".as_ref(), OsStr::new(&unit(&container)?)])?;
     scene.wait_trusted(&container)?;
-    let said = "trusts nothing that this host forwards";
+    let said = "does not cover forwarded packets";
     // A bridge or macvlan may be its way out, which keeps the sender.
     wait_problem(scene.guard(), said, false)?;
     scene.host().namespace.set(IP_FORWARD, "1")?;

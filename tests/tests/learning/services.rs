@@ -85,7 +85,7 @@ fn the_session_of_a_user_is_never_trusted() -> Result<()> {
     let service = Cgroup::unique_in(manager, ".service")?;
     service.make()?;
     let untrusted = scene.is_refused(&service)?;
-    says(&untrusted, "why", "not a service's")?;
+    says(&untrusted, "why", "not that of a service")?;
     // Nor when it belongs to the user, as it does where systemd made it.
     service.delegate(USER)?;
     scene.is_refused(&service)?;
@@ -99,7 +99,7 @@ fn a_scope_is_never_trusted() -> Result<()> {
         let scope = Cgroup::unique_in(above, ".scope")?;
         scope.make()?;
         let untrusted = scene.is_refused(&scope)?;
-        says(&untrusted, "why", "not a service's")?;
+        says(&untrusted, "why", "not that of a service")?;
     }
     Ok(())
 }

@@ -48,7 +48,7 @@ fn a_unit_that_is_not_there_is_a_finding_until_it_is() -> Result<()> {
     let service = Cgroup::service()?;
     let unit = unit(&service)?;
     let scene = Scene::trusting(&["--trust".as_ref(), OsStr::new(&unit)])?;
-    let said = format!("--trust {unit} trusts nothing now");
+    let said = format!("--trust {unit} has no effect now");
     // At once, and once.
     let log = scene.guard().stderr();
     ensure!(log.matches(&said).count() == 1, "{log}");
@@ -81,7 +81,7 @@ fn naming_a_unit_does_not_hide_a_daemon_that_runs_elsewhere() -> Result<()> {
     let _inside = scene.chronyd(&main)?;
     let outside = scene.chronyd(&other)?;
     let untrusted = scene.wait_untrusted(&outside)?;
-    says(&untrusted, "why", "--trust names others")?;
+    says(&untrusted, "why", "--trust names other cgroups")?;
     says(
         &untrusted,
         "cure",
@@ -100,12 +100,12 @@ fn naming_a_unit_does_not_hide_a_daemon_that_runs_elsewhere() -> Result<()> {
 fn a_guard_that_sees_no_cgroups_says_so_once() -> Result<()> {
     let (pool, nothing) = (Pool::new()?, ConfigFile::chrony("")?);
     let guard = pool.guard(&nothing).under(WITHOUT_CGROUPS).ready()?;
-    wait_problem(&guard, "sees no cgroup v2 mounted", true)?;
+    wait_problem(&guard, "no cgroup v2 file system is mounted", true)?;
     // It has looked again since.
     thread::sleep(Duration::from_secs(6));
     let log = guard.stderr();
     ensure!(
-        log.matches("sees no cgroup v2 mounted").count() == 1,
+        log.matches("no cgroup v2 file system is mounted").count() == 1,
         "{log}"
     );
     ensure!(log.contains("--trust-uid"), "{log}");

@@ -74,7 +74,7 @@ fn a_guard_that_may_not_look_at_processes_says_so() -> Result<()> {
         let mut sources = scene.start(PERSON, &copy, &arguments)?;
         sources.wait(super::SOON)?;
         let printed = sources.stdout().replace("\n ", "").replace("  ", " ");
-        let cure = ["cannot check the running chronyd", "CAP_SYS_PTRACE"];
+        let cure = ["cannot inspect the running chronyd", "CAP_SYS_PTRACE"];
         ensure!(
             cure.iter().all(|text| printed.contains(text)),
             "{}",

@@ -70,7 +70,7 @@ impl Included {
         wait_roles(&guard, CLIENTS, &[])?;
         let problems = problems(&guard)?;
         let who = format!(
-            "others than root can write this file ({} ",
+            "users other than root can write this file ({} ",
             culprit.display()
         );
         ensure!(problems.contains(&who), "no {who:?} in {problems}");

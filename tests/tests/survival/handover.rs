@@ -71,7 +71,11 @@ fn a_successor_that_would_attach_otherwise_is_refused_before_it_asks_for_anythin
     let (ended, said) = refused(&lab, &mut guard, &["--attach", "native"])?;
     ensure!(ended.code() == Some(1), "{ended}: {said}");
     ensure!(said.contains("guarded already, by generic XDP"), "{said}");
-    ensure!(!guard.stderr().contains("takes over"), "{}", guard.stderr());
+    ensure!(
+        !guard.stderr().contains("is taking over"),
+        "{}",
+        guard.stderr()
+    );
     Ok(())
 }
 
@@ -84,7 +88,11 @@ fn a_successor_for_an_interface_that_is_not_there_is_refused_first() -> Result<(
         ended.code() == Some(1) && said.contains("nowhere0"),
         "{ended}: {said}"
     );
-    ensure!(!guard.stderr().contains("takes over"), "{}", guard.stderr());
+    ensure!(
+        !guard.stderr().contains("is taking over"),
+        "{}",
+        guard.stderr()
+    );
     Ok(())
 }
 
@@ -99,7 +107,11 @@ fn a_successor_whose_configuration_is_wrong_is_refused_first() -> Result<()> {
         ended.code() == Some(2) && said.contains("modes"),
         "{ended}: {said}"
     );
-    ensure!(!guard.stderr().contains("takes over"), "{}", guard.stderr());
+    ensure!(
+        !guard.stderr().contains("is taking over"),
+        "{}",
+        guard.stderr()
+    );
     Ok(())
 }
 
@@ -121,7 +133,11 @@ fn a_successor_that_may_load_nothing_is_refused_first() -> Result<()> {
         ended.code() == Some(1) && said.contains("CAP_BPF"),
         "{ended}: {said}"
     );
-    ensure!(!guard.stderr().contains("takes over"), "{}", guard.stderr());
+    ensure!(
+        !guard.stderr().contains("is taking over"),
+        "{}",
+        guard.stderr()
+    );
     ensure!(status(&lab, guard.home())?["daemon"]["pid"] == guard.id());
     Ok(())
 }
@@ -143,7 +159,7 @@ fn a_guard_whose_successor_fails_after_it_yielded_goes_on_with_all_it_had() -> R
         "{ended}: {said}"
     );
     let before = guard.stderr();
-    ensure!(before.contains("took the guard back"), "{before}");
+    ensure!(before.contains("resumed guarding"), "{before}");
     for address in [LISTED, "192.0.2.7"] {
         lab.admits(guard.home(), address, Role::Server)?;
     }

@@ -317,8 +317,8 @@ fn what_others_may_not_say_is_left_out_with_a_finding_for_each_kind() {
     let problems: Vec<String> = book.problems().map(|problem| problem.to_string()).collect();
     let left_out = |line, more, what| {
         format!(
-            "{MAIN}:{line}:8: left out{more}: a file that others than root can write cannot {what}; \
-             let only root write the file, or name it with --source"
+            "{MAIN}:{line}:8: ignored{more}: a file that users other than root can write cannot {what}; \
+             make the file writable by root only, or name it with --source"
         )
     };
     assert_eq!(
@@ -326,7 +326,7 @@ fn what_others_may_not_say_is_left_out_with_a_finding_for_each_kind() {
         [
             left_out(4, "", "grant `peer`"),
             left_out(2, ", here and 1 more times", "grant `client`"),
-            left_out(5, "", "deny what others grant"),
+            left_out(5, "", "deny what other origins grant"),
         ]
     );
 }
@@ -381,7 +381,7 @@ fn a_peer_by_a_daemons_word_alone_is_a_server_and_a_finding() {
     assert_eq!(
         problems,
         [
-            "ntpd: 192.0.2.1 counts as a server only: a daemon's answer cannot grant `peer`; \
+            "ntpd: 192.0.2.1 is granted `server` only: a daemon's answer cannot grant `peer`; \
           `ntpguard allowlist add` can grant it"
         ]
     );

@@ -117,7 +117,8 @@ impl Watched {
             Err(error) => {
                 if self.refused.insert(directory.to_owned()) {
                     tracing::warn!(
-                        "cannot watch {} for changes ({error}); `ntpguard allowlist update` reads it",
+                        "cannot watch {} for changes ({error}); after a change, run `ntpguard \
+                         allowlist update`",
                         directory.display()
                     );
                 }

@@ -34,17 +34,14 @@ fn a_capability_that_is_missing_is_named_and_no_other() {
     for number in [EPERM, EACCES, EINVAL] {
         let found = advice(Attempt::Program, number, &facts).unwrap();
         assert!(found.is_privilege);
-        assert!(
-            found.text.starts_with("it lacks CAP_PERFMON: "),
-            "{found:?}"
-        );
+        assert!(found.text.starts_with("missing CAP_PERFMON: "), "{found:?}");
     }
     // A map takes none of it.
     let map = text(Attempt::Map, EPERM, &facts);
-    assert!(!map.contains("lacks"), "{map}");
+    assert!(!map.contains("missing"), "{map}");
     let facts = without(Capability::CAP_NET_ADMIN);
     let attach = text(Attempt::Attach, EPERM, &facts);
-    assert!(attach.starts_with("it lacks CAP_NET_ADMIN: "), "{attach}");
+    assert!(attach.starts_with("missing CAP_NET_ADMIN: "), "{attach}");
 }
 
 #[test]

@@ -156,7 +156,7 @@ impl Link {
         } else {
             Err(io::Error::new(
                 io::ErrorKind::InvalidData,
-                "it is neither an XDP nor a tcx link",
+                "neither an XDP nor a tcx link",
             ))
         }
     }

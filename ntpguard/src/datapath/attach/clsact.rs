@@ -186,7 +186,7 @@ async fn filters(
             Ok(Vec::new())
         }
         Err(source) => Err(Error::Netlink {
-            doing: format!("ask for the filters of interface {interface}"),
+            doing: format!("list the filters of interface {interface}"),
             source,
         }),
     }
@@ -222,7 +222,7 @@ async fn has_clsact(connection: &Connection, interface: u32) -> Result<bool, Err
         .try_collect()
         .await
         .map_err(|source| Error::Netlink {
-            doing: format!("ask for the qdiscs of interface {interface}"),
+            doing: format!("list the qdiscs of interface {interface}"),
             source,
         })?;
     // The kernel lists those of all interfaces.

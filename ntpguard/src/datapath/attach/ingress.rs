@@ -179,9 +179,8 @@ fn adopt(
 }
 
 fn adopted(interface: Interface, how: How) -> Attached {
-    let why_not_better = (how != How::Native).then(|| {
-        "it was attached so before; `ntpguard unload` and a new start would try native".to_owned()
-    });
+    let why_not_better = (how != How::Native)
+        .then(|| "kept from before; `ntpguard unload` and a new start try native".to_owned());
     Attached {
         interface,
         how,
@@ -282,7 +281,7 @@ fn attach_xdp(
 fn attached(interface: Interface, how: How, tried: &[String]) -> Attached {
     let why_not_better = (how != How::Native).then(|| {
         if tried.is_empty() {
-            "it was asked for".to_owned()
+            "as requested".to_owned()
         } else {
             tried.join("; ")
         }
@@ -324,7 +323,7 @@ fn taken(interface: &Interface, occupant: Option<Occupant>) -> Error {
 fn described(occupant: Option<Occupant>) -> String {
     let id = occupant.map_or(0, |occupant| occupant.program_id);
     if id == 0 {
-        return "attached by somebody else".to_owned();
+        return "attached by another program".to_owned();
     }
     others::described(id)
 }
@@ -337,7 +336,7 @@ fn note(tried: &mut Vec<String>, hook: Xdp, kind: Kind, why: &str) {
         return;
     }
     let build = match kind {
-        Kind::Linear => ", one buffer a frame",
+        Kind::Linear => ", one buffer per frame",
         _ => "",
     };
     tried.push(format!("{name}{build}: {why}"));

@@ -17,16 +17,16 @@ use super::{Interface, Tc};
 )]
 #[serde(rename_all = "lowercase")]
 pub enum AttachMode {
-    /// In the best place that there is: the driver, the network stack's tc hook, its XDP hook.
+    /// Try native, tc, then generic, and use the first that works.
     #[default]
     Auto,
-    /// In the driver alone.
+    /// Native XDP, in the network driver.
     Native,
-    /// On the XDP hook of the network stack.
+    /// Generic XDP, in the network stack.
     Generic,
-    /// On the tc hook, behind whatever program the XDP hooks have.
+    /// The tc hook, behind any XDP program of the interface.
     Tc,
-    /// Where somebody else attaches it, such as libxdp's dispatcher.
+    /// Leave attaching to another program, such as xdp-loader, which loads what `ntpguard object` writes.
     External,
 }
 
@@ -87,9 +87,9 @@ impl How {
         match self {
             // netif_receive_generic_xdp() makes one piece of a buffer and shows none of its segments.
             Self::Generic => Some(
-                "of several NTP packets that a container or virtual machine sends in one buffer (UDP \
-                 segmentation offload), generic XDP shows the first alone: what is behind it passes \
-                 with it; tc does not have that gap",
+                "if a container or virtual machine sends several NTP packets in one buffer (UDP \
+                 segmentation offload), generic XDP sees the first only and the rest pass with \
+                 it; tc does not have this gap",
             ),
             Self::Native | Self::Tc | Self::External => None,
         }
@@ -103,7 +103,7 @@ impl std::fmt::Display for How {
             Self::Native => "native XDP",
             Self::Generic => "generic XDP",
             Self::Tc => "tc",
-            Self::External => "a program that somebody else attaches",
+            Self::External => "another program's attachment",
         })
     }
 }

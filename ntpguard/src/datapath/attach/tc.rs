@@ -62,8 +62,8 @@ pub(in crate::datapath) fn occupy(
     };
     if !before.is_empty() {
         tracing::warn!(
-            "{}: before the guard's program where packets {} stand {}: what they take away, or let \
-             pass for good, it does not see",
+            "{}: other programs run before the guard's where packets {}: {}; the guard does not \
+             see what they drop or accept",
             interface.name,
             match hook {
                 Hook::Ingress => "arrive",

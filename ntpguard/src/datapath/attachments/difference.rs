@@ -157,14 +157,14 @@ impl Difference {
     pub fn cure(&self) -> String {
         match self {
             Self::Hook { .. } => {
-                "find what detaches it (`bpftool link`, `bpftool net`), then start the guard again"
+                "find what detaches it (`bpftool link`, `bpftool net`), then restart the guard"
                     .to_owned()
             }
             Self::Pins(PinLoss::Unmounted { at }) => {
                 format!("run `mount -t bpf bpf {}`", at.display())
             }
             Self::Pins(_) => {
-                "find what removes them, then start the guard again with --replace".to_owned()
+                "find what removes them, then restart the guard with --replace".to_owned()
             }
             Self::Renamed { to, .. } => format!("name it in the configuration: -i {to}"),
             Self::Member {
@@ -183,15 +183,13 @@ impl Difference {
             Self::Member { controller, .. } => {
                 format!("guard {controller} (-i {controller}) for this host's own time")
             }
-            Self::Stacked { upper, .. } => format!("guard one of them; {upper} is the usual one"),
+            Self::Stacked { upper, .. } => format!("guard one of them, usually {upper}"),
             Self::Private {
                 reach: Reach::MountNamespace,
                 ..
-            } => {
-                "mount a BPF file system in the system's mount namespace first (`mount -t bpf bpf \
-                  /sys/fs/bpf`), and start the guard after it"
-                    .to_owned()
-            }
+            } => "mount a BPF file system in the host's mount namespace (`mount -t bpf bpf \
+                 /sys/fs/bpf`) before starting the guard"
+                .to_owned(),
             Self::Private { .. } => {
                 "give the container the host's BPF file system (bind-mount /sys/fs/bpf)".to_owned()
             }
@@ -231,19 +229,19 @@ impl fmt::Display for Difference {
                 match kind {
                     Controller::Bond => write!(
                         f,
-                        "{interface} is a member of {controller}, and {members} is not guarded: the \
-                         guard sees a part of the traffic only"
+                        "{interface} is a member of {controller}, and {members} is not guarded: \
+                         the guard sees only part of the traffic"
                     ),
                     Controller::Bridge => write!(
                         f,
-                        "{interface} is a port of {controller}: what arrives by its other ports \
-                         ({members}) is not guarded"
+                        "{interface} is a port of {controller}: its other ports ({members}) are \
+                         not guarded"
                     ),
                 }
             }
             Self::Stacked { lower, upper } => write!(
                 f,
-                "{lower} and {upper} are two devices of one stack now: {upper} finds each request \
+                "{lower} and {upper} are now two devices of one stack: {upper} sees each request \
                  answered already, and drops the replies"
             ),
             Self::Private { pin_dir, reach } => write!(

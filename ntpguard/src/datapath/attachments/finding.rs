@@ -78,7 +78,7 @@ impl fmt::Display for Finding {
             Outlook::Repaired => f.write_str("; it is repaired within a minute"),
             Outlook::Failed(why) => write!(f, "; it cannot be repaired: {why}"),
             Outlook::Left => {
-                f.write_str("; it is left as it is, after three repairs within ten minutes")
+                f.write_str("; not repaired any more, after three repairs within ten minutes")
             }
             Outlook::Stays => Ok(()),
         }

@@ -149,7 +149,7 @@ impl Answer {
         link: &Link,
     ) -> Result<State, Error> {
         self.ask_link(index, hook, link).map_err(|source| {
-            let doing = format!("ask for the {} link of interface {index}", hook.name());
+            let doing = format!("query the {} link of interface {index}", hook.name());
             Error::system(doing, source)
         })
     }

@@ -63,8 +63,8 @@ impl Guard {
             match self.upkeep.patience.decide(&thing, now) {
                 Decision::Repair => self.try_repair(thing, difference, now),
                 Decision::GiveUp => tracing::error!(
-                    "{difference}: it was repaired three times within ten minutes, and is left as it \
-                     is now; {}",
+                    "{difference}: repaired three times within ten minutes, not repairing it any \
+                     more; {}",
                     difference.cure()
                 ),
                 Decision::Wait | Decision::Leave => {}
@@ -87,7 +87,7 @@ impl Guard {
             Err(error) => {
                 let why = error.to_string();
                 if self.upkeep.failures.get(&thing) != Some(&why) {
-                    tracing::error!("{difference}, and cannot be repaired: {why}");
+                    tracing::error!("{difference}; cannot repair it: {why}");
                 }
                 self.upkeep.failures.insert(thing.clone(), why);
                 self.upkeep.patience.failed(thing, now);
@@ -214,7 +214,7 @@ impl Guard {
         }
         for difference in self.upkeep.known.difference(&found) {
             if difference.repairable().is_none() && !is_superseded(difference, &found) {
-                tracing::info!("no longer so: {difference}");
+                tracing::info!("resolved: {difference}");
             }
         }
         self.upkeep.known = found;

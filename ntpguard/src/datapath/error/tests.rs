@@ -34,7 +34,7 @@ fn all() -> Vec<Error> {
     vec![
         Error::Privilege {
             doing: text(),
-            why: "it lacks CAP_BPF".to_owned(),
+            why: "missing CAP_BPF".to_owned(),
         },
         Error::Known {
             doing: text(),

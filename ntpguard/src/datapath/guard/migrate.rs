@@ -63,7 +63,7 @@ impl Maps {
                 pins::remove_dir(&pins.maps_next())?;
                 return Ok(Self::Kept);
             }
-            Some(why) if pins.maps().exists() => tracing::info!("making new tables: {why}"),
+            Some(why) if pins.maps().exists() => tracing::info!("creating new maps: {why}"),
             Some(_) => {}
         }
         share(pins)?;

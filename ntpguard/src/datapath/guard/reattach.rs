@@ -51,7 +51,7 @@ impl Guard {
         let outcome = self.try_to_mend(occasion, Instant::now());
         let trouble = outcome.err().map(|error| error.to_string());
         if let Some(trouble) = trouble.as_ref().filter(|_| trouble != self.upkeep.trouble) {
-            tracing::error!("cannot look at what is attached: {trouble}");
+            tracing::error!("cannot inspect attachments: {trouble}");
         }
         self.upkeep.trouble = trouble;
     }
@@ -214,7 +214,7 @@ impl Guard {
             if let Some(name) = answer.name_of(interface.index)
                 && name != interface.name
             {
-                tracing::info!("{} is called {name} now", interface.name);
+                tracing::info!("{} was renamed to {name}", interface.name);
                 name.clone_into(&mut interface.name);
             }
         }
@@ -235,7 +235,7 @@ impl Guard {
         let gone: Vec<Attached> = self.attached.extract_if(.., is_gone).collect();
         for Attached { mut interface, .. } in gone.iter().cloned() {
             tracing::warn!(
-                "{} is gone; it is guarded again when it comes back",
+                "{} is gone; it will be guarded again when it returns",
                 interface.name
             );
             if let Some(holds) = self.held.remove(&interface.index) {
@@ -361,7 +361,7 @@ impl Guard {
                 .occupy(programs, pins, options.attach)
                 .inspect_err(|_| {
                     if let Err(error) = tc::vacate(pins, Hook::Egress, index) {
-                        tracing::warn!("after {name} could not be guarded: {error}");
+                        tracing::warn!("cannot clean up after failing to guard {name}: {error}");
                     }
                 })?;
         attached.egress = egress.as_ref().map(Held::tc);

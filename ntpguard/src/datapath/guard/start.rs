@@ -220,6 +220,6 @@ fn undo(pins: &PinDir, guarded_before: bool, fresh: &[u32]) {
         unload(pins.path()).map(drop)
     };
     if let Err(error) = undone {
-        tracing::warn!("after a start that failed: {error}");
+        tracing::warn!("cannot clean up after a failed start: {error}");
     }
 }

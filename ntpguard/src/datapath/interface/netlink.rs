@@ -43,7 +43,7 @@ impl Connection {
     ) -> Result<Option<LinkMessage>, Error> {
         let request = self.handle.link().get().match_name(name.to_owned());
         first(request.execute().try_next().await, || {
-            format!("ask for interface {name}")
+            format!("query interface {name}")
         })
     }
 
@@ -54,7 +54,7 @@ impl Connection {
     ) -> Result<Option<LinkMessage>, Error> {
         let request = self.handle.link().get().match_index(index);
         first(request.execute().try_next().await, || {
-            format!("ask for interface {index}")
+            format!("query interface {index}")
         })
     }
 }
@@ -167,8 +167,8 @@ where
             .map_err(|source| Error::system("start a thread for rtnetlink", source))?;
         asker.join().unwrap_or_else(|_| {
             Err(Error::system(
-                "ask rtnetlink",
-                io::Error::other("its thread ended early"),
+                "query rtnetlink",
+                io::Error::other("its thread stopped early"),
             ))
         })
     })
@@ -198,6 +198,6 @@ fn ask_for_words(connection: &mut proto::Connection<RouteNetlinkMessage>) {
         // The message that is answered is known here.
         .and_then(|()| socket.set_cap_ack(true));
     if let Err(error) = asked {
-        tracing::debug!("errors of rtnetlink come without words: {error}");
+        tracing::debug!("rtnetlink errors will lack a description: {error}");
     }
 }

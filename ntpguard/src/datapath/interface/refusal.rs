@@ -61,7 +61,7 @@ async fn set(
     request.header.flags = NLM_F_REQUEST | NLM_F_ACK;
     let mut handle = connection.handle.clone();
     let mut answers = handle.request(request).map_err(|source| Error::Netlink {
-        doing: format!("ask why interface {interface} takes no program"),
+        doing: format!("query why interface {interface} rejects the program"),
         source,
     })?;
     while let Some(answer) = answers.next().await {

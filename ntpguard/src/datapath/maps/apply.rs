@@ -82,16 +82,15 @@ impl fmt::Display for Incomplete {
                     }
                     write!(
                         f,
-                        "map {} is full: it holds {} entries, and {} more are wanted, the first \
-                         {}; ",
+                        "map {} is full: it holds {} entries and needs {} more, the first {}; ",
                         table.map, table.holds, table.left_out, table.first
                     )?;
                 }
                 f.write_str("nothing was evicted: ")?;
                 if wanted == 0 {
-                    return f.write_str("have fewer servers asked at other ports than 123");
+                    return f.write_str("configure fewer servers at ports other than 123");
                 }
-                write!(f, "start again with --table-size {wanted} or more")
+                write!(f, "restart with --table-size {wanted} or more")
             }
             Cause::Failed(error) => {
                 let Changes {
@@ -101,7 +100,7 @@ impl fmt::Display for Incomplete {
                 } = self.done;
                 write!(
                     f,
-                    "{error}; of the changes before it, {added} were added, {changed} changed and \
+                    "{error}; before that, {added} entries were added, {changed} changed and \
                      {removed} removed"
                 )
             }

@@ -102,6 +102,6 @@ fn names_process() -> bool {
 /// is too low everywhere. Where it cannot be lifted, making the maps fails and says why.
 pub(in crate::datapath) fn lift_memory_limit() {
     if let Err(error) = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY) {
-        tracing::debug!("the limit on locked memory stays: {error}");
+        tracing::debug!("cannot raise the limit on locked memory: {error}");
     }
 }

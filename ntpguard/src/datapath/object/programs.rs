@@ -75,7 +75,7 @@ impl Programs {
             Err(with_frags) => {
                 self.frags = false;
                 self.get(Kind::Linear)?;
-                tracing::debug!("frames in one buffer only: {with_frags}");
+                tracing::debug!("supporting single-buffer frames only: {with_frags}");
                 Ok(())
             }
         }
@@ -148,7 +148,7 @@ impl Programs {
     /// The kernel's number of a program.
     pub(in crate::datapath) fn id(&mut self, kind: Kind) -> Result<u32, Error> {
         let info = self.get(kind)?.info();
-        let info = info.map_err(|source| Error::program("ask for a program's number", source))?;
+        let info = info.map_err(|source| Error::program("query a program's id", source))?;
         Ok(info.id())
     }
 

@@ -27,10 +27,10 @@ use crate::datapath::Error;
 )]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
-    /// Drop packets that are not admitted.
+    /// Drop rejected packets.
     #[default]
     Enforce,
-    /// Pass every packet, and count what would be dropped.
+    /// Pass all packets, and count those that would be dropped.
     Monitor,
 }
 

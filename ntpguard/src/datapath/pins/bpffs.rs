@@ -32,7 +32,7 @@ pub(in crate::datapath) fn require(dir: &Path) -> Result<(), Error> {
         Some("mode=0700"),
     )
     .map_err(|errno| Error::system(format!("mount a BPF file system at {USUAL}"), errno.into()))?;
-    tracing::info!("mounted a BPF file system at {USUAL}, where there was none");
+    tracing::info!("mounted a BPF file system at {USUAL}");
     Ok(())
 }
 

@@ -237,7 +237,7 @@ pub(super) fn end_link(path: &Path) -> Result<bool, Error> {
     if let Some(link) = &link
         && let Err(error) = link.detach()
     {
-        tracing::debug!("{} ends with its last pin: {error}", path.display());
+        tracing::debug!("{} will be lost with its last pin: {error}", path.display());
     }
     remove_pin(path)?;
     Ok(link.is_some())

@@ -69,7 +69,7 @@ fn a_device_below_one_that_has_a_program_is_refused_in_the_kernels_words() {
                 "{said}"
             );
             assert!(
-                !said.contains("somebody else") && !said.contains("MTU"),
+                !said.contains("another program") && !said.contains("MTU"),
                 "{said}"
             );
         }

@@ -73,7 +73,7 @@ impl<'a> Message<'a> {
         let count = usize::from(number(10));
         let data = bytes
             .get(HEADER..HEADER + count)
-            .ok_or_else(|| nonsense("less data than it says"))?;
+            .ok_or_else(|| nonsense("less data than its length says"))?;
         Ok(Self {
             sequence: number(2),
             error: (header[1] & ERROR != 0).then_some(header[4]),

@@ -116,11 +116,11 @@ fn numbers(roles: &[Role]) -> Roles {
 
 fn roles(numbers: &[u8]) -> Result<Vec<Role>, String> {
     if numbers.len() > Role::ALL.len() {
-        return Err("more roles than there are".to_owned());
+        return Err("too many roles".to_owned());
     }
     let role = |number: &u8| Role::ALL.get(usize::from(*number)).copied();
     let roles: Option<Vec<Role>> = numbers.iter().map(role).collect();
-    roles.ok_or_else(|| "a role that there is not".to_owned())
+    roles.ok_or_else(|| "an unknown role".to_owned())
 }
 
 /// The reading that an answer is, without speakers. It may name no other paths than `known`, which the
@@ -145,7 +145,7 @@ pub(super) fn reading(answer: Answer, known: &BTreeSet<PathBuf>) -> Result<Readi
         if known.contains(&path) {
             Ok(path)
         } else {
-            Err("a path that was not asked for".to_owned())
+            Err("a path that was not requested".to_owned())
         }
     };
     let files: Vec<Arc<Path>> = answer
@@ -155,7 +155,7 @@ pub(super) fn reading(answer: Answer, known: &BTreeSet<PathBuf>) -> Result<Readi
         .collect::<Result<_, _>>()?;
     let file = |number: u32| {
         let file = files.get(number as usize).cloned();
-        file.ok_or_else(|| "a place in no file".to_owned())
+        file.ok_or_else(|| "a position in no file".to_owned())
     };
     let place = |(number, line, column): At| {
         Ok::<Place, String>(Place {
@@ -199,7 +199,7 @@ fn want(wanted: Wanted, place: impl Fn(At) -> Result<Place, String>) -> Result<W
             at,
         } => {
             if matches!(&host, Host::Name(name) if !is_name(name)) {
-                return Err("a host that is no name".to_owned());
+                return Err("a host that is not a name".to_owned());
             }
             Want::Source {
                 host,

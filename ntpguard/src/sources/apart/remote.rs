@@ -82,7 +82,7 @@ impl Remote {
 
 /// That the guard answers something else than was asked, which it never does.
 fn nonsense() -> FileError {
-    FileError::Io(io::Error::other("the guard gives no such answer"))
+    FileError::Io(io::Error::other("unexpected reply from the guard"))
 }
 
 fn paths(names: &[Name]) -> Vec<PathBuf> {

@@ -302,11 +302,11 @@ fn a_reader_that_goes_wrong_takes_nothing_away_and_is_read_again() {
     let tree = Tree::new(&[("ntp.conf", "server 192.0.2.1\n")]);
     let path = tree.path("ntp.conf");
     let cases: [Case; 5] = [
-        (ends, "ended before"),
-        (names_what_it_never_asked_for, "not asked for"),
+        (ends, "exited before"),
+        (names_what_it_never_asked_for, "not requested"),
         (never_has_enough, "wishes"),
-        (talks_at_random, "went wrong"),
-        (sends_too_much, "went wrong"),
+        (talks_at_random, "misbehaved"),
+        (sends_too_much, "misbehaved"),
     ];
     for (what, says) in cases {
         let readers = Readers::doing(what);

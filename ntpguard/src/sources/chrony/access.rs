@@ -55,7 +55,7 @@ impl Access {
         if let Some(extra) = words.next() {
             draft.error(
                 line.at(extra.column),
-                "expected one subnet, and then the end of the line",
+                "expected one subnet and the end of the line",
             );
             return;
         }
@@ -65,8 +65,8 @@ impl Access {
             None => vec![IpNet::V4(Ipv4Net::default()), IpNet::V6(Ipv6Net::default())],
             Some(Ok(subnet)) => vec![subnet],
             Some(Err(SubnetError::Name)) => {
-                let message = "left out: this is a name, and who may use this host is not left \
-                               to DNS; write its address";
+                let message = "ignored: this is a name, and access to this host must not depend \
+                               on DNS; use its address";
                 draft.note(place, message);
                 return;
             }
@@ -114,10 +114,10 @@ impl Access {
         let is_allowed = self.rules.values().any(|rule| rule.allow);
         if let Some((port, place)) = self.other_port.as_ref().filter(|_| is_allowed) {
             let message = match port {
-                0 => "port 0 serves nobody, so `allow` grants nothing".to_owned(),
+                0 => "port 0 turns serving off, so `allow` grants nothing".to_owned(),
                 port => format!(
-                    "clients are served at port {port}, and ntpguard judges port {} only, \
-                     so `allow` grants nothing",
+                    "clients are served on port {port}, and ntpguard guards port {} only, so \
+                     `allow` grants nothing",
                     ntp::PORT
                 ),
             };

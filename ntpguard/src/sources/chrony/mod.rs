@@ -78,12 +78,12 @@ impl Chrony {
             if sees_same_files && named.trim_start().starts_with('/') {
                 reader.directive(&directive, &line, &mut Words::new(&named));
             } else {
-                let why = "left out: on a command line only an absolute path on this host is read";
+                let why = "ignored: on a command line, only an absolute path on this host is read";
                 reader.draft.note(line.at(1), format!("{directive} {why}"));
             }
         }
         for (directive, number) in found.left_out {
-            let why = "grants nothing on a command line: write it in chronyd's configuration file";
+            let why = "grants nothing on a command line: use chronyd's configuration file";
             let place = line_of(path, number).at(1);
             reader.draft.note(place, format!("{directive} {why}"));
         }
@@ -159,7 +159,7 @@ impl<'a> Reader<'a> {
             if !terminated {
                 self.draft.note(
                     line.at(keyword.column),
-                    "left out: chronyd ignores a last line without a newline in such a file",
+                    "ignored: chronyd ignores a last line without a newline in this kind of file",
                 );
             } else if source::is_source(&keyword.text) {
                 source::source(&mut self.draft, &keyword.text, &line, &mut words);
@@ -183,7 +183,7 @@ impl<'a> Reader<'a> {
         if text.len() > MAX_LINE {
             self.draft.error(
                 line.at(keyword.column),
-                format!("longer than the {MAX_LINE} bytes that chronyd reads: left out"),
+                format!("ignored: longer than the {MAX_LINE} bytes that chronyd reads"),
             );
             return;
         }
@@ -256,7 +256,7 @@ impl<'a> Reader<'a> {
         if let Some(extra) = words.next() {
             self.draft.error(
                 line.at(extra.column),
-                "include takes one name, without spaces: the line is left out",
+                "ignored: include takes one name, without spaces",
             );
             return;
         }
@@ -274,7 +274,7 @@ impl<'a> Reader<'a> {
         if self.draft.depth() >= MAX_DEPTH {
             self.draft.error(
                 from.clone(),
-                format!("left out: chronyd has at most {MAX_DEPTH} files open at once"),
+                format!("ignored: chronyd has at most {MAX_DEPTH} files open at once"),
             );
             return;
         }
@@ -297,7 +297,7 @@ impl<'a> Reader<'a> {
             if count > MAX_DIRECTORIES {
                 self.draft.error(
                     place,
-                    format!("left out: chronyd takes {MAX_DIRECTORIES} directories a line"),
+                    format!("ignored: chronyd takes {MAX_DIRECTORIES} directories per line"),
                 );
                 break;
             }

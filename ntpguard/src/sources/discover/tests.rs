@@ -115,7 +115,7 @@ fn running_daemons_name_files_and_servers() {
         ]
     );
     let sources = discover(&tree.path(""), &[]).sources;
-    assert!(sources[0].why.ends_with("; chronyd runs, pid 10"));
+    assert!(sources[0].why.ends_with("; chronyd is running, pid 10"));
     assert!(!sources[0].fleeting && sources[1].fleeting);
 }
 

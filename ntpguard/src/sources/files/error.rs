@@ -9,28 +9,28 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum FileError {
     /// There is none.
-    #[error("there is no such file")]
+    #[error("no such file")]
     Missing,
     /// This process may not read it.
-    #[error("permission denied: let the user that ntpguard runs as read it")]
+    #[error("permission denied: make it readable for ntpguard's user")]
     Denied,
     /// It is a directory, a device or the like.
     #[error("not a regular file")]
     NotRegular,
     /// It has this many bytes.
-    #[error("{0} bytes, over 1 MiB: that is no configuration file")]
+    #[error("{0} bytes, over 1 MiB: not a configuration file")]
     TooLarge(u64),
     /// It holds a NUL byte.
-    #[error("binary, as it holds a NUL byte: that is no configuration file")]
+    #[error("it contains a NUL byte: not a configuration file")]
     Binary,
     /// A link on the way is not followed.
-    #[error("not followed: a link of /proc, or one that leads to itself, is on the way to it")]
+    #[error("not followed: its path has a link of /proc, or one that leads to itself")]
     Link,
     /// It is others' word, and this reading is of root's alone.
-    #[error("read apart from root's files")]
+    #[error("read separately from root's files")]
     Withheld,
     /// Anything else.
-    #[error("cannot be read: {0}")]
+    #[error("cannot read it: {0}")]
     Io(io::Error),
 }
 

@@ -76,8 +76,8 @@ impl fmt::Display for Writer {
         match self.what {
             What::Owner(uid) => write!(f, "{path} belongs to user {uid}"),
             What::Mode(mode) => write!(f, "{path} has mode {:04o}", mode & 0o7777),
-            What::Name(uid) => write!(f, "{path} is a link or file of user {uid}'s"),
-            What::Unknown => write!(f, "the way to {path} cannot be followed"),
+            What::Name(uid) => write!(f, "{path} is a link or file of user {uid}"),
+            What::Unknown => write!(f, "the path {path} cannot be followed"),
         }
     }
 }

@@ -53,7 +53,7 @@ pub(super) fn source(draft: &mut Draft<'_>, keyword: &str, line: &Line, words: &
         Named::HostAndPort(_, port) => draft.note(
             place,
             format!(
-                "left out: ntpd asks at port {} only, and this source has {port}",
+                "ignored: ntpd queries port {} only, and this source has {port}",
                 ntp::PORT
             ),
         ),
@@ -111,7 +111,7 @@ fn options(draft: &mut Draft<'_>, line: &Line, words: &mut Lexer<'_>) -> Options
         let Some(value) = value else {
             draft.note(
                 line.at(option.column),
-                format!("{known} lacks its value: ntpd skips this line; the source is granted"),
+                format!("{known} has no value: ntpd skips this line; the source is granted"),
             );
             break;
         };
@@ -165,16 +165,13 @@ pub(super) fn listener(draft: &mut Draft<'_>, keyword: &str, place: Place, words
         }
     }
     let advice = if keyword == "manycastclient" {
-        "manycast servers answer from addresses that nobody knows beforehand: grant them by hand \
+        "manycast servers reply from addresses not known in advance: grant them manually \
          (`ntpguard allowlist add ADDR --role server`) and run with `--track off`"
     } else {
-        "it names no broadcast server: grant each by hand \
-         (`ntpguard allowlist add ADDR --role broadcast`)"
+        "it names no broadcast server: grant each manually (`ntpguard allowlist add ADDR --role \
+         broadcast`)"
     };
-    draft.note(
-        place,
-        format!("{keyword} grants no server anything, as {advice}"),
-    );
+    draft.note(place, format!("{keyword} grants nothing: {advice}"));
 }
 
 /// Sources that `unpeer` or `unconfig` takes back, wherever it stands: ntpd looks at these when it

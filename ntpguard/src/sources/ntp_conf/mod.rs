@@ -169,10 +169,7 @@ impl<'a> Reader<'a> {
         if self.draft.depth() >= MAX_DEPTH {
             self.draft.error(
                 place,
-                format!(
-                    "left out: ntpd follows {} includes, not more",
-                    MAX_DEPTH - 1
-                ),
+                format!("ignored: ntpd follows at most {} includes", MAX_DEPTH - 1),
             );
             return;
         }
@@ -189,7 +186,7 @@ impl<'a> Reader<'a> {
 }
 
 /// What is said of a word whose rest ntpd would take for the whole.
-const NOT_ASCII: &str = "ntpd skips every character that is not ASCII: write the word without";
+const NOT_ASCII: &str = "ntpd skips all non-ASCII characters: write the word without them";
 
 /// A word that must be there.
 fn expect_word(

@@ -169,8 +169,8 @@ fn whom_from(
                 draft.note(
                     line.at(word.column),
                     format!(
-                        "left out: {} is a name, and who may use this host is not left to DNS; \
-                         write its address",
+                        "ignored: {} is a name, and access to this host must not depend on DNS; \
+                         use its address",
                         word.text
                     ),
                 );
@@ -209,7 +209,7 @@ fn named(text: &str, family: Family) -> Result<IpNet, String> {
         .ok()
         .and_then(|length| IpNet::new(address, length).ok())
         .map(|prefix| prefix.trunc())
-        .ok_or_else(|| format!("{length:?} is no prefix length for {address}"))
+        .ok_or_else(|| format!("{length:?} is not a prefix length for {address}"))
 }
 
 /// Reads `mask MASK`, if that comes next. `None` after an error, `Some(None)` without a mask.
@@ -240,7 +240,7 @@ fn mask(
         draft.error(
             line.at(word.column),
             format!(
-                "{:?} is no mask for {}: expected one bits followed by zero bits, as in {}",
+                "{:?} is not a mask for {}: expected one bits followed by zero bits, as in {}",
                 word.text,
                 prefix.addr(),
                 if prefix.addr().is_ipv4() {
@@ -266,7 +266,7 @@ fn check(prefix: IpNet, draft: &mut Draft<'_>, line: &Line, word: &Word) -> Opti
     if nobody {
         draft.error(
             line.at(word.column),
-            format!("no packet comes from {prefix}: left out"),
+            format!("ignored: no packet comes from {prefix}"),
         );
         return None;
     }
@@ -299,8 +299,8 @@ fn flags(draft: &mut Draft<'_>, line: &Line, words: &mut Lexer<'_>) -> Option<Sa
                 draft.error(
                     line.at(word.column),
                     format!(
-                        "{flag} stands before what it is about, as in `restrict {flag} default`: \
-                         this line grants nothing"
+                        "{flag} precedes the address, as in `restrict {flag} default`: this line \
+                         grants nothing"
                     ),
                 );
                 return None;

@@ -175,14 +175,14 @@ impl Table {
         let whom = match open.as_slice() {
             [(IpNet::V4(_), _)] => "every IPv4 host",
             [(IpNet::V6(_), _)] => "every IPv6 host",
-            _ => "everybody",
+            _ => "everyone",
         };
         let place = first.cloned().unwrap_or_else(|| draft.whole());
         draft.note(
             place,
             format!(
-                "ntpd would serve {whom}: that is its default and nobody's decision, so it grants \
-                 nothing; `ntpguard run --serve` serves them on purpose, and `noserve` here says no"
+                "ntpd would serve {whom} by default; ntpguard ignores that default. Use --serve \
+                 to allow it, or add `noserve`"
             ),
         );
     }
@@ -219,8 +219,9 @@ fn withdraw_control(granted: &mut BTreeMap<IpNet, Granted>, draft: &mut Draft<'_
             draft.note(
                 grant.place.clone(),
                 format!(
-                    "queries from {wider} are not admitted, as {narrower} within it may not ask \
-                     them; `ntpguard allowlist add PREFIX --role control` admits them elsewhere"
+                    "queries from {wider} are not admitted, as {narrower} within it must not send \
+                     them; grant narrower prefixes with `ntpguard allowlist add PREFIX --role \
+                     control`"
                 ),
             );
         }
@@ -241,9 +242,7 @@ fn deny_time(granted: &mut BTreeMap<IpNet, Granted>, draft: &mut Draft<'_>) {
             grant.control = false;
             draft.note(
                 grant.place.clone(),
-                format!(
-                    "{prefix} may not ask for the time, and so its queries are not admitted either"
-                ),
+                format!("{prefix} is not served, so its queries are not admitted either"),
             );
         }
     }

@@ -69,8 +69,8 @@ fn read(reader: &mut Reader<'_, '_>, section: &Spanned<DeValue<'_>>) -> Option<S
     };
     if address.port() != ntp::PORT {
         let message = format!(
-            "clients are served at port {}, and ntpguard judges port {} only, so this \
-             grants nothing",
+            "clients are served on port {}, and ntpguard guards port {} only, so this grants \
+             nothing",
             address.port(),
             ntp::PORT
         );

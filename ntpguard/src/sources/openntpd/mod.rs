@@ -111,7 +111,7 @@ impl Reader<'_, '_> {
             "sensor" if !keyword.quoted => words.next("the name of a sensor").map(drop),
             _ => Err(fault_at(
                 &keyword,
-                format!("there is no directive {:?}", keyword.text),
+                format!("unknown directive {:?}", keyword.text),
             )),
         }
     }
@@ -207,10 +207,7 @@ impl Statement {
                 .iter()
                 .find(|(name, _)| *name == word.text && !word.quoted)
             else {
-                return Err(fault_at(
-                    &word,
-                    format!("there is no option {:?}", word.text),
-                ));
+                return Err(fault_at(&word, format!("unknown option {:?}", word.text)));
             };
             let is_number = |value: &Word| value.text.parse::<i64>().is_ok();
             if *has_number && !self.words.next().as_ref().is_some_and(is_number) {

@@ -164,7 +164,7 @@ impl Reader<'_> {
                     self.draft.note(
                         place,
                         "no line names a server, and timesyncd's built-in ones are not shown \
-                         here: only the running daemon can tell them",
+                         here: only the running daemon knows them",
                     );
                     Vec::new()
                 }

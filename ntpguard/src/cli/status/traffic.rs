@@ -1,4 +1,4 @@
-//! The part of `ntpguard status` about requests, replies, and who sent what.
+//! The part of `ntpguard status` about requests, replies and their senders.
 
 use std::{cmp::Reverse, collections::BTreeSet, path::Path};
 
@@ -11,7 +11,7 @@ use ntpguard::{
     escape,
 };
 
-use super::output::{self, seconds};
+use super::super::output::{self, seconds};
 
 /// Most rows of a table; `--json` has all.
 const ROWS: usize = 10;
@@ -23,41 +23,41 @@ const GUESTS: usize = 3;
 const NO_PROCESS: &str = "(forwarded)";
 
 /// What can be done for it.
-const FORWARDED: &str = "(forwarded): no process of this host sent it, but a host, container or guest that \
-                         this host forwards for; run its time daemon in this host's network, grant the \
-                         server, or let all requests be answered (--learn any)";
+const FORWARDED: &str = "(forwarded): sent by another host, a container or a guest, not by a \
+                         process of this host; run its time daemon in this host's network, grant \
+                         the server, or admit replies to all requests (--learn any)";
 
 /// What can be done for what a guest sent.
 fn guest(cgroup: &Path) -> String {
     let cgroup = cgroup.display();
     format!(
-        "{cgroup} has a network of its own, as a container or guest by macvlan, ipvlan or a bridge has: \
-         trust it (--trust {cgroup}), run its time daemon in this host's network, or let all requests be \
-         answered (--learn any)"
+        "{cgroup} has its own network (a container or guest on macvlan, ipvlan or a bridge): \
+         trust it (--trust {cgroup}), run its time daemon in this host's network, or admit \
+         replies to all requests (--learn any)"
     )
 }
 
-/// Says whether and how requests are tracked.
+/// Whether and how requests are tracked.
 pub(super) fn lines(traffic: &Traffic) -> Vec<String> {
     let (Some(track), Some(learn)) = (&traffic.track, &traffic.learn) else {
         return Vec::new();
     };
     let rates = rates(traffic);
     if track == "off" {
-        let off = "track     off: a reply proves itself by its address alone".to_owned();
+        let off = "tracking  off: replies are admitted by address alone".to_owned();
         return vec![rates, off];
     }
     let whose = match learn.as_str() {
-        "off" => "only granted servers answer",
-        "trusted" => "trusted senders teach",
-        _ => "everybody teaches",
+        "off" => "only from granted servers",
+        "trusted" => "learning from trusted senders",
+        _ => "learning from all requests",
     };
     let within = traffic
         .reply_window
         .map_or_else(String::new, |window| format!(" within {window} s"));
     let mut lines = vec![
         rates,
-        format!("track     strict: a reply must answer a request{within}; {whose}"),
+        format!("tracking  strict: replies must answer a tracked request{within}; {whose}"),
     ];
     lines.extend(
         traffic
@@ -73,13 +73,13 @@ pub(super) fn lines(traffic: &Traffic) -> Vec<String> {
     let requests = traffic.requests;
     let total = requests.trusted + requests.granted + requests.ungranted;
     lines.push(format!(
-        "requests  {total}: trusted {}, others' {}, to servers nobody granted {}",
+        "requests  {total}: from trusted senders {}, to granted servers {}, other {}",
         requests.trusted, requests.granted, requests.ungranted
     ));
     lines
 }
 
-/// Says how often clients may ask.
+/// How often clients may ask.
 fn rates(traffic: &Traffic) -> String {
     let limits = [
         (traffic.client_rate, "each"),
@@ -90,12 +90,12 @@ fn rates(traffic: &Traffic) -> String {
         .filter_map(|(rate, of)| rate.map(|rate| format!("{rate}/s {of}")))
         .collect();
     if limits.is_empty() {
-        return "clients   not limited".to_owned();
+        return "clients   no rate limit".to_owned();
     }
     format!("clients   {}", limits.join(", "))
 }
 
-/// What the servers last said, and who asked servers that nobody granted.
+/// What the servers last replied, and requests to servers without a grant.
 pub(super) fn tables(traffic: &Traffic) -> String {
     let mut text = String::new();
     if !traffic.servers.is_empty() {
@@ -112,7 +112,7 @@ pub(super) fn tables(traffic: &Traffic) -> String {
     text.push_str(&refused(&traffic.servers));
     text.push_str(&astray(&traffic.astray));
     if !traffic.ungranted.is_empty() {
-        text.push_str("\nAsked, granted by nobody, and so not heard:\n");
+        text.push_str("\nQueried but not granted (replies dropped):\n");
         let headings = ["SERVER", "NEEDS", "REQUESTS", "LAST", "PROCESS", "CGROUP"];
         text.push_str(&output::table(
             &headings,
@@ -132,7 +132,10 @@ pub(super) fn tables(traffic: &Traffic) -> String {
         }
         let queried = traffic.ungranted.iter().find(|row| row.needs == "control");
         if let Some(row) = queried {
-            let cure = format!("`{}` lets it answer ntpq and the like", row.hint);
+            let cure = format!(
+                "`{}` admits its replies to ntpq and similar tools",
+                row.hint
+            );
             text.push_str(&(output::wrap(&cure) + "\n"));
         }
     }
@@ -144,7 +147,7 @@ fn astray(answers: &[Answer]) -> String {
     if answers.is_empty() {
         return String::new();
     }
-    let mut text = "\nAnswered from or to elsewhere, and so not heard:\n".to_owned();
+    let mut text = "\nReplies that do not match their request (dropped):\n".to_owned();
     for answer in answers.iter().take(ROWS) {
         let lines = format!(
             "{}, {} ago\n          {}",
@@ -166,7 +169,7 @@ fn refused(servers: &[Server]) -> String {
         return String::new();
     }
     refused.sort_by_key(|server| (Reverse(total(server)), server.address));
-    let mut text = "\nServers whose packets were refused:\n".to_owned();
+    let mut text = "\nServers with rejected packets:\n".to_owned();
     for server in refused.iter().take(ROWS) {
         let causes: Vec<String> = match server.refused.as_slice() {
             [only] => vec![only.cause()],
@@ -176,7 +179,7 @@ fn refused(servers: &[Server]) -> String {
                 .collect(),
         };
         let line = format!(
-            "{}: {} replies, {} refused: {}",
+            "{}: {} replies, {} rejected: {}",
             server.address,
             server.replies,
             total(server),
@@ -258,8 +261,8 @@ mod tests {
         let text = tables(&traffic);
         let words: Vec<&str> = text.split_whitespace().collect();
         let words = words.join(" ");
-        let one = "1234:1: 123456 replies, 20 refused: oversize";
-        let several = "1234:2: 123456 replies, 24 refused: oversize 20, late 4";
+        let one = "1234:1: 123456 replies, 20 rejected: oversize";
+        let several = "1234:2: 123456 replies, 24 rejected: oversize 20, late 4";
         let place = |what: &str| {
             words
                 .find(what)
@@ -317,15 +320,15 @@ mod tests {
     #[test]
     fn everything_fits_eighty_columns() {
         let traffic = traffic(12);
-        let text = lines(&traffic).join("\n") + &tables(&traffic);
+        let text = output::wrap(&lines(&traffic).join("\n")) + &tables(&traffic);
         assert!(text.lines().all(|line| line.len() <= 80), "{text}");
         assert!(
-            text.contains("requests  7: trusted 4, others' 2, to servers nobody granted 1"),
+            text.contains("requests  7: from trusted senders 4, to granted servers 2, other 1"),
             "{text}"
         );
         assert!(text.contains("and 2 more with --json"), "{text}");
         assert!(text.contains("ntpdig"), "{text}");
-        let cure = "`ntpguard allowlist add 192.0.2.66 --role control` lets it answer";
+        let cure = "`ntpguard allowlist add 192.0.2.66 --role control` admits its replies";
         assert!(text.contains(cure), "{text}");
     }
 
@@ -355,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_asks_cannot_write_on_the_terminal() {
+    fn names_of_processes_cannot_write_on_the_terminal() {
         let mut traffic = traffic(1);
         let name = "\u{1b}[31mntpd\n\u{202e}".to_owned();
         traffic.ungranted[0].process = Some(name.clone());

@@ -1,4 +1,6 @@
-//! `ntpguard status`: how the guard is.
+//! `ntpguard status`: shows the guard's status.
+
+mod traffic;
 
 use std::{
     collections::BTreeMap,
@@ -25,7 +27,6 @@ use super::{
     args::{GuardArgs, StatusArgs},
     ask::unexpected,
     output::{self, count, seconds},
-    traffic,
 };
 
 /// How often `--wait` looks.
@@ -42,7 +43,7 @@ pub(crate) async fn run(guard: &GuardArgs, args: &StatusArgs) -> Result<ExitCode
     let start = Instant::now();
     let patience = Duration::from_secs(args.wait.unwrap_or(0));
     loop {
-        // However little is left, one that lives has a moment for its answer.
+        // However little is left, a running daemon has a moment for its answer.
         let left = patience.saturating_sub(start.elapsed()).max(MOMENT);
         let (silence, limit) = match args.wait {
             Some(_) => (left.min(SILENCE), left + MOMENT),
@@ -66,7 +67,7 @@ pub(crate) async fn run(guard: &GuardArgs, args: &StatusArgs) -> Result<ExitCode
         };
         let ready = status.guarding && status.settled;
         if ready || start.elapsed() >= patience {
-            show(&status, args.json)?;
+            show(&status, args.output.json)?;
             let waited_in_vain = args.wait.is_some() && !ready;
             return Ok(if waited_in_vain {
                 ExitCode::FAILURE
@@ -83,7 +84,7 @@ async fn look(guard: &GuardArgs, silence: Duration, limit: Duration) -> Result<O
     let socket = control::socket_path(&guard.state_dir);
     let asked = control::ask_within(&socket, &Request::Status, silence);
     let Ok(answer) = timeout(limit, asked).await else {
-        bail!("`ntpguard run` lives, and has not come to an answer: it may be starting, or busy");
+        bail!("`ntpguard run` is running but does not answer: it may be starting, or busy");
     };
     match answer {
         Ok(Some(Reply::Status(status))) => Ok(Some(*status)),
@@ -141,7 +142,7 @@ fn text(status: &Status) -> String {
         status
             .trouble
             .iter()
-            .map(|trouble| escape::line(&format!("trouble   {trouble}"))),
+            .map(|trouble| escape::line(&format!("error     {trouble}"))),
     );
     lines.extend(
         status
@@ -160,19 +161,19 @@ fn headline(status: &Status) -> String {
     match (status.guarding, status.mode.as_deref()) {
         (true, Some("monitor")) => format!("monitoring: nothing is dropped{since}"),
         (true, _) => format!("guarding{since}"),
-        (false, _) => "not guarding: no interface has the guard's program".to_owned(),
+        (false, _) => "not guarding: no interface has the guard attached".to_owned(),
     }
 }
 
 fn interface_line(interface: &Interface) -> String {
     let name = match &interface.name {
         Some(name) => escape::text(name),
-        None => format!("number {}", interface.index),
+        None => format!("index {}", interface.index),
     };
     let how = match interface.attached.as_deref() {
         None => "not attached".to_owned(),
         Some("tc") => "tc".to_owned(),
-        Some("external") => "a program that somebody else attached".to_owned(),
+        Some("external") => "attached by another program".to_owned(),
         Some(hook) => format!("{hook} XDP"),
     };
     let why = interface
@@ -184,10 +185,10 @@ fn interface_line(interface: &Interface) -> String {
     let egress = interface
         .egress
         .as_ref()
-        .map(|egress| format!(", requests noted by {egress}"))
+        .map(|egress| format!(", requests tracked by {egress}"))
         .or_else(|| {
             Some(format!(
-                ", requests NOT noted ({})",
+                ", requests NOT tracked ({})",
                 interface.why_untracked.as_ref()?
             ))
         })
@@ -205,18 +206,19 @@ fn finding_line(finding: &Finding) -> String {
 /// What passes unseen on an interface.
 fn blind_line(interface: &Interface) -> Option<String> {
     let blind_to = interface.blind_to.as_ref()?;
-    let name = interface.name.as_deref().unwrap_or("a nameless one");
+    let name = interface.name.as_deref().unwrap_or("unknown");
     Some(format!("unseen    {name}: {blind_to}"))
 }
 
 fn daemon_line(status: &Status) -> String {
     if let Some(why) = &status.unanswered {
-        return format!("daemon    {why}. What follows is what the kernel shows");
+        return format!("daemon    {why}. The rest is from the kernel alone");
     }
     match &status.daemon {
         Some(daemon) => format!("daemon    pid {}, version {}", daemon.pid, daemon.version),
         None if status.guarding => {
-            "daemon    none: the kernel goes on with the grants it has; `ntpguard run` adopts it"
+            "daemon    none: the kernel keeps guarding with its present grants; `ntpguard run` \
+             adopts it"
                 .to_owned()
         }
         None => "daemon    none".to_owned(),
@@ -264,8 +266,8 @@ fn name_line(name: &Name) -> String {
         saved => format!(" ({saved} from an earlier run)"),
     };
     let next = match name.next_in {
-        Some(next) => format!("asked again in {}", seconds(next.into())),
-        None => "being asked".to_owned(),
+        Some(next) => format!("resolved again in {}", seconds(next.into())),
+        None => "being resolved".to_owned(),
     };
     let held = count(name.addresses, "address", "addresses");
     let asked = escape::text(&name.name);
@@ -280,7 +282,7 @@ fn name_line(name: &Name) -> String {
     if name.over_cap > 0 {
         let left_out = usize::try_from(name.over_cap).unwrap_or(usize::MAX);
         lines.push(format!(
-            "{} left out, over the cap",
+            "{} ignored, over the limit",
             count(left_out, "address", "addresses")
         ));
     }
