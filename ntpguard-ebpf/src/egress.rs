@@ -28,7 +28,7 @@ use ntpguard_common::{
 use crate::{
     clock::KernelClocks,
     frame::{LinearFrame, SkbFrame},
-    maps::{self, InMaps, KernelTables},
+    maps::{self, InMaps, KernelTables, trusted},
     settings,
 };
 
@@ -178,9 +178,9 @@ fn is_trusted(context: &TcContext) -> bool {
 extern "C" fn ntpguard_trusts(context: *mut __sk_buff) -> u32 {
     let context = TcContext::new(context);
     let uid = || context.get_socket_uid();
-    let is_trusted_cgroup = |depth| maps::is_trusted_cgroup(cgroup_at(&context, depth), uid);
-    let is_trusted = maps::trusted_depths().any(is_trusted_cgroup)
-        || settings::trusts_uids() && maps::is_trusted_uid(uid());
+    let is_trusted_cgroup = |depth| trusted::is_trusted_cgroup(cgroup_at(&context, depth), uid);
+    let is_trusted = trusted::trusted_depths().any(is_trusted_cgroup)
+        || settings::trusts_uids() && trusted::is_trusted_uid(uid());
     u32::from(is_trusted)
 }
 

@@ -25,7 +25,7 @@ use ntpguard_common::{
             ALLOW_ENDPOINT_SIZE, DEFAULT_TABLE_SIZE, Grant, Info, REQUESTS_SIZE, SERVERS_SIZE,
             TRUSTED_CGROUPS_SIZE, UNGRANTED_SIZE,
         },
-        trusted::{Depths, TrustedCgroup, TrustedUid},
+        trusted::{TrustedCgroup, TrustedUid},
     },
     reason::Counters,
     wire::{address::Address, link_local},
@@ -36,6 +36,7 @@ pub(crate) use self::servers::{remember_ungranted, server, was_asked};
 use crate::settings;
 
 mod servers;
+pub(crate) mod trusted;
 
 const SIZE: usize = DEFAULT_TABLE_SIZE as usize;
 const ELSEWHERE_KNOWN: usize = ALLOW_ENDPOINT_SIZE as usize;
@@ -418,26 +419,6 @@ fn mark<A: Address>(server: A) {
     if *mark == 0 {
         *mark = 1;
     }
-}
-
-/// The depths at which there are trusted cgroups.
-#[inline(always)]
-pub(crate) fn trusted_depths() -> Depths {
-    Depths(only(&INFO).map_or(0, |info| info.depths))
-}
-
-/// Whether senders of `uid` in this cgroup are trusted.
-#[inline(always)]
-pub(crate) fn is_trusted_cgroup(cgroup: u64, uid: impl Fn() -> u32) -> bool {
-    // SAFETY: nothing writes the value while it is in the map, and it is freed only after this
-    // program's RCU section.
-    unsafe { TRUSTED_CGROUPS.get(cgroup) }.is_some_and(|cgroup_entry| cgroup_entry.trusts(uid))
-}
-
-/// Whether senders of this uid are trusted.
-#[inline(always)]
-pub(crate) fn is_trusted_uid(uid: u32) -> bool {
-    TRUSTED_UIDS.get_ptr(uid).is_some()
 }
 
 /// Counts an outbound request.

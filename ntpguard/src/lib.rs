@@ -32,6 +32,7 @@ pub mod flags;
 pub mod lookup;
 pub mod mounts;
 pub mod offload;
+pub mod problem;
 pub mod processes;
 pub mod query;
 pub mod readers;

@@ -8,7 +8,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use crate::sources::{Place, Problem, Severity};
+use crate::problem::{Place, Problem, Severity};
 
 /// The three answers there are.
 #[derive(Debug)]

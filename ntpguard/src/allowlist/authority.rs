@@ -10,13 +10,14 @@ use ntpguard_common::{maps::tables::Role, wire::ntp};
 use thiserror::Error;
 
 use crate::{
-    allowlist::{
-        budget::Budget,
-        claim::{Claim, is_address},
-    },
+    allowlist::claim::{Claim, is_address},
     resolve,
     scope::{Scoped, of_key},
-    sources::{Host, Place, Problem, Reading, Severity, Speaker, Want},
+    sources::{
+        Host, Place, Problem, Reading, Severity, Speaker, Want,
+        budget::Budget,
+        speaker::{cure, who},
+    },
 };
 
 /// Something that a configuration asks for, and whose word that is.
@@ -59,26 +60,6 @@ pub(super) enum Refusal {
         who(*.0), Budget::of(*.0).names, cure(*.0)
     )]
     Names(Speaker),
-}
-
-pub(crate) const fn who(speaker: Speaker) -> &'static str {
-    match speaker {
-        Speaker::Root => "root",
-        Speaker::CommandLine => "a command line",
-        Speaker::Daemon => "a daemon's answer",
-        Speaker::Others => "a file that users other than root can write",
-        Speaker::Container => "a container",
-    }
-}
-
-pub(crate) const fn cure(speaker: Speaker) -> &'static str {
-    match speaker {
-        Speaker::CommandLine => "write it in the daemon's configuration file",
-        Speaker::Others => "make the file writable by root only, or name it with --source",
-        Speaker::Root | Speaker::Daemon | Speaker::Container => {
-            "`ntpguard allowlist add` can grant it"
-        }
-    }
 }
 
 /// Whether `speaker` may have `role`, or with none a denial, be said of `prefix`, which is not known

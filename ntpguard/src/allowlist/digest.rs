@@ -2,8 +2,7 @@
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
-use super::budget::Budget;
-use crate::sources::{Place, Problem, Reading, Severity, Speaker};
+use crate::sources::{Place, Problem, Reading, Severity, Speaker, budget::Budget};
 
 /// Takes the problems of files that are not root's out of a reading: those of a kind in a file once, with
 /// their number, and no more than the speakers' budgets have room for.

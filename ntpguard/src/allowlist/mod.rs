@@ -4,22 +4,15 @@
 //! [`projection::Projection`], computed by the pure [`projection::project`].
 
 pub(crate) mod authority;
-pub(crate) mod budget;
 pub mod claim;
 mod claims;
-pub mod daemons;
 mod digest;
-pub mod learned;
-pub mod manual;
 pub mod projection;
-mod readings;
 pub mod room;
 mod row;
-mod servers;
 pub mod state;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod trial;
 
-pub use claims::Book;
-pub use manual::ManualError;
+pub use claims::{Book, manual::ManualError};
 pub use row::Row;

@@ -9,8 +9,9 @@ use ntpguard_common::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::claims::readings::Sourced;
 use crate::{
-    allowlist::{authority::Spoken, claim::Claim, readings::Sourced},
+    allowlist::{authority::Spoken, claim::Claim},
     clock::BootSeconds,
     scope::{Scope, Scoped},
     sources::{Family, Host, Place, Speaker, Want},

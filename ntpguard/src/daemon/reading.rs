@@ -4,7 +4,6 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    allowlist::budget::{Budget, LOG_PERIOD},
     clock::BootSeconds,
     offload::{Offload, Outcome},
     readers::Readers,
@@ -12,7 +11,10 @@ use crate::{
         Keeper,
         discovery::{Progress, Read},
     },
-    sources::{Severity, Speaker},
+    sources::{
+        Severity, Speaker,
+        budget::{Budget, LOG_PERIOD},
+    },
 };
 
 /// The name of the thread that reads, and of the finding where it hangs.

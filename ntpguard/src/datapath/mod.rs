@@ -36,7 +36,7 @@ pub use guard::{
 pub use interface::{Interface, interfaces, monitor::InterfaceEvents};
 pub use maps::{
     event_ring::Verdicts,
-    open_requests::{Noted, Unanswered},
+    open_requests::{OpenRequests, Unanswered},
     tables::{Changes, Incomplete, Tables},
 };
 pub use object::settings::{LONGEST_WINDOW, Mode, Settings, Tracking};

@@ -5,6 +5,7 @@
 
 pub(crate) mod apart;
 mod arguments;
+pub(crate) mod budget;
 pub mod chrony;
 pub mod command_line;
 mod container;
@@ -20,14 +21,13 @@ pub mod ntpd_rs;
 pub mod openntpd;
 mod sightings;
 mod source;
-mod speaker;
+pub(crate) mod speaker;
 #[cfg(test)]
 mod testing;
 pub mod timesyncd;
 
 use std::{
     collections::BTreeMap,
-    fmt,
     net::IpAddr,
     path::{Path, PathBuf},
     sync::Arc,
@@ -46,6 +46,7 @@ pub use self::{
     source::{Source, SourceError},
     speaker::Speaker,
 };
+pub use crate::problem::{Place, Problem, Severity};
 use crate::scope::Scoped;
 
 /// A reader of one daemon's configuration.
@@ -62,24 +63,6 @@ pub trait Dialect {
     /// Reads a configuration that is named by hand.
     fn read(&self, path: &Path) -> Reading {
         self.read_from(&Files::by_hand(path, Speaker::Root), path)
-    }
-}
-
-/// Where in a configuration file something stands. Lines and columns count from 1, columns in
-/// characters.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Place {
-    /// The file.
-    pub file: Arc<Path>,
-    /// The line.
-    pub line: u32,
-    /// The column of the word that matters.
-    pub column: u32,
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}:{}", self.file.display(), self.line, self.column)
     }
 }
 
@@ -156,39 +139,6 @@ pub enum Channel {
     ChronyPort(u16),
     /// ntpd-rs's observation socket.
     Observation(PathBuf),
-}
-
-/// Something in a configuration file that the reader has to tell the administrator.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Problem {
-    /// Where; the line is 0 where the file as a whole is meant.
-    pub place: Place,
-    /// What is wrong and what to do about it.
-    pub message: String,
-    /// How bad it is.
-    pub severity: Severity,
-}
-
-/// How bad a [`Problem`] is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Severity {
-    /// Understood, and left out on purpose: the administrator should know.
-    Note,
-    /// One line could not be read and was left out; the others count.
-    Error,
-    /// The file itself could not be read, so what it asked for earlier stays.
-    Unreadable,
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.place.line == 0 {
-            write!(f, "{}: {}", self.place.file.display(), self.message)
-        } else {
-            write!(f, "{}: {}", self.place, self.message)
-        }
-    }
 }
 
 /// Everything one configuration says, includes and all.

@@ -33,3 +33,23 @@ impl Speaker {
         }
     }
 }
+
+pub(crate) const fn who(speaker: Speaker) -> &'static str {
+    match speaker {
+        Speaker::Root => "root",
+        Speaker::CommandLine => "a command line",
+        Speaker::Daemon => "a daemon's answer",
+        Speaker::Others => "a file that users other than root can write",
+        Speaker::Container => "a container",
+    }
+}
+
+pub(crate) const fn cure(speaker: Speaker) -> &'static str {
+    match speaker {
+        Speaker::CommandLine => "write it in the daemon's configuration file",
+        Speaker::Others => "make the file writable by root only, or name it with --source",
+        Speaker::Root | Speaker::Daemon | Speaker::Container => {
+            "`ntpguard allowlist add` can grant it"
+        }
+    }
+}

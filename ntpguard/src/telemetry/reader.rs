@@ -13,7 +13,7 @@ use super::{News, astray::MOST_REQUESTS, tally::Tally, top_talkers::Kind};
 use crate::{
     api::events::Event,
     clock::monotonic_nanoseconds,
-    datapath::{Error, Mode, Noted, PinDir, Verdicts},
+    datapath::{Error, Mode, OpenRequests, PinDir, Verdicts},
 };
 
 /// How long it rests after a look that found something. Nothing wakes it, so that no packet is late for
@@ -36,7 +36,7 @@ const V6_SENDER: u8 = 64;
 #[derive(Debug)]
 pub struct Teller {
     verdicts: Verdicts,
-    noted: Noted,
+    noted: OpenRequests,
     tally: Tally,
     news: Arc<News>,
 }
@@ -50,7 +50,7 @@ impl Teller {
         verdicts.forget();
         Ok(Self {
             verdicts,
-            noted: Noted::open(pins)?,
+            noted: OpenRequests::open(pins)?,
             tally,
             news,
         })

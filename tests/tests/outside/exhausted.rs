@@ -121,7 +121,7 @@ fn first_free(pid: u32) -> Result<usize> {
     for entry in fs::read_dir(format!("/proc/{pid}/fd"))? {
         numbers.push(entry?.file_name().to_string_lossy().parse::<usize>()?);
     }
-    (0..)
+    (0..=numbers.len())
         .find(|number| !numbers.contains(number))
         .context("no number is free")
 }

@@ -31,12 +31,12 @@ pub struct Unanswered {
 }
 
 /// The maps that have them.
-pub struct Noted {
+pub struct OpenRequests {
     v4: [HashMap<MapData, Request<[u8; 4]>, Sent>; 2],
     v6: [HashMap<MapData, Request<[u8; 16]>, Sent>; 2],
 }
 
-impl Noted {
+impl OpenRequests {
     /// Opens the maps in use.
     pub fn open(pins: &PinDir) -> Result<Self, Error> {
         Ok(Self {
@@ -54,9 +54,9 @@ impl Noted {
     }
 }
 
-impl fmt::Debug for Noted {
+impl fmt::Debug for OpenRequests {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Noted").finish_non_exhaustive()
+        f.debug_struct("OpenRequests").finish_non_exhaustive()
     }
 }
 

@@ -13,7 +13,7 @@ use super::{
     super::{Channel, Host, Place, Problem, Reading, Speaker, Want, host::is_name},
     message::{Answer, At, Complaint, Name, Roles, Wanted},
 };
-use crate::allowlist::budget::Budget;
+use crate::sources::budget::Budget;
 
 /// Most servers and prefixes of one configuration: as many as a table has by default.
 const MAX_WANTS: usize = 1 << 16;

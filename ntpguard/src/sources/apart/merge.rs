@@ -6,7 +6,7 @@ use super::{
     super::{Place, Problem, Reading, Severity, Speaker, draft::whole},
     unread,
 };
-use crate::{allowlist::budget::Budget, readers::ReaderError};
+use crate::{readers::ReaderError, sources::budget::Budget};
 
 /// What root's files say, and the `withheld` ones as others' word; what those asked for before stays
 /// where their reader failed.

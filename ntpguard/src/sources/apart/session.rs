@@ -18,11 +18,11 @@ use super::{
     message::{Answer, Fault, Found, Given, Name, Task, Wish},
 };
 use crate::{
-    allowlist::{
-        authority::{cure, who},
-        budget::Budget,
-    },
     readers::{Line, ReaderError},
+    sources::{
+        budget::Budget,
+        speaker::{cure, who},
+    },
 };
 
 /// Most wishes of one reader: those of a configuration of as many files as may be, many times.

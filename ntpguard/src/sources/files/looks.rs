@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::allowlist::budget::Budget;
+use crate::sources::budget::Budget;
 
 /// What is left of a budget of looks into directories, and of the time for them.
 #[derive(Debug)]

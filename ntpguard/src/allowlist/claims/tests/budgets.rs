@@ -1,7 +1,7 @@
 //! How much those may ask for who are not root.
 
 use super::*;
-use crate::allowlist::budget::Budget;
+use crate::sources::budget::Budget;
 
 const THEIRS: &str = "/srv/them/x.conf";
 

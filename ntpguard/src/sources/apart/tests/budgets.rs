@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::*;
-use crate::allowlist::budget::Budget;
+use crate::sources::budget::Budget;
 
 /// A configuration of root's that includes a file of others with this text.
 fn theirs(text: &str) -> Tree {

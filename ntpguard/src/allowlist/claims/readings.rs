@@ -19,7 +19,7 @@ use crate::{
 
 /// The last good reading of each source, by the source's id.
 #[derive(Debug, Default)]
-pub(super) struct Readings {
+pub(in crate::allowlist) struct Readings {
     sources: BTreeMap<String, Source>,
 }
 
@@ -39,20 +39,20 @@ struct Source {
 }
 
 /// A claim of a source.
-pub(super) struct Sourced<'a> {
+pub(in crate::allowlist) struct Sourced<'a> {
     /// The source's id.
-    pub(super) id: &'a str,
+    pub(in crate::allowlist) id: &'a str,
     /// The claim.
-    pub(super) claim: Claim,
+    pub(in crate::allowlist) claim: Claim,
     /// Which addresses of the claim's name count.
-    pub(super) family: Family,
+    pub(in crate::allowlist) family: Family,
     /// What DNS led to the address, if it did.
-    pub(super) held: Option<Held>,
+    pub(in crate::allowlist) held: Option<Held>,
 }
 
 impl Readings {
     /// Takes what a source asked for in an earlier run.
-    pub(super) fn restore(&mut self, id: String, want: Spoken) {
+    pub(in crate::allowlist) fn restore(&mut self, id: String, want: Spoken) {
         let source = self.sources.entry(id).or_default();
         // The rows of one want follow each other.
         let is_known = source.wants.iter().rev().any(|known| *known == want);
@@ -62,7 +62,7 @@ impl Readings {
     }
 
     /// Forgets the sources that are not among `kept`, with all they asked for.
-    pub(super) fn keep(&mut self, kept: &BTreeSet<String>) {
+    pub(in crate::allowlist) fn keep(&mut self, kept: &BTreeSet<String>) {
         self.sources.retain(|id, _| kept.contains(id));
     }
 
@@ -70,7 +70,7 @@ impl Readings {
     ///
     /// What a file asked for stays while that file cannot be read; where it is the main file, which
     /// leads to the others, everything stays.
-    pub(super) fn take(&mut self, id: &str, main: &Path, mut reading: Reading) {
+    pub(in crate::allowlist) fn take(&mut self, id: &str, main: &Path, mut reading: Reading) {
         let (mut wants, mut ledger) = authority::sift(&mut reading);
         let source = self.sources.entry(id.to_owned()).or_default();
         let unreadable: BTreeSet<&Path> = reading
@@ -95,7 +95,7 @@ impl Readings {
     }
 
     /// What the sources ask for, with the source that does.
-    pub(super) fn wants(&self) -> impl Iterator<Item = (&str, &Want)> {
+    pub(in crate::allowlist) fn wants(&self) -> impl Iterator<Item = (&str, &Want)> {
         self.sources.iter().flat_map(|(id, source)| {
             source
                 .wants
@@ -105,25 +105,25 @@ impl Readings {
     }
 
     /// The names that root's files ask for.
-    pub(super) fn questions_of_root(&self) -> impl Iterator<Item = Question> {
+    pub(in crate::allowlist) fn questions_of_root(&self) -> impl Iterator<Item = Question> {
         let said = self.sources.values().flat_map(|source| &source.wants);
         let of_root = said.filter(|said| said.speaker == Speaker::Root);
         of_root.filter_map(|said| Question::of(&said.want))
     }
 
     /// What is wrong with the files that are not root's.
-    pub(super) fn problems_of_others(&self) -> impl Iterator<Item = &Problem> {
+    pub(in crate::allowlist) fn problems_of_others(&self) -> impl Iterator<Item = &Problem> {
         let sources = self.sources.values();
         sources.flat_map(|source| &source.problems_of_others)
     }
 
     /// What is wrong with the sources, but for the files that are not root's.
-    pub(super) fn problems(&self) -> impl Iterator<Item = &Problem> {
+    pub(in crate::allowlist) fn problems(&self) -> impl Iterator<Item = &Problem> {
         self.sources.values().flat_map(|source| &source.problems)
     }
 
     /// The files and directories that the sources were read from, or would be.
-    pub(super) fn watched(&self) -> impl Iterator<Item = &Path> {
+    pub(in crate::allowlist) fn watched(&self) -> impl Iterator<Item = &Path> {
         self.sources
             .values()
             .flat_map(|source| &source.watched)
@@ -131,13 +131,16 @@ impl Readings {
     }
 
     /// Where the sources have their daemons listen for questions.
-    pub(super) fn channels(&self) -> BTreeSet<Channel> {
+    pub(in crate::allowlist) fn channels(&self) -> BTreeSet<Channel> {
         let channels = self.sources.values().flat_map(|source| &source.channels);
         channels.cloned().collect()
     }
 
     /// The sources' claims, in the order of their lines, with the addresses that `names` holds.
-    pub(super) fn claims<'a>(&'a self, names: &'a Names) -> impl Iterator<Item = Sourced<'a>> {
+    pub(in crate::allowlist) fn claims<'a>(
+        &'a self,
+        names: &'a Names,
+    ) -> impl Iterator<Item = Sourced<'a>> {
         self.sources.iter().flat_map(move |(id, source)| {
             let wants = source.wants.iter();
             wants.flat_map(move |said| source.claims(id, said, names))

@@ -27,7 +27,7 @@ pub struct Learned {
 
 impl Learned {
     /// Takes a row of an earlier run.
-    pub(super) fn restore(&mut self, row: &Row, now: BootSeconds) {
+    pub(in crate::allowlist) fn restore(&mut self, row: &Row, now: BootSeconds) {
         if is_link_local(row.prefix.addr()) {
             return;
         }
@@ -45,7 +45,7 @@ impl Learned {
     }
 
     /// A claim for each server.
-    pub(super) fn claims(&self) -> impl Iterator<Item = Claim> {
+    pub(in crate::allowlist) fn claims(&self) -> impl Iterator<Item = Claim> {
         let learned = self
             .servers
             .keys()
@@ -58,7 +58,7 @@ impl Learned {
     }
 
     /// The same with an end for all, as the state file has them.
-    pub(super) fn lasting_claims(&self) -> impl Iterator<Item = Claim> {
+    pub(in crate::allowlist) fn lasting_claims(&self) -> impl Iterator<Item = Claim> {
         // Where a link-local one is the kernel does not tell, and elsewhere it is another host.
         let lasting = self
             .claims()
@@ -73,12 +73,12 @@ impl Learned {
     }
 
     /// Drops the saved servers that have come to their end.
-    pub(super) fn expire(&mut self, now: BootSeconds) {
+    pub(in crate::allowlist) fn expire(&mut self, now: BootSeconds) {
         self.saved.retain(|_, ends| *ends > now);
     }
 
     /// The end of the first saved server to come to it.
-    pub(super) fn next(&self) -> Option<BootSeconds> {
+    pub(in crate::allowlist) fn next(&self) -> Option<BootSeconds> {
         self.saved.values().min().copied()
     }
 }

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use ntpguard_common::maps::tables::{Origin, Role};
 
+use super::servers::Servers;
 use crate::{
-    allowlist::{claim::Claim, servers::Servers},
+    allowlist::claim::Claim,
     clock::BootSeconds,
     query::{Answer, InUse},
     resolve::{Names, Question},
@@ -50,7 +51,7 @@ impl Daemons {
     }
 
     /// The names that daemons would resolve.
-    pub(super) fn questions(&self) -> impl Iterator<Item = Question> {
+    pub(in crate::allowlist) fn questions(&self) -> impl Iterator<Item = Question> {
         let answers = self.heard.values();
         answers
             .flat_map(|(answer, _)| &answer.names)
@@ -58,7 +59,7 @@ impl Daemons {
     }
 
     /// What they vouch for, where those servers are asked, and the addresses of the names that they have.
-    pub(super) fn claims(&self, names: &Names, servers: &Servers) -> Vec<Claim> {
+    pub(in crate::allowlist) fn claims(&self, names: &Names, servers: &Servers) -> Vec<Claim> {
         let in_use = self.in_use().flat_map(|(daemon, source)| {
             let hosts = servers.hosts(source).into_iter();
             hosts.flat_map(move |host| {

@@ -1,5 +1,13 @@
-//! The book of all claims: what each source asks for, what its names resolve to, what the daemons say,
+//! All claims: what each source asks for, what its names resolve to, what the daemons say,
 //! and what was granted by hand.
+
+pub(super) mod daemons;
+pub(super) mod learned;
+pub(super) mod manual;
+pub(super) mod readings;
+pub(super) mod servers;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,25 +18,26 @@ use std::{
 use ipnet::IpNet;
 use ntpguard_common::maps::tables::{Origin, Role};
 
-use super::{
-    authority::{self, Ration},
-    budget::Budget,
-    claim::Claim,
+use self::{
     daemons::Daemons,
     learned::Learned,
     manual::{Manual, ManualError},
-    projection::{self, Projection},
     readings::Readings,
+    servers::Servers,
+};
+use super::{
+    authority::{self, Ration},
+    claim::Claim,
+    projection::{self, Projection},
     room::Wanted,
     row::Row,
-    servers::Servers,
 };
 use crate::{
     clock::BootSeconds,
     query::Answer,
     resolve::{GRACE, Names, Question},
     scope::{Interfaces, Scoped},
-    sources::{Channel, Problem, Reading, Speaker, Want},
+    sources::{Channel, Problem, Reading, Speaker, Want, budget::Budget},
 };
 
 /// Everything that vouches for an address. Pure: files and names reach it as readings and answers.
@@ -288,6 +297,3 @@ impl Book {
         rows
     }
 }
-
-#[cfg(test)]
-mod tests;

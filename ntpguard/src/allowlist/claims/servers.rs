@@ -18,7 +18,7 @@ use crate::{
 
 /// Where servers are asked, by their names and by their addresses.
 #[derive(Debug, Default)]
-pub(super) struct Servers {
+pub(in crate::allowlist) struct Servers {
     names: BTreeSet<(String, u16)>,
     addresses: BTreeSet<SocketAddr>,
     scopes: BTreeSet<(IpAddr, Scope)>,
@@ -26,7 +26,7 @@ pub(super) struct Servers {
 
 impl Servers {
     /// Those of what the configurations ask for and, as far as names are resolved, claim.
-    pub(super) fn of<'a>(
+    pub(in crate::allowlist) fn of<'a>(
         wants: impl Iterator<Item = &'a Want>,
         claims: impl Iterator<Item = Claim>,
     ) -> Self {
@@ -54,7 +54,7 @@ impl Servers {
 
     /// The hosts that a daemon may mean by a source: on the interface that it says, or else on those that
     /// the configurations have for the address. Without either it may be any.
-    pub(super) fn hosts(&self, source: &InUse) -> Vec<Scoped<IpAddr>> {
+    pub(in crate::allowlist) fn hosts(&self, source: &InUse) -> Vec<Scoped<IpAddr>> {
         let host = &source.address;
         let of_address = self
             .scopes
@@ -75,7 +75,7 @@ impl Servers {
 
     /// At which ports a daemon asks a source: where it says, or else where the configurations have one of
     /// that name, or else of that address; or at NTP's port.
-    pub(super) fn ports(&self, source: &InUse) -> Vec<u16> {
+    pub(in crate::allowlist) fn ports(&self, source: &InUse) -> Vec<u16> {
         if let Some(port) = source.port {
             return vec![port];
         }

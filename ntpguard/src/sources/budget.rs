@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ntpguard_common::maps::tables::SERVERS_SIZE;
 
-use crate::sources::Speaker;
+use super::Speaker;
 
 /// What one speaker may have.
 #[derive(Clone, Copy, Debug)]

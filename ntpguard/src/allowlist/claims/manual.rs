@@ -33,7 +33,7 @@ pub enum ManualError {
 
 impl Manual {
     /// Takes what was written down earlier.
-    pub(super) fn restore(&mut self, claim: Claim) {
+    pub(in crate::allowlist) fn restore(&mut self, claim: Claim) {
         self.claims.push(claim);
     }
 
@@ -53,7 +53,11 @@ impl Manual {
 
     /// Takes back what was granted to exactly `prefix`: the given roles, or all with none given.
     /// Returns the claims removed.
-    pub(super) fn remove(&mut self, prefix: &Scoped<IpNet>, roles: &[Option<Role>]) -> Vec<Claim> {
+    pub(in crate::allowlist) fn remove(
+        &mut self,
+        prefix: &Scoped<IpNet>,
+        roles: &[Option<Role>],
+    ) -> Vec<Claim> {
         let is_meant = |claim: &mut Claim| {
             claim.addresses() == *prefix && (roles.is_empty() || roles.contains(&claim.role))
         };
@@ -66,13 +70,13 @@ impl Manual {
     }
 
     /// Drops those that have come to their end.
-    pub(super) fn expire(&mut self, now: BootSeconds) {
+    pub(in crate::allowlist) fn expire(&mut self, now: BootSeconds) {
         self.claims
             .retain(|claim| claim.ends.is_none_or(|ends| ends > now));
     }
 
     /// The end of the first to come to it.
-    pub(super) fn next(&self) -> Option<BootSeconds> {
+    pub(in crate::allowlist) fn next(&self) -> Option<BootSeconds> {
         self.claims.iter().filter_map(|claim| claim.ends).min()
     }
 }
