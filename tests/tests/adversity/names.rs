@@ -1,6 +1,6 @@
 //! Names whose DNS fails, lies, or says too much.
 
-use std::{net::IpAddr, time::Duration};
+use std::{fmt::Write as _, net::IpAddr, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use ntpguard_common::maps::tables::Role;
@@ -189,7 +189,7 @@ fn a_start_with_a_hundred_names_has_no_failures() -> Result<()> {
     for number in 0..100_u8 {
         let name = format!("n{number}.test");
         dns.set_fixed(&name, &[[198, 18, 0, number].into()]);
-        text += &format!("server {name}\n");
+        writeln!(text, "server {name}")?;
     }
     let source = lab.write("ntp.conf", &text)?;
     let guard = lab.guard().source(&source);
