@@ -1,6 +1,6 @@
 //! Names whose DNS fails, lies, or says too much.
 
-use std::{net::IpAddr, time::Duration};
+use std::{fmt::Write as _, net::IpAddr, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use ntpguard_common::maps::tables::Role;
@@ -178,6 +178,31 @@ fn thousands_of_addresses_are_cut_to_a_names_share() -> Result<()> {
         "{name}"
     );
     lab.admits(guard.home(), "10.0.0.1", Role::Server)
+}
+
+/// More names than processes may ask for at once.
+#[test]
+fn a_start_with_a_hundred_names_has_no_failures() -> Result<()> {
+    let lab = Lab::new()?;
+    let dns = DnsServer::start(&lab.outside.namespace, lab.outside.v4.into())?;
+    let mut text = String::new();
+    for number in 0..100_u8 {
+        let name = format!("n{number}.test");
+        dns.set_fixed(&name, &[[198, 18, 0, number].into()]);
+        writeln!(text, "server {name}")?;
+    }
+    let source = lab.write("ntp.conf", &text)?;
+    let guard = lab.guard().source(&source);
+    let guard = guard.resolver(dns.address()).ready()?;
+    let names = status(&guard)?["names"].clone();
+    let names = names.as_array().context("no names")?;
+    ensure!(names.len() == 100, "{names:?}");
+    for name in names {
+        ensure!(name["error"].is_null() && name["addresses"] == 1, "{name}");
+    }
+    let log = guard.stderr();
+    ensure!(!log.contains("it is asked again"), "{log}");
+    Ok(())
 }
 
 #[test]

@@ -35,13 +35,13 @@ const LOG_LINES: usize = 100;
 const STATE: u64 = 1 << 20;
 
 /// So many servers in the network 10.`second`.0.0/16, which come before root's in every order of numbers.
-fn servers(second: u8, count: u32) -> String {
+fn servers(second: u8, count: u32) -> Result<String> {
     let mut text = String::new();
     for number in 0..count {
         let (high, low) = (number >> 8, number & 0xff);
-        writeln!(text, "server 10.{second}.{high}.{low}").expect("a string takes all");
+        writeln!(text, "server 10.{second}.{high}.{low}")?;
     }
-    text
+    Ok(text)
 }
 
 fn write_as_user(path: &Path, text: &str) -> Result<()> {
@@ -61,7 +61,7 @@ fn are_in_kernel(guard: &Guard, addresses: &[&str]) -> Result<()> {
 }
 
 fn wait_in_kernel(guard: &Guard, addresses: &[&str]) -> Result<()> {
-    eventually(NOTICED, "root's grants", || are_in_kernel(guard, addresses))
+    eventually(NOTICED, "the grants", || are_in_kernel(guard, addresses))
 }
 
 /// The guard is small, prompt and quiet, and says what it left out.
@@ -101,8 +101,8 @@ fn a_user_who_writes_a_hundred_thousand_servers_takes_no_room_of_roots() -> Resu
     let builder = || scene.guard().args(["--table-size", TABLE_SIZE]);
     let mut guard = builder().ready()?;
 
-    write_as_user(&more, &servers(200, 50_000))?;
-    let text = format!("{}include {}\n", servers(1, 54_000), more.display());
+    write_as_user(&more, &servers(200, 50_000)?)?;
+    let text = format!("{}include {}\n", servers(1, 54_000)?, more.display());
     write_as_user(&theirs, &text)?;
     eventually(NOTICED, "the user's servers", || is_well(&guard))?;
 
@@ -121,5 +121,29 @@ fn a_user_who_writes_a_hundred_thousand_servers_takes_no_room_of_roots() -> Resu
     wait_in_kernel(&guard, &[BY_HAND, FIRST, ADDED])?;
     is_well(&guard)?;
     drop(chronyd);
+    Ok(())
+}
+
+#[test]
+fn a_user_who_includes_files_that_are_not_there_again_and_again_fills_no_log() -> Result<()> {
+    let scene = Scene::new()?;
+    let setup = Setup::new("", None)?;
+    chown(setup.config(), Some(PERSON), None)?;
+    let theirs = setup.config();
+    let _chronyd = Chronyd::start_in(&scene.host.namespace, setup)?;
+    let guard = scene.guard().ready()?;
+    for round in 0..10 {
+        let mut text = String::new();
+        for number in 0..995 {
+            writeln!(text, "include /nowhere/{round}/n{number}")?;
+        }
+        let server = format!("10.0.0.{}", round + 1);
+        write_as_user(&theirs, &format!("{text}server {server}\n"))?;
+        wait_in_kernel(&guard, &[&server])?;
+    }
+    let problems = super::problems(&guard)?;
+    ensure!(problems.contains("more times in this file"), "{problems}");
+    let log = guard.stderr();
+    ensure!(log.lines().count() < LOG_LINES, "{log}");
     Ok(())
 }
