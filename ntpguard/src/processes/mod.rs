@@ -10,6 +10,7 @@ mod evidence;
 mod finding;
 mod program;
 mod proof;
+mod scan;
 mod users;
 
 use std::{
@@ -29,6 +30,7 @@ pub use self::{
 use self::{
     evidence::{Entry, Surroundings},
     proof::{Doubt, Proven, Prover},
+    scan::{Last, Scan},
 };
 pub(crate) use self::{program::is_conf, users::Users};
 
@@ -114,35 +116,14 @@ impl TimeDaemon {
 
 /// The time daemons that `proc` shows. One that people may have started, or that is in another of the
 /// namespaces `shared` than this process, is none: its command line is not the system's word, and
-/// neither are its requests.
+/// neither are its requests. Where there are very many processes, a look at them counts for some seconds.
 pub fn time_daemons(proc: &Path, shared: &[Namespace]) -> Processes {
-    let table = Table::of(proc);
-    let mut found = Processes::default();
-    if table.is_hidden() {
-        found.findings.insert(Finding::Hidden);
+    static LAST: Last = Last::new();
+    if proc == Path::new("/proc") {
+        LAST.get(|| Scan::of(proc)).within(shared)
+    } else {
+        Scan::of(proc).within(shared)
     }
-    let candidates = table.candidates().unwrap_or_else(|error| {
-        found.refused = Some(error.to_string());
-        Vec::new()
-    });
-    for pid in candidates {
-        match table.daemon(pid) {
-            Ok(daemon) if table.is_within(&daemon.surroundings.namespaces, shared) => {
-                found.daemons.push(daemon);
-            }
-            Err(Doubt::Finding(finding)) if table.shows(pid, shared) => {
-                found.findings.insert(finding);
-            }
-            Err(Doubt::Refused(why)) => found.refused = Some(why),
-            Ok(_) | Err(_) => {}
-        }
-    }
-    let is_said = found.findings.iter().any(Finding::blinds);
-    if !is_said && table.is_closed() {
-        found.findings.insert(Finding::Closed);
-    }
-    found.daemons.sort_by_key(|daemon| daemon.pid);
-    found
 }
 
 /// The program that the file called `file` is with the command line of which this is the text, and its
@@ -238,31 +219,26 @@ impl<'a> Table<'a> {
                 .into_iter()
                 .collect(),
             directory: self.proc.join(pid.to_string()),
-            is_apart: !self.is_within(&surroundings.namespaces, &apart),
+            is_apart: !Namespace::are_shared(&self.ours, &surroundings.namespaces, &apart),
             surroundings,
         })
     }
 
-    /// Whether what is found of a process matters here: another network's does not. Where that may
-    /// not be read, it does.
-    fn shows(&self, pid: u32, shared: &[Namespace]) -> bool {
-        match Entry::open(self.proc, pid).and_then(|entry| entry.namespaces()) {
-            Ok(its) => self.is_within(&its, shared),
-            Err(error) => error.kind() == io::ErrorKind::PermissionDenied,
-        }
-    }
-
-    /// Whether a process with these namespaces is in the same as this one.
-    fn is_within(&self, its: &[Option<PathBuf>], shared: &[Namespace]) -> bool {
-        let both = self.ours.iter().zip(its);
-        let mut both = Namespace::ALL.into_iter().zip(both);
-        both.all(|(namespace, (ours, its))| !shared.contains(&namespace) || ours == its)
+    /// The namespaces of a process, in the order of [`Namespace::ALL`].
+    fn namespaces_of(&self, pid: u32) -> io::Result<Vec<Option<PathBuf>>> {
+        Entry::open(self.proc, pid)?.namespaces()
     }
 }
 
 impl Namespace {
     /// Every kind that matters here.
     const ALL: [Self; 3] = [Self::Network, Self::Process, Self::User];
+
+    /// Whether a process with the namespaces `its` is in the same of these kinds as one with `ours`.
+    fn are_shared(ours: &[Option<PathBuf>], its: &[Option<PathBuf>], shared: &[Self]) -> bool {
+        let mut both = Self::ALL.into_iter().zip(ours.iter().zip(its));
+        both.all(|(namespace, (ours, its))| !shared.contains(&namespace) || ours == its)
+    }
 
     /// Its file in `/proc/PID/ns`.
     const fn file(self) -> &'static str {

@@ -109,7 +109,7 @@ impl fmt::Display for Blind {
             Self::Refused(why) => write!(
                 f,
                 "cannot search for time daemons ({why}): those trusted before stay trusted, and no others are; \
-                 let this process and the system have more files and memory"
+                 run as root, and let this process have more files and memory"
             ),
             Self::NoCgroup { trust, .. } => match trust {
                 Trust::Unit(unit) => write!(

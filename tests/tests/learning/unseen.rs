@@ -151,7 +151,7 @@ fn a_daemon_stays_trusted_while_there_are_no_more_files() -> Result<()> {
     service.make()?;
     let _chronyd = scene.chronyd(&service)?;
     scene.wait_trusted(&service)?;
-    let said = "cannot look for";
+    let said = "cannot search for";
     limit_files(scene.guard().id(), 5)?;
     // It looks every five seconds.
     thread::sleep(FOUND);
