@@ -30,7 +30,7 @@ pub(crate) enum AllowlistCommand {
 
 #[derive(Debug, Args)]
 pub(crate) struct AddArgs {
-    /// Address, such as 192.0.2.1 or fe80::1%eth0, or prefix such as 192.0.2.0/24.
+    /// Address, such as 192.0.2.1 or `fe80::1%eth0`, or prefix such as 192.0.2.0/24.
     #[arg(value_name = "ADDR|PREFIX", value_parser = parse_prefix)]
     pub(crate) prefix: Scoped<IpNet>,
     /// server, peer, broadcast, client, control, or none to deny; repeatable.

@@ -212,7 +212,10 @@ mod tests {
     #[test]
     fn each_verb_has_two_examples_that_parse_as_that_verb() {
         for verb in verbs() {
-            let help = verb.get_after_help().expect(verb.get_name()).to_string();
+            let help = verb
+                .get_after_help()
+                .unwrap_or_else(|| panic!("{}", verb.get_name()))
+                .to_string();
             let examples: Vec<&str> = help
                 .lines()
                 .filter_map(|line| line.strip_prefix("    ntpguard "))
