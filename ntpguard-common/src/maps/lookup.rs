@@ -30,7 +30,7 @@ pub trait TablesOf<A>: CustomPorts {
     /// right.
     fn may_trust(&self, server: A) -> bool;
 
-    /// Whether anybody is cut off by hand ([`DENY_ALWAYS`]), of this family or not.
+    /// Whether anybody is cut off by hand ([`DENY_ALWAYS`](super::tables::DENY_ALWAYS)), of this family or not.
     fn has_always_denied(&self) -> bool;
 
     /// The grant of one address, on the interface of an index: see [`link_local`](crate::wire::link_local).

@@ -116,7 +116,7 @@ pub enum Gathered {
     Foreign,
     /// The frame is dropped for the reason of this number.
     Dropped(u32),
-    /// A packet inside another: see [`unpack_inner`].
+    /// A packet inside another: see [`unpack_inner`](crate::wire::inner::unpack_inner).
     Inner(u64),
     /// A datagram on any port: see [`unpack_found`].
     Found(u64),

@@ -13,7 +13,7 @@ use crate::hash;
 
 /// An address of either family, as the bytes that a packet carries: network order.
 pub trait Address: Key + Copy {
-    /// The length of the prefixes that the [`prefilter`] knows.
+    /// The length of the prefixes that the [`prefilter`](crate::maps::prefilter) knows.
     const BLOCK: u8;
 
     /// The sender of a datagram of this family.
@@ -22,7 +22,7 @@ pub trait Address: Key + Copy {
     /// The receiver of a datagram of this family.
     fn destination<F: Frame + ?Sized>(frame: &F, datagram: &Datagram) -> Self;
 
-    /// What stands for the address in the [`prefilter`].
+    /// What stands for the address in the [`prefilter`](crate::maps::prefilter).
     fn hash(self) -> u64;
 
     /// What stands there for every address of the same block: of the first [`Self::BLOCK`] bits.

@@ -115,7 +115,7 @@ pub fn id(path: &Path) -> Lookup<u64> {
 }
 
 /// What the kernel calls those of the cgroups in `wanted` that there are, by their numbers. It looks through
-/// [`MOST_SEEN`] cgroups at most, those nearest to the root first.
+/// `MOST_SEEN` cgroups at most, those nearest to the root first.
 pub fn names(hierarchy: &Hierarchy, wanted: &BTreeSet<u64>) -> BTreeMap<u64, PathBuf> {
     let mut names = BTreeMap::new();
     let mut seen = 1;
