@@ -70,7 +70,7 @@ fn patterns_over_all_there_is_end_with_the_budget_of_looks() {
     );
     assert!(says(
         &reading,
-        "others than root can write has used up its budget"
+        "users other than root can write has used up its budget"
     ));
 }
 
