@@ -61,7 +61,7 @@ impl Precedence {
             Self::Resolved => "addresses of names",
             Self::CommandLine => "servers of command lines",
             Self::Daemon => "servers that daemons say they use",
-            Self::Others => "servers in files that others than root can write",
+            Self::Others => "servers in files that users other than root can write",
             Self::Container => "servers of containers",
         }
     }

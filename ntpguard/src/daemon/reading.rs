@@ -171,7 +171,7 @@ impl Lines {
         let most = Budget::of(Speaker::Others).log_lines;
         if self.written == most {
             tracing::warn!(
-                "files that others than root can write have used up their budget of {most} log lines: more is \
+                "files that users other than root can write have used up their budget of {most} log lines: more is \
                  not logged for {} minutes; `ntpguard status` shows all",
                 LOG_PERIOD / 60
             );

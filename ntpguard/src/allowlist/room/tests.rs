@@ -44,7 +44,7 @@ fn addresses_of_others_that_come_first_in_order_give_way_to_roots() {
     assert_eq!(left_out.of_root(), 0);
     let said = left_out.to_string();
     assert!(said.contains("ALLOW_V4 is full"), "{said}");
-    assert!(said.contains("others than root can write"), "{said}");
+    assert!(said.contains("users other than root can write"), "{said}");
     assert!(said.contains("--table-size"), "{said}");
 }
 

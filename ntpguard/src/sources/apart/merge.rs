@@ -88,7 +88,7 @@ fn watched(
     let problem = withheld.first().map(|file| Problem {
         place: whole(file),
         message: format!(
-            "a file that others than root can write has used up its budget of {most} watched paths: changes \
+            "a file that users other than root can write has used up its budget of {most} watched paths: changes \
              of the rest are seen only when something else changes"
         ),
         severity: Severity::Error,
