@@ -35,7 +35,9 @@ pub fn senders(numbers: &BTreeSet<u64>) -> BTreeMap<u64, Sender> {
     let names = cgroup::names(&hierarchy, numbers).into_iter().enumerate();
     let sender = |place: usize, cgroup: PathBuf| {
         let path = hierarchy.path(&cgroup);
-        let is_guest = place < MOST_GUESTS && guests::are_elsewhere(&path, Path::new(PROC));
+        let is_guest = place < MOST_GUESTS
+            && may_be_a_guests(&cgroup)
+            && guests::are_elsewhere(&path, Path::new(PROC));
         Sender {
             cgroup,
             guest: is_guest.then_some(path),
@@ -44,4 +46,21 @@ pub fn senders(numbers: &BTreeSet<u64>) -> BTreeMap<u64, Sender> {
     names
         .map(|(place, (number, cgroup))| (number, sender(place, cgroup)))
         .collect()
+}
+
+/// Whether a cgroup may be a guest's. The root cgroup is every process's that was put nowhere else: to trust
+/// it would be to trust them all.
+fn may_be_a_guests(cgroup: &Path) -> bool {
+    cgroup != Path::new("/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_root_cgroup_is_no_guests() {
+        assert!(!may_be_a_guests(Path::new("/")));
+        assert!(may_be_a_guests(Path::new("/machine.slice/lxc-time")));
+    }
 }
