@@ -110,7 +110,7 @@ fn status_shows_what_the_kernel_does_where_the_daemon_is_stopped() -> Result<()>
         "{said}"
     );
     ensure!(
-        said.contains(&format!("(pid {}) does not answer", guard.id())),
+        said.contains(&format!("(pid {}) did not reply", guard.id())),
         "{said}"
     );
     ensure!(said.contains("from the kernel alone"), "{said}");
@@ -163,7 +163,7 @@ fn who_follows_events_hears_that_the_daemon_is_stopped() -> Result<()> {
         events.story()
     );
     ensure!(
-        text(events.stderr().as_bytes()).contains(&format!("(pid {}) does not answer", guard.id())),
+        text(events.stderr().as_bytes()).contains(&format!("(pid {}) did not reply", guard.id())),
         "{}",
         events.story()
     );

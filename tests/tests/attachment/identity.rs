@@ -126,7 +126,7 @@ fn two_guarded_devices_that_become_one_stack_are_told() -> Result<()> {
     let guard = guard(&cables.host, &[&cables.first, "br0"], &config).ready()?;
     ensure!(findings(&guard)? == "[]", "{}", findings(&guard)?);
     cables.enslave()?;
-    let words = format!("{} and br0 are two devices of one stack", cables.first);
+    let words = format!("{} and br0 are now two devices of one stack", cables.first);
     eventually(SOON, "a finding", || {
         let said = findings(&guard)?;
         ensure!(said.contains(&words), "{said}");

@@ -246,7 +246,7 @@ fn without_a_daemon_status_tells_what_the_kernel_has() -> Result<()> {
     detach(&guard, port, "egress")?;
     let text = status_text(&guard)?.replace("\n          ", " ");
     let words = format!(
-        "requests NOT noted (the egress program is no longer attached to {}",
+        "requests NOT tracked (the egress program is no longer attached to {}",
         port.interface
     );
     ensure!(

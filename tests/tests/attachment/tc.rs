@@ -227,7 +227,7 @@ fn a_guard_before_ours_on_tc_is_told() -> Result<()> {
     let again = on_tc().home(ours.home()).ready()?;
     let said = again.stderr();
     ensure!(
-        said.contains("before the guard's program where packets arrive")
+        said.contains("before the guard's where packets arrive")
             && said.contains("ntpguard_ingres"),
         "{said}"
     );
