@@ -42,7 +42,7 @@ fn chronyd_is_found_and_stays_synchronised() -> Result<()> {
     let network = Network::new()?;
     let mut chronyd = chronyd(&network)?;
     let guard = network.guard().ready()?;
-    ensure_found(&guard, "chronyd runs")?;
+    ensure_found(&guard, "chronyd is running")?;
     chronyd.wait_synchronised(SYNCHRONISED)?;
     wait_admitted(&guard)
 }
@@ -72,7 +72,7 @@ fn ntpsec_is_found_and_stays_synchronised() -> Result<()> {
         Some(network.dns.address()),
     )?;
     let guard = network.guard().ready()?;
-    ensure_found(&guard, "ntpd runs")?;
+    ensure_found(&guard, "ntpd is running")?;
     ntpd.wait_synchronised(SYNCHRONISED)?;
     wait_admitted(&guard)
 }
@@ -87,7 +87,7 @@ fn openntpd_is_found_and_takes_replies() -> Result<()> {
         Some(network.dns.address()),
     )?;
     let guard = network.guard().ready()?;
-    ensure_found(&guard, "OpenNTPD runs")?;
+    ensure_found(&guard, "OpenNTPD is running")?;
     openntpd.wait_replies(&network.server.addresses(), SYNCHRONISED)?;
     wait_admitted(&guard)
 }
@@ -102,7 +102,7 @@ fn ntpd_rs_is_found_and_takes_replies() -> Result<()> {
         Some(network.dns.address()),
     )?;
     let guard = network.guard().ready()?;
-    ensure_found(&guard, "ntpd-rs runs")?;
+    ensure_found(&guard, "ntpd-rs is running")?;
     wait_admitted(&guard)?;
     ntpd_rs.wait_answered(&network.server.addresses(), SYNCHRONISED)
 }
@@ -119,7 +119,7 @@ fn timesyncd_is_found_and_takes_the_time() -> Result<()> {
         config,
         Some(network.dns.address()),
     )?;
-    ensure_found(&guard, "systemd-timesyncd runs")?;
+    ensure_found(&guard, "systemd-timesyncd is running")?;
     // From whichever address of the name.
     eventually(SYNCHRONISED, "the time for timesyncd", || {
         let log = timesyncd.log();
@@ -147,7 +147,7 @@ fn two_daemons_are_found_at_once() -> Result<()> {
     let guard = network.guard().ready()?;
     chronyd.wait_synchronised(SYNCHRONISED)?;
     ntpd_rs.wait_answered(&network.more[1..], SYNCHRONISED)?;
-    ensure_found(&guard, "chronyd runs")?;
-    ensure_found(&guard, "ntpd-rs runs")?;
+    ensure_found(&guard, "chronyd is running")?;
+    ensure_found(&guard, "ntpd-rs is running")?;
     wait_admitted(&guard)
 }
