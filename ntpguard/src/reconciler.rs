@@ -19,7 +19,7 @@ use thiserror::Error;
 pub use self::origins::Origins;
 use crate::{
     allowlist::{
-        Book, ManualError,
+        ClaimSet, ManualError,
         claim::{Claim, UnknownRole, is_address, parse_role},
         projection::{self, Projection},
         room::{LeftOut, Room},
@@ -46,7 +46,7 @@ const SAVE_EVERY: u32 = 3_600;
 
 /// An allowlist that could not be changed.
 #[derive(Debug, Error)]
-pub enum KeeperError {
+pub enum ReconcilerError {
     /// The state file.
     #[error(transparent)]
     State(#[from] StateError),
@@ -87,9 +87,9 @@ enum Wrong {
 
 /// The book, and what is written down of it.
 #[derive(Debug)]
-pub struct Keeper {
+pub struct Reconciler {
     /// The claims.
-    pub book: Book,
+    pub book: ClaimSet,
     /// What they are made from.
     pub origins: Origins,
     /// What takes too long, while it does, by the thread that waits for it.
@@ -114,24 +114,24 @@ pub struct Keeper {
     interfaces_are_known: bool,
 }
 
-impl Keeper {
+impl Reconciler {
     /// Starts from the state file: what it has counts as saved until the sources are read.
     pub fn open(
         mut state: StateFile,
         origins: Origins,
         now: BootSeconds,
-    ) -> Result<Self, KeeperError> {
+    ) -> Result<Self, ReconcilerError> {
         let known = state.load(now)?;
-        let book = Book::restored(&known.rows, now);
+        let book = ClaimSet::restored(&known.rows, now);
         Ok(Self::of(book, origins, state, now))
     }
 
     /// Takes the state file as it stands, to change it by hand while no daemon lives.
-    pub fn reopen(mut state: StateFile, now: BootSeconds) -> Result<Self, KeeperError> {
+    pub fn reopen(mut state: StateFile, now: BootSeconds) -> Result<Self, ReconcilerError> {
         let known = state.load(now)?;
         let origins = Origins::of(&known);
         Ok(Self::of(
-            Book::recorded(known.rows, now),
+            ClaimSet::recorded(known.rows, now),
             origins,
             state,
             now,
@@ -143,15 +143,15 @@ impl Keeper {
     pub fn restart(
         mut state: StateFile,
         now: BootSeconds,
-    ) -> Result<(Self, Projection), KeeperError> {
+    ) -> Result<(Self, Projection), ReconcilerError> {
         let known = state.load(now)?;
         let origins = Origins::of(&known);
-        let book = Book::restored(&known.rows, now);
-        let granted = Book::recorded(known.rows, now).projection(now);
+        let book = ClaimSet::restored(&known.rows, now);
+        let granted = ClaimSet::recorded(known.rows, now).projection(now);
         Ok((Self::of(book, origins, state, now), granted))
     }
 
-    fn of(book: Book, origins: Origins, state: StateFile, now: BootSeconds) -> Self {
+    fn of(book: ClaimSet, origins: Origins, state: StateFile, now: BootSeconds) -> Self {
         Self {
             book,
             origins,
@@ -331,7 +331,7 @@ impl Keeper {
         &mut self,
         tables: Option<&mut Tables>,
         now: BootSeconds,
-    ) -> Result<bool, KeeperError> {
+    ) -> Result<bool, ReconcilerError> {
         self.book.expire(now);
         let claims = self.book.claims();
         self.see_interfaces_of(&claims);
@@ -349,7 +349,7 @@ impl Keeper {
             && let Err(mut incomplete) = tables.apply(&self.projected, &wanted)
         {
             self.projected = std::mem::take(&mut incomplete.holds);
-            return Err(KeeperError::Tables(incomplete));
+            return Err(ReconcilerError::Tables(incomplete));
         }
         self.projected = wanted;
         self.save(now)?;
@@ -362,7 +362,7 @@ impl Keeper {
     }
 
     /// Writes the state file.
-    pub fn save(&mut self, now: BootSeconds) -> Result<(), KeeperError> {
+    pub fn save(&mut self, now: BootSeconds) -> Result<(), ReconcilerError> {
         let state = State {
             sources: self
                 .origins
@@ -390,10 +390,10 @@ impl Keeper {
         addition: &Addition,
         tables: Option<&mut Tables>,
         now: BootSeconds,
-    ) -> Result<Edited, KeeperError> {
+    ) -> Result<Edited, ReconcilerError> {
         let roles = roles(&addition.roles)?;
         if addition.long_replies && !roles.contains(&Some(Role::Server)) {
-            return Err(KeeperError::NoServer);
+            return Err(ReconcilerError::NoServer);
         }
         let prefix = host(&addition.prefix)?;
         let changed = self.edit(tables, now, |book| {
@@ -419,7 +419,7 @@ impl Keeper {
         removal: &Removal,
         tables: Option<&mut Tables>,
         now: BootSeconds,
-    ) -> Result<Edited, KeeperError> {
+    ) -> Result<Edited, ReconcilerError> {
         let roles = roles_to_remove(&removal.roles)?;
         let prefix = host(&removal.prefix)?;
         let mut removed = Vec::new();
@@ -435,8 +435,8 @@ impl Keeper {
         &mut self,
         mut tables: Option<&mut Tables>,
         now: BootSeconds,
-        change: impl FnOnce(&mut Book) -> Result<bool, KeeperError>,
-    ) -> Result<bool, KeeperError> {
+        change: impl FnOnce(&mut ClaimSet) -> Result<bool, ReconcilerError>,
+    ) -> Result<bool, ReconcilerError> {
         let before = self.book.manual.clone();
         let room = tables.as_deref().map_or(Room::ENDLESS, Tables::room);
         let (_, left_out) = self.book.wanted(now).within(room);
@@ -444,7 +444,7 @@ impl Keeper {
         let written = match self.commit(tables.as_deref_mut(), now) {
             // What others want gives way; what root has granted already does not.
             Ok(_) if self.left_out.of_root() > left_out.of_root() => {
-                Err(KeeperError::Full(self.left_out.clone()))
+                Err(ReconcilerError::Full(self.left_out.clone()))
             }
             // A comment or an end may change without the tables' changing.
             Ok(false) if changed => self.save(now),
@@ -453,7 +453,7 @@ impl Keeper {
         if let Err(error) = written {
             self.book.manual = before;
             // A state file that cannot be written is as it was.
-            if let Err(second @ KeeperError::Tables(_)) = self.commit(tables, now) {
+            if let Err(second @ ReconcilerError::Tables(_)) = self.commit(tables, now) {
                 tracing::error!("rolling back failed too: {second}");
             }
             return Err(error);
@@ -546,10 +546,10 @@ fn edited(prefix: Scoped<IpNet>, roles: &[Option<Role>], changed: bool) -> Edite
 }
 
 /// What an edit is about: no host bits, and an address that a host can have.
-fn host(prefix: &Scoped<IpNet>) -> Result<Scoped<IpNet>, KeeperError> {
+fn host(prefix: &Scoped<IpNet>) -> Result<Scoped<IpNet>, ReconcilerError> {
     let address = prefix.address.trunc();
     if is_address(&address) && scope::of_key(address.addr()).is_some() {
-        return Err(KeeperError::LinkLocal(address.addr()));
+        return Err(ReconcilerError::LinkLocal(address.addr()));
     }
     Ok(Scoped {
         address,
@@ -557,18 +557,18 @@ fn host(prefix: &Scoped<IpNet>) -> Result<Scoped<IpNet>, KeeperError> {
     })
 }
 
-fn roles_to_remove(words: &[String]) -> Result<Vec<Option<Role>>, KeeperError> {
+fn roles_to_remove(words: &[String]) -> Result<Vec<Option<Role>>, ReconcilerError> {
     words.iter().map(|word| Ok(parse_role(word)?)).collect()
 }
 
 /// The roles to grant: `server` where none is named.
-fn roles(words: &[String]) -> Result<Vec<Option<Role>>, KeeperError> {
+fn roles(words: &[String]) -> Result<Vec<Option<Role>>, ReconcilerError> {
     if words.is_empty() {
         return Ok(vec![Some(Role::Server)]);
     }
     let roles = roles_to_remove(words)?;
     if roles.len() > 1 && roles.contains(&None) {
-        return Err(KeeperError::NoneAndMore);
+        return Err(ReconcilerError::NoneAndMore);
     }
     Ok(roles)
 }

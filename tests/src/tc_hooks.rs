@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use ntpguard::datapath::{AttachMode, Guard, How, Occasion, Tc};
+use ntpguard::datapath::{AttachMode, AttachPoint, Guard, Occasion, Tc};
 
 use crate::{
     loopback::{self, Pins, works},
@@ -70,7 +70,7 @@ fn taken_away() -> Result<()> {
             "its filter was removed",
         ),
     ] {
-        guard.mend(Occasion::Tick);
+        guard.reattach(Occasion::Tick);
         let before = guard.look()?;
         ensure!(before.findings.is_empty(), "{before:?}");
         run_program("tc", line)?;
@@ -84,7 +84,7 @@ fn taken_away() -> Result<()> {
         );
         ensure!(lost.interfaces[0].egress.is_none(), "{lost:?}");
         eventually(AGAIN, "a repair", || {
-            guard.mend(Occasion::Tick);
+            guard.reattach(Occasion::Tick);
             let after = guard.look()?;
             ensure!(after.findings.is_empty(), "{after:?}");
             Ok(())
@@ -129,7 +129,11 @@ fn beside_others(tc: Tc) -> Result<()> {
 
 fn start(pins: &Pins) -> Result<Guard> {
     let guard = loopback::guard(pins, AttachMode::Tc)?;
-    ensure!(guard.attached[0].how == How::Tc, "{:?}", guard.attached);
+    ensure!(
+        guard.attached[0].how == AttachPoint::Tc,
+        "{:?}",
+        guard.attached
+    );
     Ok(guard)
 }
 

@@ -14,5 +14,5 @@ pub mod state;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod trial;
 
-pub use claims::{Book, manual::ManualError};
+pub use claims::{ClaimSet, manual::ManualError};
 pub use row::Row;

@@ -16,7 +16,7 @@ use std::{
 use ntpguard_common::maps::tables::Role;
 
 use crate::{
-    allowlist::{Book, projection::Projection},
+    allowlist::{ClaimSet, projection::Projection},
     clock::BootSeconds,
     query::{self, Answer},
     resolve::{self, Record},
@@ -61,7 +61,7 @@ pub struct Trial {
 /// # Errors
 /// No files can be made.
 pub fn say(speaker: Speaker, which: u8, bytes: &[u8], dns: &[u8]) -> io::Result<Trial> {
-    let mut book = Book::default();
+    let mut book = ClaimSet::default();
     if speaker == Speaker::Daemon {
         book.heard("daemon", answer(which, bytes), NOW);
     } else {
@@ -75,8 +75,8 @@ pub fn say(speaker: Speaker, which: u8, bytes: &[u8], dns: &[u8]) -> io::Result<
         speaker,
         projection: book.projection(NOW),
         after: [
-            Book::restored(&rows, NOW).projection(NOW),
-            Book::recorded(rows, NOW).projection(NOW),
+            ClaimSet::restored(&rows, NOW).projection(NOW),
+            ClaimSet::recorded(rows, NOW).projection(NOW),
         ],
     })
 }
@@ -142,7 +142,7 @@ fn answer(which: u8, bytes: &[u8]) -> Option<Answer> {
     }
 }
 
-fn resolve_names(book: &mut Book, dns: &[u8]) {
+fn resolve_names(book: &mut ClaimSet, dns: &[u8]) {
     let addresses = dns.chunks_exact(4).flat_map(|bytes| {
         let v4 = Ipv4Addr::new(bytes[0], bytes[1], bytes[2], bytes[3]);
         [

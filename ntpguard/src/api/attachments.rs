@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::datapath::{self, Guarded, How, Looked, Missing};
+use crate::datapath::{self, AttachPoint, Guarded, Looked, Missing};
 
 /// A guarded interface.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -101,6 +101,6 @@ impl Finding {
     }
 }
 
-fn blind_to(how: How) -> Option<String> {
+fn blind_to(how: AttachPoint) -> Option<String> {
     how.blind_to().map(str::to_owned)
 }

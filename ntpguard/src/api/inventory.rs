@@ -9,7 +9,7 @@ use super::{
     status::{SCHEMA, Source},
 };
 use crate::{
-    allowlist::Book,
+    allowlist::ClaimSet,
     clock::BootSeconds,
     resolve::Question,
     scope::{Interfaces, Scoped},
@@ -89,7 +89,7 @@ impl Inventory {
     /// Gathers it from the book, which `sources` were read into, and the daemons that are `silent`, each
     /// with why.
     pub fn of<'a>(
-        book: &Book,
+        book: &ClaimSet,
         sources: &[sources::Source],
         silent: impl IntoIterator<Item = (&'a str, &'a str)>,
         now: BootSeconds,
@@ -170,7 +170,7 @@ fn on_named(host: &Scoped<IpAddr>, interfaces: &Interfaces) -> Scoped<IpAddr> {
 }
 
 impl Named {
-    fn of(want: &Want, book: &Book, now: BootSeconds) -> Option<Self> {
+    fn of(want: &Want, book: &ClaimSet, now: BootSeconds) -> Option<Self> {
         let Want::Source {
             host,
             family,
@@ -240,8 +240,8 @@ mod tests {
         }
     }
 
-    fn book() -> Book {
-        let mut book = Book::default();
+    fn book() -> ClaimSet {
+        let mut book = ClaimSet::default();
         let reading = Reading {
             speakers: [(Path::new("/etc/ntp.conf").into(), Speaker::Root)].into(),
             wants: vec![

@@ -15,7 +15,7 @@ use ntpguard::{
     datapath::Tables,
     escape, processes,
     readers::Readers,
-    reconciler::{Keeper, KeeperError},
+    reconciler::{Reconciler, ReconcilerError},
     scope::Scoped,
     sources::Severity,
 };
@@ -50,11 +50,11 @@ pub(crate) async fn run(
 async fn add(guard: &GuardArgs, args: AddArgs) -> Result<ExitCode> {
     let has = |name: &str| args.roles.iter().any(|role| role == name);
     if args.allow_long_replies && !has("server") {
-        output::complain(&KeeperError::NoServer);
+        output::complain(&ReconcilerError::NoServer);
         return Ok(ExitCode::from(WRONG_USAGE));
     }
     if args.roles.len() > 1 && has("none") {
-        output::complain(&KeeperError::NoneAndMore);
+        output::complain(&ReconcilerError::NoneAndMore);
         return Ok(ExitCode::from(WRONG_USAGE));
     }
     let addition = Addition {
@@ -89,12 +89,12 @@ async fn list(guard: &GuardArgs, json: bool) -> Result<ExitCode> {
 /// What the state file and the kernel hold, where no daemon runs.
 fn list_offline(guard: &GuardArgs) -> Result<Listing> {
     let now = BootSeconds::now();
-    let mut keeper = Keeper::reopen(state(guard), now)?;
-    keeper.see_interfaces();
+    let mut reconciler = Reconciler::reopen(state(guard), now)?;
+    reconciler.see_interfaces();
     if let Some(tables) = Tables::open(&guard.pin_dir)? {
-        keeper.learn(&tables)?;
+        reconciler.learn(&tables)?;
     }
-    Ok(keeper.list(now))
+    Ok(reconciler.list(now))
 }
 
 fn list_table(listing: &Listing) -> String {
@@ -193,22 +193,22 @@ async fn edit(guard: &GuardArgs, request: Request, json: bool) -> Result<ExitCod
 
 fn edit_offline(guard: &GuardArgs, request: &Request) -> Result<Edited> {
     let now = BootSeconds::now();
-    let mut keeper = Keeper::reopen(state(guard), now)?;
-    let mut tables = open(guard, &mut keeper)?;
+    let mut reconciler = Reconciler::reopen(state(guard), now)?;
+    let mut tables = open(guard, &mut reconciler)?;
     let mut edited = match request {
-        Request::Add(addition) => keeper.add(addition, tables.as_mut(), now)?,
-        Request::Remove(removal) => keeper.remove(removal, tables.as_mut(), now)?,
+        Request::Add(addition) => reconciler.add(addition, tables.as_mut(), now)?,
+        Request::Remove(removal) => reconciler.remove(removal, tables.as_mut(), now)?,
         other => anyhow::bail!("{other:?} is no edit"),
     };
     edited.in_kernel = tables.is_some();
     Ok(edited)
 }
 
-/// Opens the maps, where any are pinned, for the keeper to adopt what they hold.
-fn open(guard: &GuardArgs, keeper: &mut Keeper) -> Result<Option<Tables>> {
+/// Opens the maps, where any are pinned, for the reconciler to adopt what they hold.
+fn open(guard: &GuardArgs, reconciler: &mut Reconciler) -> Result<Option<Tables>> {
     let tables = Tables::open(&guard.pin_dir)?;
     if let Some(tables) = &tables {
-        keeper.adopt(tables.read()?);
+        reconciler.adopt(tables.read()?);
     }
     Ok(tables)
 }
@@ -254,29 +254,29 @@ async fn update(guard: &GuardArgs, json: bool, readers: &Readers) -> Result<Exit
 async fn update_offline(guard: &GuardArgs, readers: &Readers) -> Result<Updated> {
     processes::add_accounts(config::accounts()?);
     let now = BootSeconds::now();
-    let (mut keeper, granted) = Keeper::restart(state(guard), now)?;
-    keeper.origins.discover |= keeper.origins.sources.is_empty();
-    let read = keeper.reader(readers, true).read(now);
-    keeper.take(read, now);
-    let mut tables = open(guard, &mut keeper)?;
+    let (mut reconciler, granted) = Reconciler::restart(state(guard), now)?;
+    reconciler.origins.discover |= reconciler.origins.sources.is_empty();
+    let read = reconciler.reader(readers, true).read(now);
+    reconciler.take(read, now);
+    let mut tables = open(guard, &mut reconciler)?;
     if tables.is_none() {
-        keeper.adopt(granted);
+        reconciler.adopt(granted);
     }
-    let before = keeper.projected().clone();
-    let resolver = keeper.origins.resolver(readers.clone());
-    let asked = keeper
+    let before = reconciler.projected().clone();
+    let resolver = reconciler.origins.resolver(readers.clone());
+    let asked = reconciler
         .book
         .names
         .due(now)
         .into_iter()
         .map(|question| resolver.look_up(question));
     for (question, result) in join_all(asked).await {
-        keeper.resolved(&question, result);
+        reconciler.resolved(&question, result);
     }
-    keeper
+    reconciler
         .commit(tables.as_mut(), now)
         .context("the update failed")?;
-    Ok(keeper.updated(&before, tables.is_some(), now))
+    Ok(reconciler.updated(&before, tables.is_some(), now))
 }
 
 fn update_text(updated: &Updated) -> String {

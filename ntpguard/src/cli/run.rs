@@ -4,7 +4,7 @@ use std::{path::Path, process::ExitCode};
 
 use anyhow::{Context as _, Result};
 use ntpguard::{
-    allowlist::Book,
+    allowlist::ClaimSet,
     api::allowlist::Listing,
     clock::BootSeconds,
     daemon::{self, Options},
@@ -51,7 +51,7 @@ fn stopped() -> Result<impl Future<Output = ()>> {
 fn check(options: &Options, readers: &Readers) -> Result<ExitCode> {
     processes::add_accounts(options.accounts.clone());
     let now = BootSeconds::now();
-    let mut book = Book::default();
+    let mut book = ClaimSet::default();
     let found = if options.origins.discover {
         sources::discover(readers, Path::new("/"), &options.origins.trust)
     } else {

@@ -4,7 +4,7 @@ use std::{path::Path, process::ExitCode};
 
 use anyhow::Result;
 use ntpguard::{
-    allowlist::{Book, state::StateFile},
+    allowlist::{ClaimSet, state::StateFile},
     api::{
         inventory::{Inventory, Named, Used},
         protocol::{Reply, Request},
@@ -12,7 +12,7 @@ use ntpguard::{
     clock::BootSeconds,
     datapath, escape, processes, query,
     readers::Readers,
-    reconciler::Keeper,
+    reconciler::Reconciler,
     sources,
 };
 use ntpguard_common::wire::ntp;
@@ -47,10 +47,10 @@ async fn look(guard: &GuardArgs, readers: &Readers) -> Result<Inventory> {
     let now = BootSeconds::now();
     processes::add_accounts(config::accounts()?);
     // Which containers are trusted the last daemon knew.
-    let known = Keeper::reopen(StateFile::below(&guard.state_dir), now);
+    let known = Reconciler::reopen(StateFile::below(&guard.state_dir), now);
     let trusted = known.map_or_else(|_| Vec::new(), |known| known.origins.trust);
     let found = sources::discover(readers, Path::new("/"), &trusted);
-    let mut book = Book::default();
+    let mut book = ClaimSet::default();
     book.findings = found.problems;
     for source in &found.sources {
         book.read(

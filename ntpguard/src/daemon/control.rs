@@ -35,7 +35,7 @@ use super::{client, idle::Idle, spare::Spare, subscribers};
 use crate::{
     api::protocol::{MAX_QUESTION, Reply, Request},
     lookup::is_exhaustion,
-    telemetry::News,
+    telemetry::EventHub,
 };
 
 /// The socket's name below the state directory.
@@ -188,12 +188,12 @@ pub struct Server {
 
 impl Server {
     /// Answers from now on, with the help of what takes `calls`.
-    pub fn begin(listener: UnixListener, calls: mpsc::Sender<Call>, news: Arc<News>) -> Self {
+    pub fn begin(listener: UnixListener, calls: mpsc::Sender<Call>, hub: Arc<EventHub>) -> Self {
         let (ending, ends) = watch::channel(false);
         let (listening, listens) = mpsc::unbounded_channel();
         let answering = Answering {
             calls,
-            news,
+            hub,
             idle: Idle::default(),
             ends,
         };
@@ -230,7 +230,7 @@ impl Drop for Server {
 #[derive(Clone)]
 struct Answering {
     calls: mpsc::Sender<Call>,
-    news: Arc<News>,
+    hub: Arc<EventHub>,
     idle: Idle,
     ends: watch::Receiver<bool>,
 }
@@ -317,21 +317,21 @@ async fn converse(stream: UnixStream, mut answering: Answering) -> io::Result<()
             return send(&mut write, &Reply::Failed(why)).await;
         }
         let answer = match serde_json::from_str(&line) {
-            Ok(Request::Events) => match answering.news.follow() {
+            Ok(Request::Events) => match answering.hub.follow() {
                 Ok(events) => {
-                    let news = Arc::clone(&answering.news);
+                    let hub = Arc::clone(&answering.hub);
                     return tokio::select! {
-                        shown = subscribers::show(&news, events, &mut read, &mut write) => shown,
+                        shown = subscribers::show(&hub, events, &mut read, &mut write) => shown,
                         () = answering.ending() => Ok(()),
                     };
                 }
                 Err(why) => Reply::Failed(why),
             },
             Ok(Request::Yield) => return hand_over(read, write, &answering.calls).await,
-            Ok(Request::Top) => answering.news.top().map_or_else(Reply::Failed, Reply::Top),
+            Ok(Request::Top) => answering.hub.top().map_or_else(Reply::Failed, Reply::Top),
             Ok(request) => {
                 let reply = answer(request, &answering.calls, &mut write).await?;
-                complete(reply, &answering.news).await
+                complete(reply, &answering.hub).await
             }
             Err(error) => Reply::Failed(format!("invalid request: {error}")),
         };

@@ -15,12 +15,12 @@ const LONGEST_WRITING: Duration = Duration::from_secs(10);
 
 /// The changes since the files were last read.
 #[derive(Debug, Default)]
-pub(super) struct Settling {
+pub(super) struct Debounce {
     /// The first of them and the last.
     changes: Option<(Instant, Instant)>,
 }
 
-impl Settling {
+impl Debounce {
     /// Notes a change.
     pub(super) fn changed(&mut self, now: Instant) {
         let first = self.changes.map_or(now, |(first, _)| first);
@@ -50,16 +50,16 @@ mod tests {
     fn files_are_read_when_they_have_settled_and_never_much_later() {
         let start = Instant::now();
         let at = |milliseconds| start + Duration::from_millis(milliseconds);
-        let mut settling = Settling::default();
-        assert_eq!(settling.due(false), None);
-        settling.changed(at(0));
-        assert_eq!(settling.due(false), Some(at(500)));
-        settling.changed(at(400));
-        assert_eq!(settling.due(false), Some(at(900)));
-        settling.changed(at(1_400));
-        assert_eq!(settling.due(false), Some(at(1_500)));
-        assert_eq!(settling.due(true), Some(at(10_000)));
-        settling.read();
-        assert_eq!(settling.due(true), None);
+        let mut debounce = Debounce::default();
+        assert_eq!(debounce.due(false), None);
+        debounce.changed(at(0));
+        assert_eq!(debounce.due(false), Some(at(500)));
+        debounce.changed(at(400));
+        assert_eq!(debounce.due(false), Some(at(900)));
+        debounce.changed(at(1_400));
+        assert_eq!(debounce.due(false), Some(at(1_500)));
+        assert_eq!(debounce.due(true), Some(at(10_000)));
+        debounce.read();
+        assert_eq!(debounce.due(true), None);
     }
 }

@@ -15,10 +15,10 @@ pub(super) enum End {
 impl Daemon<'_> {
     /// Writes down what the kernel has learned, and what is granted.
     pub(super) fn write_down(&mut self) {
-        if let Err(error) = self.keeper.learn(&self.guard.tables) {
+        if let Err(error) = self.reconciler.learn(&self.guard.tables) {
             tracing::error!("{error}");
         }
-        if let Err(error) = self.keeper.save(BootSeconds::now()) {
+        if let Err(error) = self.reconciler.save(BootSeconds::now()) {
             tracing::error!("{error}");
         }
     }

@@ -14,11 +14,11 @@ use tokio::{
 
 use super::{
     control::Call,
-    debounce::Settling,
+    debounce::Debounce,
     ending::End,
     finding::{self, Finding, report_senders},
     handover::Handed,
-    poller::{Rounds, Step},
+    poller::{Poller, Step},
     reading::Reading,
     serving::Serving,
     status,
@@ -35,7 +35,7 @@ use crate::{
     clock::BootSeconds,
     datapath::{Guard, InterfaceEvents, Lock, Occasion},
     offload::Outcome,
-    reconciler::{Keeper, KeeperError, discovery::Read},
+    reconciler::{Reconciler, ReconcilerError, discovery::Read},
     resolve::{Answer, Failure, Question, Resolver},
     trust::{Found, Senders},
 };
@@ -67,7 +67,7 @@ async fn changed(watch: Option<&mut Watch>) {
 
 /// A guard in force, and all that changes it.
 pub(super) struct Daemon<'a> {
-    pub(super) keeper: Keeper,
+    pub(super) reconciler: Reconciler,
     pub(super) guard: Guard,
     reading: Reading,
     senders: Senders,
@@ -78,7 +78,7 @@ pub(super) struct Daemon<'a> {
     /// Whether a successor may have changed what is pinned, and failed.
     pub(super) is_to_take_back: bool,
     asked: FuturesUnordered<Asked<'a>>,
-    rounds: Rounds,
+    poller: Poller,
     /// Who waits for an update to be done, and what was granted when it began.
     pub(super) updates: Vec<(oneshot::Sender<Reply>, Projection)>,
     /// Why the tables or the state file are not as they should be.
@@ -102,7 +102,7 @@ enum Event {
 
 impl<'a> Daemon<'a> {
     pub(super) fn new(
-        keeper: Keeper,
+        reconciler: Reconciler,
         guard: Guard,
         reading: Reading,
         senders: Senders,
@@ -110,9 +110,9 @@ impl<'a> Daemon<'a> {
         found: Found,
         serving: Serving,
     ) -> Self {
-        let rounds = Rounds::new(reading.readers().clone());
+        let poller = Poller::new(reading.readers().clone());
         Self {
-            keeper,
+            reconciler,
             guard,
             reading,
             senders,
@@ -121,7 +121,7 @@ impl<'a> Daemon<'a> {
             serving,
             is_to_take_back: false,
             asked: FuturesUnordered::new(),
-            rounds,
+            poller,
             updates: Vec::new(),
             trouble: None,
         }
@@ -161,21 +161,21 @@ impl<'a> Daemon<'a> {
         attachments.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut look = interval(LOOK_FOR_SENDERS);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut settling = Settling::default();
+        let mut debounce = Debounce::default();
         loop {
             self.ask_what_is_due(resolver);
-            if self.rounds.begin_if_due() {
+            if self.poller.begin_if_due() {
                 self.reading.look();
             }
-            self.reading.begin(&self.keeper);
+            self.reading.begin(&self.reconciler);
             self.finish_updates();
             let due = self.next_wake();
-            let settled = settling.due(watch.as_ref().is_some_and(Watch::is_being_written));
+            let settled = debounce.due(watch.as_ref().is_some_and(Watch::is_being_written));
             let event = tokio::select! {
                 () = &mut shutdown => Event::Shutdown,
                 Some((question, result)) = self.asked.next() => Event::Resolved(question, result),
                 Some(call) = called.recv() => Event::Called(call),
-                step = self.rounds.step() => Event::Round(step),
+                step = self.poller.step() => Event::Round(step),
                 outcome = self.reading.next() => Event::Read(outcome),
                 outcome = self.finding.next() => Event::Found(outcome),
                 () = changed(watch.as_mut()) => Event::Changed,
@@ -188,7 +188,7 @@ impl<'a> Daemon<'a> {
             };
             match event {
                 Event::Shutdown => return End::Stopped,
-                Event::Resolved(question, result) => self.keeper.resolved(&question, result),
+                Event::Resolved(question, result) => self.reconciler.resolved(&question, result),
                 Event::Called(Call {
                     connection: Some(stream),
                     answer,
@@ -202,15 +202,15 @@ impl<'a> Daemon<'a> {
                     drop(answer);
                 }
                 Event::Called(call) => self.called(call),
-                Event::Round(step) => self.rounds.take(&mut self.keeper, step),
+                Event::Round(step) => self.poller.take(&mut self.reconciler, step),
                 Event::Read(outcome) => {
                     if self.take_reading(outcome) {
                         self.watch(watch.as_mut());
                     }
                 }
-                Event::Changed => settling.changed(Instant::now()),
+                Event::Changed => debounce.changed(Instant::now()),
                 Event::Settled => {
-                    settling.read();
+                    debounce.read();
                     self.reading.read();
                 }
                 Event::Senders => {
@@ -220,8 +220,8 @@ impl<'a> Daemon<'a> {
                 }
                 Event::Found(outcome) => self.take_senders(outcome),
                 Event::Attachments(occasion) => {
-                    self.keeper.forget_interfaces();
-                    self.guard.mend(occasion);
+                    self.reconciler.forget_interfaces();
+                    self.guard.reattach(occasion);
                     if let Some(new) = self.guard.take_new_lock() {
                         *lock = new;
                     }
@@ -234,7 +234,7 @@ impl<'a> Daemon<'a> {
 
     fn watch(&self, watch: Option<&mut Watch>) {
         if let Some(watch) = watch {
-            watch.set(self.keeper.watched());
+            watch.set(self.reconciler.watched());
         }
     }
 
@@ -246,7 +246,9 @@ impl<'a> Daemon<'a> {
 
     /// Has the kernel trust the senders that were found.
     fn take_senders(&mut self, outcome: Outcome<Found>) {
-        let taken = self.finding.take(outcome, &self.senders, &mut self.keeper);
+        let taken = self
+            .finding
+            .take(outcome, &self.senders, &mut self.reconciler);
         let Some(found) = taken.map(|found| found.after(&self.found)) else {
             return;
         };
@@ -257,33 +259,33 @@ impl<'a> Daemon<'a> {
             return;
         }
         report_senders(&found, &self.found);
-        self.keeper.see_senders(finding::problems(&found));
+        self.reconciler.see_senders(finding::problems(&found));
         self.found = found;
     }
 
     fn next_wake(&self) -> Instant {
         let longest = Instant::now() + LONGEST_SLEEP;
-        let due = self.keeper.book.next().map(|next| {
+        let due = self.reconciler.book.next().map(|next| {
             let seconds = next.since(BootSeconds::now());
             Instant::now() + Duration::from_secs(u64::from(seconds))
         });
         // What is due already waits for a place among the questions asked, not for the time.
         let busy = self.asked.len() >= ASKED_AT_ONCE;
-        let due = due.filter(|_| !busy).into_iter().chain(self.rounds.due());
+        let due = due.filter(|_| !busy).into_iter().chain(self.poller.due());
         due.fold(longest, Instant::min)
     }
 
     fn ask_what_is_due(&mut self, resolver: &'a Resolver) {
         let free = ASKED_AT_ONCE.saturating_sub(self.asked.len());
         for question in self
-            .keeper
+            .reconciler
             .book
             .names
             .due(BootSeconds::now())
             .into_iter()
             .take(free)
         {
-            self.keeper.book.names.asking(&question);
+            self.reconciler.book.names.asking(&question);
             self.asked.push(Box::pin(resolver.look_up(question)));
         }
     }
@@ -293,13 +295,13 @@ impl<'a> Daemon<'a> {
         let now = BootSeconds::now();
         let tables = Some(&mut self.guard.tables);
         let answer = match call.request {
-            Request::Add(addition) => edited(self.keeper.add(&addition, tables, now)),
-            Request::Remove(removal) => edited(self.keeper.remove(&removal, tables, now)),
+            Request::Add(addition) => edited(self.reconciler.add(&addition, tables, now)),
+            Request::Remove(removal) => edited(self.reconciler.remove(&removal, tables, now)),
             Request::Update => {
-                let before = self.keeper.projected().clone();
+                let before = self.reconciler.projected().clone();
                 self.reading.read();
-                self.keeper.book.names.hurry(now);
-                self.rounds.hurry();
+                self.reconciler.book.names.refresh_now(now);
+                self.poller.refresh_now();
                 self.updates.push((call.answer, before));
                 return;
             }
@@ -323,28 +325,28 @@ impl<'a> Daemon<'a> {
     }
 
     fn sources(&self, now: BootSeconds) -> Reply {
-        let (book, sources) = (&self.keeper.book, &self.keeper.origins.sources);
-        let silent = self.rounds.complaints().current();
+        let (book, sources) = (&self.reconciler.book, &self.reconciler.origins.sources);
+        let silent = self.poller.complaints().current();
         let mut inventory = Inventory::of(book, sources, silent, now);
         inventory
             .problems
-            .extend(self.keeper.hangs.values().cloned());
+            .extend(self.reconciler.hangs.values().cloned());
         Reply::Sources(Box::new(inventory))
     }
 
     fn list(&mut self, now: BootSeconds) -> Reply {
-        match self.keeper.learn(&self.guard.tables) {
-            Ok(()) => Reply::List(self.keeper.list(now)),
+        match self.reconciler.learn(&self.guard.tables) {
+            Ok(()) => Reply::List(self.reconciler.list(now)),
             Err(error) => Reply::Failed(error.to_string()),
         }
     }
 
     fn status(&self, now: BootSeconds) -> Reply {
-        match status::of(&self.keeper, &self.guard, self.reading.readers(), now) {
+        match status::of(&self.reconciler, &self.guard, self.reading.readers(), now) {
             Ok(mut status) => {
                 status.traffic.add_senders(&self.found);
                 status.trouble = self.trouble.clone().or(status.trouble);
-                status.problems.extend(self.rounds.complaints().unseen());
+                status.problems.extend(self.poller.complaints().unseen());
                 Reply::Status(Box::new(status))
             }
             Err(error) => Reply::Failed(error.to_string()),
@@ -353,21 +355,21 @@ impl<'a> Daemon<'a> {
 
     fn finish_updates(&mut self) {
         let now = BootSeconds::now();
-        let is_done = self.reading.is_done() && self.keeper.book.names.is_idle(now);
+        let is_done = self.reading.is_done() && self.reconciler.book.names.is_idle(now);
         if self.updates.is_empty() || !is_done {
             return;
         }
         for (answer, before) in std::mem::take(&mut self.updates) {
-            drop(answer.send(Reply::Updated(self.keeper.updated(&before, true, now))));
+            drop(answer.send(Reply::Updated(self.reconciler.updated(&before, true, now))));
         }
     }
 
     /// Takes what came of a reading; says whether the sources were read.
     fn take_reading(&mut self, outcome: Outcome<Read>) -> bool {
-        let problems = self.keeper.problems();
+        let problems = self.reconciler.problems();
         let said = problems.map(|problem| problem.to_string()).collect();
-        let was_read = self.reading.take(&mut self.keeper, outcome);
-        self.reading.report(&self.keeper, &said);
+        let was_read = self.reading.take(&mut self.reconciler, outcome);
+        self.reading.report(&self.reconciler, &said);
         was_read
     }
 
@@ -378,14 +380,14 @@ impl<'a> Daemon<'a> {
             return self.note_trouble(trouble);
         }
         let now = BootSeconds::now();
-        if self.keeper.is_save_due(now)
-            && let Err(error) = self.keeper.learn(&self.guard.tables)
+        if self.reconciler.is_save_due(now)
+            && let Err(error) = self.reconciler.learn(&self.guard.tables)
         {
             return self.note_trouble(error.to_string());
         }
-        match self.keeper.commit(Some(&mut self.guard.tables), now) {
+        match self.reconciler.commit(Some(&mut self.guard.tables), now) {
             Ok(true) => {
-                let granted = Grants::of(self.keeper.projected());
+                let granted = Grants::of(self.reconciler.projected());
                 tracing::debug!(
                     "grants: {} addresses, {} prefixes",
                     granted.addresses,
@@ -395,10 +397,10 @@ impl<'a> Daemon<'a> {
             Ok(false) => {}
             Err(error) => return self.note_trouble(error.to_string()),
         }
-        if let Err(error) = self.guard.suit(self.keeper.projected()) {
+        if let Err(error) = self.guard.reload_if_needed(self.reconciler.projected()) {
             return self.note_trouble(error.to_string());
         }
-        if let Some(left_out) = self.keeper.left_out() {
+        if let Some(left_out) = self.reconciler.left_out() {
             return self.note_trouble(left_out.to_string());
         }
         if self.trouble.take().is_some() {
@@ -424,7 +426,7 @@ async fn change(events: Option<&mut InterfaceEvents>) -> Option<()> {
 }
 
 /// The answer to an edit. The daemon's edits are in the kernel's tables.
-fn edited(result: Result<Edited, KeeperError>) -> Reply {
+fn edited(result: Result<Edited, ReconcilerError>) -> Reply {
     match result {
         Ok(edited) => Reply::Edited(Edited {
             in_kernel: true,

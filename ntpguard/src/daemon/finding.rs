@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::{
     offload::{DEADLINE, Offload, Outcome},
-    reconciler::{Keeper, discovery::hanging},
+    reconciler::{Reconciler, discovery::hanging},
     sources::{Place, Problem, Severity},
     trust::{Blind, Found, Senders, Untrusted},
 };
@@ -49,17 +49,17 @@ impl Finding {
         &mut self,
         outcome: Outcome<Found>,
         senders: &Senders,
-        keeper: &mut Keeper,
+        reconciler: &mut Reconciler,
     ) -> Option<Found> {
         if outcome == Outcome::Overdue {
             let problem = hanging(Path::new("/proc"), "searching for trusted senders");
-            keeper.hangs.insert(THREAD, problem);
+            reconciler.hangs.insert(THREAD, problem);
             return None;
         }
         if self.again {
             self.begin(senders);
         }
-        keeper.hangs.remove(THREAD);
+        reconciler.hangs.remove(THREAD);
         match outcome {
             Outcome::Done(found) => Some(found),
             Outcome::Overdue | Outcome::Lost => None,

@@ -212,14 +212,14 @@ impl Daemon<'_> {
         self.serving
             .listen_again()
             .map_err(|error| error.to_string())?;
-        let granted = self.keeper.projected().clone();
+        let granted = self.reconciler.projected().clone();
         self.guard
             .resume(&self.found, &granted)
             .map_err(|error| format!("cannot resume guarding: {error}"))?;
         self.is_to_take_back = false;
         // There may be new tables.
         self.serving.tell();
-        let saved = self.keeper.save(BootSeconds::now());
+        let saved = self.reconciler.save(BootSeconds::now());
         tracing::info!("resumed guarding");
         saved.map_err(|error| error.to_string())
     }

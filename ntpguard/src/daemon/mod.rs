@@ -37,7 +37,7 @@ use crate::{
     datapath::{self, AttachMode, Guard, Mode, PinDir, Tracking},
     processes::{self, Accounts},
     readers::Readers,
-    reconciler::{Keeper, KeeperError, Origins},
+    reconciler::{Origins, Reconciler, ReconcilerError},
     trust::{Found, Senders},
 };
 
@@ -91,7 +91,7 @@ pub enum DaemonError {
     Datapath(#[from] datapath::Error),
     /// The allowlist.
     #[error(transparent)]
-    Keeper(#[from] KeeperError),
+    Reconciler(#[from] ReconcilerError),
     /// The control socket.
     #[error(transparent)]
     Control(#[from] ControlError),
@@ -166,7 +166,7 @@ async fn guard_on(
     let Start {
         mut lock,
         predecessor,
-        mut keeper,
+        mut reconciler,
         reading,
         resolver,
         finding,
@@ -178,21 +178,21 @@ async fn guard_on(
     } = start;
     // Of what was wanted they hold what had room.
     let held = guard.tables.read();
-    keeper.adopt(held.unwrap_or(wanted));
-    if let Err(error) = keeper.save(BootSeconds::now()) {
+    reconciler.adopt(held.unwrap_or(wanted));
+    if let Err(error) = reconciler.save(BootSeconds::now()) {
         tracing::error!("{error}");
     }
     if let Some(predecessor) = predecessor {
         predecessor.end().await;
         lock.keep();
     }
-    announce(&guard, &keeper, options.mode);
+    announce(&guard, &reconciler, options.mode);
     report_senders(&found, &Found::default());
-    keeper.see_senders(finding::problems(&found));
+    reconciler.see_senders(finding::problems(&found));
     // The buffer has one reader, which was the predecessor until now.
     serving.tell();
     let senders = options.senders.clone();
-    let mut daemon = Daemon::new(keeper, guard, reading, senders, finding, found, serving);
+    let mut daemon = Daemon::new(reconciler, guard, reading, senders, finding, found, serving);
     let end = daemon
         .live(&resolver, &mut called, &mut lock, shutdown)
         .await;
@@ -211,7 +211,7 @@ fn give_up_privileges(attach: AttachMode) {
     }
 }
 
-fn announce(guard: &Guard, keeper: &Keeper, mode: Mode) {
+fn announce(guard: &Guard, reconciler: &Reconciler, mode: Mode) {
     for attached in &guard.attached {
         let requests = match attached.egress {
             Some(egress) => format!(", requests tracked by {}", egress.name()),
@@ -232,8 +232,8 @@ fn announce(guard: &Guard, keeper: &Keeper, mode: Mode) {
             tracing::warn!("{}: {blind_to}", attached.interface.name);
         }
     }
-    let granted = Grants::of(keeper.projected());
-    let without_addresses = keeper.book.names.unknown().count();
+    let granted = Grants::of(reconciler.projected());
+    let without_addresses = reconciler.book.names.unknown().count();
     tracing::info!(
         "{}; granted: {} single addresses, {} prefixes{}",
         match mode {

@@ -12,7 +12,7 @@ use crate::{
     processes::TimeDaemon,
     query::{self, Heard},
     readers::Readers,
-    reconciler::{Keeper, discovery::hanging},
+    reconciler::{Reconciler, discovery::hanging},
 };
 
 /// The name of the thread that looks for daemons, and of the finding where it hangs.
@@ -25,7 +25,7 @@ const EVERY: Duration = Duration::from_secs(10);
 const FIRST: Duration = Duration::from_millis(200);
 
 /// The round that is under way, or the next.
-pub(super) struct Rounds {
+pub(super) struct Poller {
     /// First, the daemons that run are looked for.
     looking: Offload<Vec<TimeDaemon>>,
     /// Then they are asked.
@@ -43,7 +43,7 @@ pub(super) enum Step {
     Heard(Vec<Heard>),
 }
 
-impl Rounds {
+impl Poller {
     /// Rounds of which the first is due.
     pub(super) fn new(readers: Readers) -> Self {
         Self {
@@ -72,7 +72,7 @@ impl Rounds {
     }
 
     /// Has the next round begin now.
-    pub(super) fn hurry(&mut self) {
+    pub(super) fn refresh_now(&mut self) {
         self.next = Instant::now();
     }
 
@@ -90,12 +90,12 @@ impl Rounds {
     }
 
     /// Goes on from there.
-    pub(super) fn take(&mut self, keeper: &mut Keeper, step: Step) {
+    pub(super) fn take(&mut self, reconciler: &mut Reconciler, step: Step) {
         match step {
-            Step::Heard(heard) => take(keeper, heard, &mut self.complaints),
+            Step::Heard(heard) => take(reconciler, heard, &mut self.complaints),
             Step::Looked(Outcome::Done(running)) => {
-                keeper.hangs.remove(THREAD);
-                let channels = keeper.book.channels();
+                reconciler.hangs.remove(THREAD);
+                let channels = reconciler.book.channels();
                 self.asking = Some(Box::pin(query::ask(
                     self.readers.clone(),
                     channels,
@@ -104,7 +104,7 @@ impl Rounds {
             }
             Step::Looked(Outcome::Overdue) => {
                 let problem = hanging(Path::new("/proc"), "searching for time daemons");
-                keeper.hangs.insert(THREAD, problem);
+                reconciler.hangs.insert(THREAD, problem);
             }
             Step::Looked(Outcome::Lost) => {}
         }
@@ -117,23 +117,23 @@ impl Rounds {
 }
 
 /// Asks once, before anything is guarded, and takes no complaint: the next round follows.
-pub(super) async fn first(keeper: &mut Keeper, readers: &Readers) {
+pub(super) async fn first(reconciler: &mut Reconciler, readers: &Readers) {
     let mut looking = Offload::new(THREAD);
     looking.start(query::running);
     let Some(running) = looking.within(FIRST).await else {
         return;
     };
-    let asking = query::ask(readers.clone(), keeper.book.channels(), running);
+    let asking = query::ask(readers.clone(), reconciler.book.channels(), running);
     if let Ok(heard) = timeout(FIRST, asking).await {
         let answers = heard.into_iter().filter(|(_, answer)| answer.is_ok());
-        take(keeper, answers.collect(), &mut Complaints::default());
+        take(reconciler, answers.collect(), &mut Complaints::default());
     }
 }
 
-fn take(keeper: &mut Keeper, heard: Vec<Heard>, complaints: &mut Complaints) {
+fn take(reconciler: &mut Reconciler, heard: Vec<Heard>, complaints: &mut Complaints) {
     let now = BootSeconds::now();
     for (daemon, answer) in heard {
         complaints.hear(daemon, &answer);
-        keeper.book.heard(daemon, answer.ok().flatten(), now);
+        reconciler.book.heard(daemon, answer.ok().flatten(), now);
     }
 }

@@ -8,7 +8,7 @@ use crate::{
     offload::{Offload, Outcome},
     readers::Readers,
     reconciler::{
-        Keeper,
+        Reconciler,
         discovery::{Progress, Read},
     },
     sources::{
@@ -86,11 +86,11 @@ impl Reading {
     }
 
     /// Begins what is wanted, unless a reading is under way.
-    pub(super) fn begin(&mut self, keeper: &Keeper) {
+    pub(super) fn begin(&mut self, reconciler: &Reconciler) {
         if self.wanted == Wanted::Nothing || self.work.is_busy() {
             return;
         }
-        let reader = keeper.reader(&self.readers, self.wanted == Wanted::All);
+        let reader = reconciler.reader(&self.readers, self.wanted == Wanted::All);
         self.progress = reader.progress();
         if self.work.start(move || reader.read(BootSeconds::now())) {
             self.wanted = Wanted::Nothing;
@@ -103,15 +103,15 @@ impl Reading {
     }
 
     /// Takes that; says whether the sources were read.
-    pub(super) fn take(&mut self, keeper: &mut Keeper, outcome: Outcome<Read>) -> bool {
+    pub(super) fn take(&mut self, reconciler: &mut Reconciler, outcome: Outcome<Read>) -> bool {
         match outcome {
             Outcome::Done(read) => {
-                keeper.hangs.remove(THREAD);
+                reconciler.hangs.remove(THREAD);
                 self.is_unfinished = read.is_unfinished;
-                keeper.take(read, BootSeconds::now())
+                reconciler.take(read, BootSeconds::now())
             }
             Outcome::Overdue => {
-                keeper.hangs.insert(THREAD, self.progress.hangs());
+                reconciler.hangs.insert(THREAD, self.progress.hangs());
                 false
             }
             Outcome::Lost => false,
@@ -119,24 +119,24 @@ impl Reading {
     }
 
     /// Reads for the first time; where that hangs, what the state file has counts until it is done.
-    pub(super) async fn first(&mut self, keeper: &mut Keeper) {
+    pub(super) async fn first(&mut self, reconciler: &mut Reconciler) {
         self.read();
-        self.begin(keeper);
+        self.begin(reconciler);
         let outcome = self.next().await;
-        self.take(keeper, outcome);
+        self.take(reconciler, outcome);
     }
 
     /// Logs what is wrong with the sources, except what was said already.
-    pub(super) fn report(&mut self, keeper: &Keeper, said: &BTreeSet<String>) {
-        let of_others: BTreeSet<String> = keeper
+    pub(super) fn report(&mut self, reconciler: &Reconciler, said: &BTreeSet<String>) {
+        let of_others: BTreeSet<String> = reconciler
             .book
             .problems_of_others()
             .map(|problem| problem.to_string())
             .collect();
-        for problem in keeper
+        for problem in reconciler
             .problems()
             .filter(|problem| !said.contains(&problem.to_string()))
-            .filter(|problem| !keeper.book.findings.contains(problem))
+            .filter(|problem| !reconciler.book.findings.contains(problem))
         {
             let is_of_others = of_others.contains(&problem.to_string());
             if is_of_others && !self.lines.take(BootSeconds::now()) {

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     datapath::PinDir,
-    telemetry::{News, Teller},
+    telemetry::{EventHub, EventReader},
 };
 
 /// Most calls that wait for the daemon's loop.
@@ -28,7 +28,7 @@ pub(super) struct Serving {
     socket: PathBuf,
     /// The socket's inode: another process may put its own there.
     inode: Option<u64>,
-    news: Arc<News>,
+    hub: Arc<EventHub>,
     server: Server,
     telling: Option<JoinHandle<()>>,
 }
@@ -38,14 +38,14 @@ impl Serving {
     pub(super) fn begin(options: &Options) -> Result<(Self, mpsc::Receiver<Call>), ControlError> {
         let (calls, called) = mpsc::channel(WAITING);
         let socket = control::socket_path(&options.state_dir);
-        let news = Arc::new(News::new());
+        let hub = Arc::new(EventHub::new());
         let listener = control::listen(&socket)?;
         let serving = Self {
             pins: PinDir::new(&options.pin_dir),
             inode: inode(&socket),
             socket,
-            server: Server::begin(listener, calls, Arc::clone(&news)),
-            news,
+            server: Server::begin(listener, calls, Arc::clone(&hub)),
+            hub,
             telling: None,
         };
         Ok((serving, called))
@@ -54,19 +54,19 @@ impl Serving {
     /// Reads what the kernel tells of single packets, from now on. The guard is as good without.
     pub(super) fn tell(&mut self) {
         self.stop_telling();
-        let teller = match Teller::open(&self.pins, Arc::clone(&self.news)) {
-            Ok(teller) => teller,
+        let event_reader = match EventReader::open(&self.pins, Arc::clone(&self.hub)) {
+            Ok(event_reader) => event_reader,
             Err(error) => {
                 tracing::error!("{error}: no events are available");
-                self.news.fail(error.to_string());
+                self.hub.fail(error.to_string());
                 return;
             }
         };
-        let news = Arc::clone(&self.news);
+        let hub = Arc::clone(&self.hub);
         self.telling = Some(tokio::spawn(async move {
-            let Err(error) = teller.tell().await;
+            let Err(error) = event_reader.tell().await;
             tracing::error!("{error}: no more events are available");
-            news.fail(error.to_string());
+            hub.fail(error.to_string());
         }));
     }
 

@@ -25,7 +25,7 @@ use crate::{
     datapath::{self, Interface, Lock, PinDir},
     offload::{Offload, Outcome},
     readers::Readers,
-    reconciler::Keeper,
+    reconciler::Reconciler,
     resolve::{Question, Resolver},
     trust::Found,
 };
@@ -44,7 +44,7 @@ pub(super) struct Start {
     pub(super) lock: Lock,
     /// Goes on with the guard when this is dropped.
     pub(super) predecessor: Option<Predecessor>,
-    pub(super) keeper: Keeper,
+    pub(super) reconciler: Reconciler,
     pub(super) reading: Reading,
     pub(super) resolver: Resolver,
     pub(super) finding: Finding,
@@ -64,31 +64,31 @@ impl Start {
         let (lock, predecessor) = take(options, &guard).await?;
 
         let state = StateFile::below(&options.state_dir);
-        let mut keeper = Keeper::open(state, options.origins.clone(), BootSeconds::now())?;
+        let mut reconciler = Reconciler::open(state, options.origins.clone(), BootSeconds::now())?;
         let mut reading = Reading::new(readers.clone());
-        reading.first(&mut keeper).await;
-        if keeper.origins.sources.is_empty() {
+        reading.first(&mut reconciler).await;
+        if reconciler.origins.sources.is_empty() {
             tracing::warn!(
                 "no time daemon configuration found: only manual grants (`ntpguard allowlist \
                  add`) are in force; name a file with --source"
             );
         }
-        reading.report(&keeper, &BTreeSet::new());
-        let resolver = keeper.origins.resolver(readers.clone());
-        keeper.refused = resolver.refused();
-        poller::first(&mut keeper, readers).await;
-        learn(&mut keeper, &resolver).await;
+        reading.report(&reconciler, &BTreeSet::new());
+        let resolver = reconciler.origins.resolver(readers.clone());
+        reconciler.refused = resolver.refused();
+        poller::first(&mut reconciler, readers).await;
+        learn(&mut reconciler, &resolver).await;
 
         let (serving, called) = Serving::begin(options)?;
         let mut finding = Finding::new();
         let found = finding.first(&options.senders).await;
         guard.senders = found.clone();
-        keeper.see_interfaces();
-        let wanted = keeper.fit(Room::of(options.table_size), BootSeconds::now());
+        reconciler.see_interfaces();
+        let wanted = reconciler.fit(Room::of(options.table_size), BootSeconds::now());
         Ok(Self {
             lock,
             predecessor,
-            keeper,
+            reconciler,
             reading,
             resolver,
             finding,
@@ -193,14 +193,14 @@ async fn refuse_if_taken(socket: &std::path::Path) -> Result<(), DaemonError> {
 
 /// Asks for the names that nothing is known of, before anything is dropped for the lack of them: a
 /// time daemon that runs already is to lose no reply.
-async fn learn(keeper: &mut Keeper, resolver: &Resolver) {
-    let unknown: Vec<Question> = keeper.book.names.unknown().collect();
+async fn learn(reconciler: &mut Reconciler, resolver: &Resolver) {
+    let unknown: Vec<Question> = reconciler.book.names.unknown().collect();
     // The processes that ask are few.
     let asked = stream::iter(unknown).map(|question| resolver.look_up(question));
     let mut asked = std::pin::pin!(asked.buffer_unordered(ASKED_AT_ONCE));
     let answers = async {
         while let Some((question, result)) = asked.next().await {
-            keeper.resolved(&question, result);
+            reconciler.resolved(&question, result);
         }
     };
     if timeout(FIRST_ANSWERS, answers).await.is_err() {

@@ -6,12 +6,12 @@ use crate::{
     confine::Confinement,
     datapath::{self, Guard},
     readers::Readers,
-    reconciler::Keeper,
+    reconciler::Reconciler,
 };
 
 /// Gathers the status of a living daemon.
 pub(super) fn of(
-    keeper: &Keeper,
+    reconciler: &Reconciler,
     guard: &Guard,
     readers: &Readers,
     now: BootSeconds,
@@ -23,7 +23,7 @@ pub(super) fn of(
         confinement: Confinement::of_this_process().ok(),
         readers: Some(readers.status()),
     });
-    status.settled = keeper.book.names.all_settled();
+    status.settled = reconciler.book.names.all_settled();
     let look = guard.look().unwrap_or_else(|error| {
         status.trouble = Some(format!(
             "cannot look at what is attached, which is shown as it was before: {error}"
@@ -35,7 +35,7 @@ pub(super) fn of(
     let looked = look.interfaces.iter().map(Interface::of);
     status.interfaces = looked.chain(missing).collect();
     status.findings = look.findings.iter().map(Finding::of).collect();
-    status.grants = Grants::of(keeper.projected());
-    keeper.describe(&mut status, now);
+    status.grants = Grants::of(reconciler.projected());
+    reconciler.describe(&mut status, now);
     Ok(status)
 }

@@ -20,7 +20,7 @@ use crate::{
         events::Event,
         protocol::{Reply, Request},
     },
-    telemetry::News,
+    telemetry::EventHub,
 };
 
 /// How long a viewer may take nothing, as one that is stopped at a terminal.
@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Sends events until the viewer hangs up.
 pub(super) async fn show(
-    news: &News,
+    hub: &EventHub,
     mut events: Receiver<Arc<Event>>,
     read: &mut BufReader<OwnedReadHalf>,
     write: &mut OwnedWriteHalf,
@@ -40,7 +40,7 @@ pub(super) async fn show(
                 Ok(event) => Reply::Event(Box::new((*event).clone())),
                 Err(RecvError::Lagged(missed)) => Reply::Missed(missed),
                 Err(RecvError::Closed) => {
-                    let why = news.follow().err().unwrap_or_default();
+                    let why = hub.follow().err().unwrap_or_default();
                     return send_within(PATIENCE, write, &Reply::Failed(why)).await;
                 }
             },

@@ -10,7 +10,7 @@ use aya::{EbpfError, maps::MapError, pin::PinError, programs::ProgramError};
 use ntpguard_common::maps::tables::MAX_INTERFACES;
 
 use super::{
-    How, Incomplete,
+    AttachPoint, Incomplete,
     advice::{self, Attempt, Facts},
 };
 use crate::{causes::joined, extack};
@@ -221,7 +221,7 @@ pub enum Error {
         /// The interface.
         interface: String,
         /// How it is attached.
-        how: How,
+        how: AttachPoint,
     },
     /// The pinned link belongs to an interface of another network namespace.
     #[error(

@@ -24,7 +24,7 @@ pub mod test_run;
 #[cfg(test)]
 mod tests;
 
-pub use attach::{AttachMode, Attached, How, tc::Tc};
+pub use attach::{AttachMode, AttachPoint, Attached, tc::Tc};
 pub use attachments::{Difference, Finding, Look, Looked, Outlook, Reach};
 pub use error::Error;
 pub use guard::{

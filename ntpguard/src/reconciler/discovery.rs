@@ -1,4 +1,4 @@
-//! Finding the sources and reading them: all that the keeper does with files of others, as one piece of
+//! Finding the sources and reading them: all that the reconciler does with files of others, as one piece of
 //! work that can be done on a thread of its own.
 
 use std::{

@@ -58,7 +58,7 @@ impl Names {
     }
 
     /// Makes every name due now, whatever its schedule.
-    pub fn hurry(&mut self, now: BootSeconds) {
+    pub fn refresh_now(&mut self, now: BootSeconds) {
         self.names.values_mut().for_each(|name| name.next = now);
     }
 
@@ -158,7 +158,7 @@ impl Names {
         self.names.values().all(|name| name.tried)
     }
 
-    /// Whether no question is due or being asked, so that after [`hurry`](Self::hurry) all of
+    /// Whether no question is due or being asked, so that after [`refresh_now`](Self::refresh_now) all of
     /// them have been asked again.
     pub fn is_idle(&self, now: BootSeconds) -> bool {
         self.names

@@ -9,9 +9,9 @@ use super::{
     Dialect, Family, Library, Reading,
     arguments::{Said, said},
     chrony::Chrony,
-    draft::{Draft, Line, lines},
     files::FileError,
     host::Spelling,
+    reading_builder::{Line, ReadingBuilder, lines},
 };
 use crate::processes::{Program, TimeDaemon};
 
@@ -28,9 +28,9 @@ impl Dialect for CommandLine {
 
     fn read_from(&self, files: &dyn Library, path: &Path) -> Reading {
         let Some(daemon) = path.parent().and_then(TimeDaemon::read) else {
-            let mut draft = Draft::new(files, path, Spelling::NTPD);
-            draft.unreadable(path, &FileError::Missing, None);
-            return draft.finish();
+            let mut builder = ReadingBuilder::new(files, path, Spelling::NTPD);
+            builder.unreadable(path, &FileError::Missing, None);
+            return builder.finish();
         };
         let sees_same_files = files.are_ours() && daemon.own_root().is_none();
         let TimeDaemon {
@@ -52,16 +52,16 @@ pub(super) fn read_arguments(
     if program == Program::Chronyd {
         return Chrony::read_arguments(files, path, &said.sources, sees_same_files);
     }
-    let mut draft = Draft::new(files, path, Spelling::NTPD);
+    let mut builder = ReadingBuilder::new(files, path, Spelling::NTPD);
     let file: Arc<Path> = path.into();
     for (name, number) in said.sources {
         let line = Line {
             file: Arc::clone(&file),
             number,
         };
-        draft.source(&name, Family::Any, &[Role::Server], line.at(1));
+        builder.source(&name, Family::Any, &[Role::Server], line.at(1));
     }
-    draft.finish()
+    builder.finish()
 }
 
 /// The reader of shell assignments, of which `NTPD_OPTS` has the options of busybox's ntpd.
@@ -74,20 +74,20 @@ impl Dialect for NtpdOpts {
     }
 
     fn read_from(&self, files: &dyn Library, path: &Path) -> Reading {
-        let mut draft = Draft::new(files, path, Spelling::NTPD);
-        if let Some(text) = draft.open(path, None) {
+        let mut builder = ReadingBuilder::new(files, path, Spelling::NTPD);
+        if let Some(text) = builder.open(path, None) {
             // As in a shell, the last assignment counts.
             let last = lines(&path.into(), &text)
                 .filter_map(|(line, text, _)| Some((line, options(text)?)))
                 .last();
             if let Some((line, said)) = last {
                 for (name, _) in said.sources {
-                    draft.source(&name, Family::Any, &[Role::Server], line.at(1));
+                    builder.source(&name, Family::Any, &[Role::Server], line.at(1));
                 }
             }
-            draft.close();
+            builder.close();
         }
-        draft.finish()
+        builder.finish()
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     Files, Kind, Library as _, OtherRoot, Problem, Severity, Source, Speaker, apart,
-    arguments::Said, container, draft::whole, timesyncd,
+    arguments::Said, container, reading_builder::whole, timesyncd,
 };
 use crate::{
     processes::{Finding, Namespace, Program, TimeDaemon, time_daemons},

@@ -10,7 +10,6 @@ pub mod chrony;
 pub mod command_line;
 mod container;
 mod discover;
-mod draft;
 mod files;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
@@ -19,6 +18,7 @@ mod kind;
 pub mod ntp_conf;
 pub mod ntpd_rs;
 pub mod openntpd;
+mod reading_builder;
 mod sightings;
 mod source;
 pub(crate) mod speaker;

@@ -139,7 +139,7 @@ impl Source {
     }
 
     /// Whether changes of its files can be watched for. Below another root they are not: see
-    /// `Draft::watch`.
+    /// `ReadingBuilder::watch`.
     pub fn can_be_watched(&self) -> bool {
         let is_ours = self.files().is_some_and(Library::are_ours);
         // A command line does not change, and nothing would tell of it.

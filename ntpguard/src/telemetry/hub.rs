@@ -18,14 +18,14 @@ const WAITING: usize = 1024;
 
 /// Events for viewers, and who sends most.
 #[derive(Debug)]
-pub struct News {
+pub struct EventHub {
     /// Or why there are none.
     events: Mutex<Result<broadcast::Sender<Arc<Event>>, String>>,
     senders: Mutex<Senders>,
     pairs: Mutex<Pairs>,
 }
 
-impl News {
+impl EventHub {
     /// Nothing yet.
     pub fn new() -> Self {
         Self {
@@ -87,7 +87,7 @@ impl News {
     }
 }
 
-impl Default for News {
+impl Default for EventHub {
     fn default() -> Self {
         Self::new()
     }
@@ -111,11 +111,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_slow_viewer_is_told_what_it_missed_and_has_the_newest() {
-        let news = News::new();
-        assert!(!news.is_followed());
-        let mut viewer = news.follow().unwrap();
-        assert!(news.is_followed());
-        (0..WAITING + 7).for_each(|_| news.tell(event()));
+        let hub = EventHub::new();
+        assert!(!hub.is_followed());
+        let mut viewer = hub.follow().unwrap();
+        assert!(hub.is_followed());
+        (0..WAITING + 7).for_each(|_| hub.tell(event()));
         assert_eq!(viewer.recv().await, Err(RecvError::Lagged(7)));
         for _ in 0..WAITING {
             viewer.recv().await.unwrap();
@@ -125,11 +125,11 @@ mod tests {
 
     #[tokio::test]
     async fn where_there_is_no_more_news_everybody_hears_why() {
-        let news = News::new();
-        let mut viewer = news.follow().unwrap();
-        news.fail("the map is gone".to_owned());
+        let hub = EventHub::new();
+        let mut viewer = hub.follow().unwrap();
+        hub.fail("the map is gone".to_owned());
         assert_eq!(viewer.recv().await, Err(RecvError::Closed));
-        assert_eq!(news.follow().unwrap_err(), "the map is gone");
-        assert_eq!(news.top().unwrap_err(), "the map is gone");
+        assert_eq!(hub.follow().unwrap_err(), "the map is gone");
+        assert_eq!(hub.top().unwrap_err(), "the map is gone");
     }
 }

@@ -12,4 +12,4 @@ pub mod reader;
 pub mod tally;
 pub mod top_talkers;
 
-pub use self::{hub::News, reader::Teller};
+pub use self::{hub::EventHub, reader::EventReader};

@@ -9,7 +9,7 @@ use ntpguard_common::{
 };
 use tokio::time::sleep;
 
-use super::{News, astray::MOST_REQUESTS, tally::Tally, top_talkers::Kind};
+use super::{EventHub, astray::MOST_REQUESTS, tally::Tally, top_talkers::Kind};
 use crate::{
     api::events::Event,
     clock::monotonic_nanoseconds,
@@ -34,16 +34,16 @@ const V6_SENDER: u8 = 64;
 
 /// Reads the verdicts of one guard.
 #[derive(Debug)]
-pub struct Teller {
+pub struct EventReader {
     verdicts: Verdicts,
     noted: OpenRequests,
     tally: Tally,
-    news: Arc<News>,
+    hub: Arc<EventHub>,
 }
 
-impl Teller {
+impl EventReader {
     /// Begins now: what is in the buffer already is forgotten, since it may be of any age.
-    pub fn open(pins: &PinDir, news: Arc<News>) -> Result<Self, Error> {
+    pub fn open(pins: &PinDir, hub: Arc<EventHub>) -> Result<Self, Error> {
         let mut verdicts = Verdicts::open(pins)?;
         // In this order: what is told has been counted before.
         let tally = Tally::new(verdicts.counted()?);
@@ -52,7 +52,7 @@ impl Teller {
             verdicts,
             noted: OpenRequests::open(pins)?,
             tally,
-            news,
+            hub,
         })
     }
 
@@ -64,7 +64,7 @@ impl Teller {
             self.find_pairs();
             rest = if told {
                 SHORTEST_REST
-            } else if self.news.is_followed() {
+            } else if self.hub.is_followed() {
                 (rest * 2).min(FOLLOWED_REST)
             } else {
                 (rest * 2).min(LONGEST_REST)
@@ -92,7 +92,7 @@ impl Teller {
     /// Looks for the requests of refused replies, from time to time.
     fn find_pairs(&self) {
         let now = monotonic_nanoseconds();
-        let mut pairs = self.news.pairs();
+        let mut pairs = self.hub.pairs();
         if pairs.is_due(now) {
             pairs.look(&self.noted.unanswered(MOST_REQUESTS), now);
         }
@@ -105,11 +105,11 @@ impl Teller {
                 reason,
                 mode: Mode::from_number(verdict.mode),
             };
-            self.news.senders().count(kind, more + 1, verdict.time);
+            self.hub.senders().count(kind, more + 1, verdict.time);
         }
-        self.news.pairs().take(verdict, reason);
-        if self.news.is_followed() {
-            self.news.tell(Event::of(verdict, reason, more));
+        self.hub.pairs().take(verdict, reason);
+        if self.hub.is_followed() {
+            self.hub.tell(Event::of(verdict, reason, more));
         }
     }
 }

@@ -150,10 +150,7 @@ fn openntpd_is_not_asked_and_sources_says_so() -> Result<()> {
     eventually(HEARD, "a word about OpenNTPD", || {
         let text = guard.cli(&["sources"])?;
         let text = String::from_utf8_lossy(&text.stdout).into_owned();
-        ensure!(
-            text.contains("silent    OpenNTPD: only ntpctl"),
-            "{text}"
-        );
+        ensure!(text.contains("silent    OpenNTPD: only ntpctl"), "{text}");
         Ok(())
     })?;
     // Its file is enough, and so are its requests.

@@ -79,7 +79,7 @@ impl Scene {
         let line = text.lines().find(|shown| shown.starts_with(&line));
         let line = line.with_context(|| format!("no line of the server in {text}"))?;
         ensure!(
-            line.contains(&format!(" refused: {cause}")),
+            line.contains(&format!(" rejected: {cause}")),
             "{line} in {text}"
         );
         Ok(())

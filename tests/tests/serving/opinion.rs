@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Result, anyhow, bail};
 use ntpguard::{
-    allowlist::{Book, projection::Projection},
+    allowlist::{ClaimSet, projection::Projection},
     clock::BootSeconds,
     datapath::{Settings, Trial},
     sources::Kind,
@@ -45,7 +45,7 @@ impl Opinion {
 
     /// Makes it the one that follows from a file, where everybody is served who is not refused.
     pub(super) fn read(&mut self, kind: Kind, path: &Path) -> Result<()> {
-        let mut book = Book::default();
+        let mut book = ClaimSet::default();
         let now = BootSeconds::now();
         book.read("under test", path, kind.dialect(true).read(path), now);
         let wanted = book.projection(now);

@@ -42,7 +42,7 @@ use crate::{
 
 /// Everything that vouches for an address. Pure: files and names reach it as readings and answers.
 #[derive(Debug, Default)]
-pub struct Book {
+pub struct ClaimSet {
     readings: Readings,
     /// The names that the sources ask for, and their addresses.
     pub names: Names,
@@ -60,7 +60,7 @@ pub struct Book {
     recorded: Vec<Row>,
 }
 
-impl Book {
+impl ClaimSet {
     /// Takes the rows of the state file as they stand, for changes by hand while no daemon lives.
     pub fn recorded(rows: Vec<Row>, now: BootSeconds) -> Self {
         let mut book = Self::default();

@@ -71,7 +71,7 @@ fn manual(prefix: &str, role: Option<Role>) -> Claim {
     }
 }
 
-fn answer(book: &mut Book, name: &str, addresses: &[&str], now: BootSeconds) {
+fn answer(book: &mut ClaimSet, name: &str, addresses: &[&str], now: BootSeconds) {
     let records: Vec<Record> = addresses
         .iter()
         .map(|address| Record {
@@ -84,7 +84,7 @@ fn answer(book: &mut Book, name: &str, addresses: &[&str], now: BootSeconds) {
         .answered(&Question::new(name, Family::Any), &answer, now, 0.5);
 }
 
-fn granted(book: &Book) -> Vec<String> {
+fn granted(book: &ClaimSet) -> Vec<String> {
     let mut granted: Vec<String> = book
         .claims()
         .iter()
@@ -103,7 +103,7 @@ fn granted(book: &Book) -> Vec<String> {
 
 #[test]
 fn what_a_source_no_longer_asks_for_goes() {
-    let mut book = Book::default();
+    let mut book = ClaimSet::default();
     let both = vec![
         server("192.0.2.1", at(MAIN, 1)),
         server("pool.example", at(MAIN, 2)),
@@ -125,7 +125,7 @@ fn what_a_source_no_longer_asks_for_goes() {
 
 #[test]
 fn an_address_goes_when_the_last_who_vouches_for_it_lets_go() {
-    let mut book = Book::default();
+    let mut book = ClaimSet::default();
     book.read(
         ID,
         Path::new(MAIN),
@@ -142,7 +142,7 @@ fn an_address_goes_when_the_last_who_vouches_for_it_lets_go() {
 
 #[test]
 fn an_unreadable_file_keeps_what_it_asked_for() {
-    let mut book = Book::default();
+    let mut book = ClaimSet::default();
     let wants = vec![
         server("192.0.2.1", at(MAIN, 1)),
         server("192.0.2.2", at(INCLUDED, 1)),
@@ -164,7 +164,7 @@ fn an_unreadable_file_keeps_what_it_asked_for() {
 
 #[test]
 fn what_is_written_down_comes_back_as_saved_until_it_is_known_again() {
-    let mut before = Book::default();
+    let mut before = ClaimSet::default();
     let wants = || {
         vec![
             server("192.0.2.1", at(MAIN, 1)),
@@ -178,11 +178,11 @@ fn what_is_written_down_comes_back_as_saved_until_it_is_known_again() {
     before.manual.add(denied);
     let rows = before.rows(NOW.plus(600));
 
-    let recorded = Book::recorded(rows.clone(), NOW);
+    let recorded = ClaimSet::recorded(rows.clone(), NOW);
     assert_eq!(granted(&recorded), granted(&before));
     assert_eq!(recorded.rows(NOW), rows);
 
-    let mut after = Book::restored(&rows, NOW);
+    let mut after = ClaimSet::restored(&rows, NOW);
     let saved = [
         "192.0.2.1 server saved",
         "192.0.2.7 server saved",
@@ -206,7 +206,7 @@ fn what_is_written_down_comes_back_as_saved_until_it_is_known_again() {
 
 #[test]
 fn saved_addresses_of_a_name_that_is_no_longer_asked_for_go() {
-    let mut before = Book::default();
+    let mut before = ClaimSet::default();
     before.read(
         ID,
         Path::new(MAIN),
@@ -214,7 +214,7 @@ fn saved_addresses_of_a_name_that_is_no_longer_asked_for_go() {
         NOW,
     );
     answer(&mut before, "a.example", &["192.0.2.7"], NOW);
-    let mut after = Book::restored(&before.rows(NOW), NOW);
+    let mut after = ClaimSet::restored(&before.rows(NOW), NOW);
     after.read(
         ID,
         Path::new(MAIN),
@@ -226,7 +226,7 @@ fn saved_addresses_of_a_name_that_is_no_longer_asked_for_go() {
 
 #[test]
 fn by_hand_the_last_word_counts() {
-    let mut book = Book::default();
+    let mut book = ClaimSet::default();
     assert!(book.manual.add(manual("192.0.2.1/32", Some(Role::Server))));
     assert!(book.manual.add(manual("192.0.2.1/32", Some(Role::Client))));
     assert!(!book.manual.add(manual("192.0.2.1/32", Some(Role::Client))));
@@ -246,7 +246,7 @@ fn by_hand_the_last_word_counts() {
 
 #[test]
 fn only_what_was_granted_by_hand_can_be_taken_back_by_hand() {
-    let mut book = Book::default();
+    let mut book = ClaimSet::default();
     book.read(
         ID,
         Path::new(MAIN),
@@ -276,7 +276,7 @@ fn only_what_was_granted_by_hand_can_be_taken_back_by_hand() {
 
 #[test]
 fn what_is_granted_for_a_time_ends_and_is_what_comes_next() {
-    let mut book = Book::default();
+    let mut book = ClaimSet::default();
     let mut briefly = manual("192.0.2.1/32", Some(Role::Server));
     briefly.ends = Some(NOW.plus(60));
     book.manual.add(briefly);
@@ -297,7 +297,7 @@ fn subnet(prefix: &str, roles: &[Role], place: Place) -> Want {
 
 #[test]
 fn what_others_may_not_say_is_left_out_with_a_finding_for_each_kind() {
-    let mut book = Book::default();
+    let mut book = ClaimSet::default();
     let mut peer = server("192.0.2.2", at(MAIN, 4));
     if let Want::Source { roles, .. } = &mut peer {
         roles.push(Role::Peer);
@@ -333,7 +333,7 @@ fn what_others_may_not_say_is_left_out_with_a_finding_for_each_kind() {
 
 #[test]
 fn a_reading_without_speakers_is_worth_least() {
-    let mut book = Book::default();
+    let mut book = ClaimSet::default();
     let reading = Reading {
         speakers: BTreeMap::new(),
         ..reading(vec![subnet("10.0.0.0/8", &[Role::Client], at(MAIN, 2))])
@@ -344,18 +344,18 @@ fn a_reading_without_speakers_is_worth_least() {
 
 #[test]
 fn what_was_written_down_grants_no_more_than_who_said_it_could() {
-    let mut before = Book::default();
+    let mut before = ClaimSet::default();
     let wants = || vec![subnet("10.0.0.0/8", &[Role::Client], at(MAIN, 2))];
     before.read(ID, Path::new(MAIN), reading(wants()), NOW);
     let mut rows = before.rows(NOW);
     assert_eq!(rows[0].speaker, Speaker::Root);
-    assert_eq!(granted(&Book::restored(&rows, NOW)).len(), 1);
+    assert_eq!(granted(&ClaimSet::restored(&rows, NOW)).len(), 1);
     // As an earlier version wrote it, or as another's word.
     for speaker in [Speaker::least(), Speaker::Others, Speaker::CommandLine] {
         rows[0].speaker = speaker;
         for book in [
-            Book::restored(&rows, NOW),
-            Book::recorded(rows.clone(), NOW),
+            ClaimSet::restored(&rows, NOW),
+            ClaimSet::recorded(rows.clone(), NOW),
         ] {
             assert!(book.claims().is_empty() && book.rows(NOW).is_empty());
         }
@@ -364,7 +364,7 @@ fn what_was_written_down_grants_no_more_than_who_said_it_could() {
 
 #[test]
 fn a_peer_by_a_daemons_word_alone_is_a_server_and_a_finding() {
-    let mut book = Book::default();
+    let mut book = ClaimSet::default();
     let answer = Answer {
         sources: vec![InUse {
             address: "192.0.2.1".parse().unwrap(),

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use crate::{
     api::protocol::Reply,
     offload::Turns,
-    telemetry::News,
+    telemetry::EventHub,
     trust::{self, Sender},
 };
 
@@ -17,11 +17,11 @@ static NAMING: Turns<BTreeMap<u64, Sender>> = Turns::new("ntpguard-cgroups");
 
 /// A status with what the daemon's loop does not know: the answers that went astray, which the reader of
 /// events finds, and the names of cgroups, which take a while.
-pub(super) async fn complete(reply: Reply, news: &News) -> Reply {
+pub(super) async fn complete(reply: Reply, hub: &EventHub) -> Reply {
     let Reply::Status(mut status) = reply else {
         return reply;
     };
-    status.traffic.astray = news.astray();
+    status.traffic.astray = hub.astray();
     let numbers = status.traffic.senders();
     if !numbers.is_empty() {
         let named = NAMING.within(NAMES, move || trust::senders(&numbers)).await;

@@ -16,7 +16,7 @@ fn daemon(directory: &Path) -> PathBuf {
     let path = socket_path(directory);
     let listener = listen(&path).unwrap();
     let (calls, mut called) = mpsc::channel::<Call>(1);
-    let server = Server::begin(listener, calls, Arc::new(News::new()));
+    let server = Server::begin(listener, calls, Arc::new(EventHub::new()));
     tokio::spawn(async move {
         while let Some(call) = called.recv().await {
             let answer = match call.request {
@@ -93,7 +93,7 @@ async fn what_nobody_waits_for_any_more_is_not_done() {
     let mut waiting = connect(&path).await;
     waiting.write_all(question).await.unwrap();
     waiting.shutdown().await.unwrap();
-    let server = Server::begin(listener, calls, Arc::new(News::new()));
+    let server = Server::begin(listener, calls, Arc::new(EventHub::new()));
     let call = called.recv().await.unwrap();
     call.answer.send(Reply::Yielding).unwrap();
     let mut answer = String::new();
@@ -119,7 +119,7 @@ async fn a_daemon_that_ends_says_so_to_all_that_ask() {
     let path = socket_path(directory.path());
     let listener = listen(&path).unwrap();
     let (calls, called) = mpsc::channel::<Call>(1);
-    let server = Server::begin(listener, calls, Arc::new(News::new()));
+    let server = Server::begin(listener, calls, Arc::new(EventHub::new()));
     // One is waited for, one is connected, and one is not accepted yet.
     let first = tokio::spawn({
         let path = path.clone();

@@ -10,7 +10,7 @@ use super::{
     clsact, others, tc,
 };
 use crate::datapath::{
-    AttachMode, Attached, Error, How, Interface, PinDir, advice,
+    AttachMode, AttachPoint, Attached, Error, Interface, PinDir, advice,
     guard::held::Held,
     interface::{
         netlink::{self, Occupant, Xdp},
@@ -22,7 +22,7 @@ use crate::datapath::{
 
 /// What guards an interface, or did.
 #[derive(Debug)]
-pub(in crate::datapath) enum Holder {
+pub(in crate::datapath) enum Occupancy {
     /// Nothing of ours.
     Nobody,
     /// A link on an XDP hook.
@@ -35,7 +35,7 @@ pub(in crate::datapath) enum Holder {
     Endpoint(PathBuf),
 }
 
-impl Holder {
+impl Occupancy {
     /// Finds what of ours guards the interface of this index, of which the kernel says `message`
     /// where there is one.
     pub(in crate::datapath) fn of(
@@ -69,10 +69,10 @@ impl Holder {
     }
 
     /// Where the program runs, if one of ours does.
-    pub(in crate::datapath) const fn how(&self) -> Option<How> {
+    pub(in crate::datapath) const fn how(&self) -> Option<AttachPoint> {
         match self {
             Self::Xdp(_, hook) => Some(hook.how()),
-            Self::Tc => Some(How::Tc),
+            Self::Tc => Some(AttachPoint::Tc),
             Self::Nobody | Self::Dead | Self::Endpoint(_) => None,
         }
     }
@@ -82,7 +82,7 @@ impl Holder {
 #[derive(Debug)]
 pub(in crate::datapath) struct Place {
     pub(in crate::datapath) interface: Interface,
-    holder: Holder,
+    holder: Occupancy,
     /// The program on an XDP hook that is not ours.
     occupant: Option<Occupant>,
 }
@@ -96,19 +96,19 @@ impl Place {
         mode: AttachMode,
     ) -> Result<Self, Error> {
         let message = ask(interface)?;
-        let holder = Holder::of(pins, interface.index, Some(&message))?;
+        let holder = Occupancy::of(pins, interface.index, Some(&message))?;
         if let Some(how) = holder.how().filter(|how| !mode.takes(*how)) {
             return Err(Error::OtherKind {
                 interface: interface.name.clone(),
                 how,
             });
         }
-        if let Holder::Endpoint(path) = holder {
+        if let Occupancy::Endpoint(path) = holder {
             return Err(Error::Endpoint(path));
         }
-        let is_ours = matches!(holder, Holder::Xdp(..));
+        let is_ours = matches!(holder, Occupancy::Xdp(..));
         let occupant = netlink::occupant(&message).filter(|_| !is_ours);
-        let takes_others = mode.takes(How::Tc) || mode.takes(How::External);
+        let takes_others = mode.takes(AttachPoint::Tc) || mode.takes(AttachPoint::External);
         if holder.how().is_none() && occupant.is_some() && !takes_others {
             return Err(taken(interface, occupant));
         }
@@ -133,13 +133,13 @@ impl Place {
         mode: AttachMode,
     ) -> Result<(Attached, Option<Held>), Error> {
         if mode == AttachMode::External {
-            return Ok((attached(self.interface, How::External, &[]), None));
+            return Ok((attached(self.interface, AttachPoint::External, &[]), None));
         }
         let (attached, held) = match self.holder {
-            Holder::Xdp(link, hook) => adopt(programs, self.interface, link, hook)?,
-            Holder::Tc => {
+            Occupancy::Xdp(link, hook) => adopt(programs, self.interface, link, hook)?,
+            Occupancy::Tc => {
                 let held = tc::occupy(programs, Hook::Ingress, &self.interface, pins)?;
-                (adopted(self.interface, How::Tc), held)
+                (adopted(self.interface, AttachPoint::Tc), held)
             }
             _ => attach(programs, self.interface, pins, mode, self.occupant)?,
         };
@@ -178,8 +178,8 @@ fn adopt(
     })
 }
 
-fn adopted(interface: Interface, how: How) -> Attached {
-    let why_not_better = (how != How::Native)
+fn adopted(interface: Interface, how: AttachPoint) -> Attached {
+    let why_not_better = (how != AttachPoint::Native)
         .then(|| "kept from before; `ntpguard unload` and a new start try native".to_owned());
     Attached {
         interface,
@@ -206,17 +206,17 @@ fn attach(
     }));
     for how in mode.ways() {
         let hook = match how {
-            How::Native => Xdp::Native,
-            How::Generic => Xdp::Generic,
-            How::Tc => match tc::occupy(programs, Hook::Ingress, &interface, pins) {
-                Ok(held) => return Ok((attached(interface, How::Tc, &tried), held)),
+            AttachPoint::Native => Xdp::Native,
+            AttachPoint::Generic => Xdp::Generic,
+            AttachPoint::Tc => match tc::occupy(programs, Hook::Ingress, &interface, pins) {
+                Ok(held) => return Ok((attached(interface, AttachPoint::Tc, &tried), held)),
                 Err(error) if mode == AttachMode::Tc => return Err(error),
                 Err(error) => {
                     tried.push(format!("tc: {error}"));
                     continue;
                 }
             },
-            How::External => continue,
+            AttachPoint::External => continue,
         };
         if is_taken {
             continue;
@@ -226,7 +226,7 @@ fn attach(
             Ok(None) => {}
             // Somebody came between the look and this.
             Err(error @ (Error::AnotherProgram { .. } | Error::AnotherNearby { .. }))
-                if mode.takes(How::Tc) =>
+                if mode.takes(AttachPoint::Tc) =>
             {
                 is_taken = true;
                 tried.push(error.to_string());
@@ -278,8 +278,8 @@ fn attach_xdp(
     Ok(None)
 }
 
-fn attached(interface: Interface, how: How, tried: &[String]) -> Attached {
-    let why_not_better = (how != How::Native).then(|| {
+fn attached(interface: Interface, how: AttachPoint, tried: &[String]) -> Attached {
+    let why_not_better = (how != AttachPoint::Native).then(|| {
         if tried.is_empty() {
             "as requested".to_owned()
         } else {

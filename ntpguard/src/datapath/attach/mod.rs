@@ -32,27 +32,27 @@ pub enum AttachMode {
 
 impl AttachMode {
     /// The ways to try, best first.
-    pub(super) const fn ways(self) -> &'static [How] {
+    pub(super) const fn ways(self) -> &'static [AttachPoint] {
         match self {
-            Self::Auto => &[How::Native, How::Tc, How::Generic],
-            Self::Native => &[How::Native],
-            Self::Generic => &[How::Generic],
-            Self::Tc => &[How::Tc],
-            Self::External => &[How::External],
+            Self::Auto => &[AttachPoint::Native, AttachPoint::Tc, AttachPoint::Generic],
+            Self::Native => &[AttachPoint::Native],
+            Self::Generic => &[AttachPoint::Generic],
+            Self::Tc => &[AttachPoint::Tc],
+            Self::External => &[AttachPoint::External],
         }
     }
 
     /// The best place that may be had.
-    pub(super) const fn best(self) -> How {
+    pub(super) const fn best(self) -> AttachPoint {
         match self {
-            Self::Auto | Self::Native => How::Native,
-            Self::Generic => How::Generic,
-            Self::Tc => How::Tc,
-            Self::External => How::External,
+            Self::Auto | Self::Native => AttachPoint::Native,
+            Self::Generic => AttachPoint::Generic,
+            Self::Tc => AttachPoint::Tc,
+            Self::External => AttachPoint::External,
         }
     }
 
-    pub(super) fn takes(self, how: How) -> bool {
+    pub(super) fn takes(self, how: AttachPoint) -> bool {
         self.ways().contains(&how)
     }
 }
@@ -60,7 +60,7 @@ impl AttachMode {
 /// Where a program runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum How {
+pub enum AttachPoint {
     /// In the driver, before the kernel has made a socket buffer of the frame.
     Native,
     /// In the network stack, with any driver.
@@ -71,7 +71,7 @@ pub enum How {
     External,
 }
 
-impl How {
+impl AttachPoint {
     /// The name in tables and JSON.
     pub const fn name(self) -> &'static str {
         match self {
@@ -97,7 +97,7 @@ impl How {
 }
 
 /// For people.
-impl std::fmt::Display for How {
+impl std::fmt::Display for AttachPoint {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.pad(match self {
             Self::Native => "native XDP",
@@ -114,7 +114,7 @@ pub struct Attached {
     /// Which.
     pub interface: Interface,
     /// Where the program runs, as the kernel says.
-    pub how: How,
+    pub how: AttachPoint,
     /// Why it does not run in a better place.
     pub why_not_better: Option<String>,
     /// Whether the interface was guarded before, and its link has a new program now.

@@ -111,12 +111,12 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use crate::datapath::How;
+    use crate::datapath::AttachPoint;
 
     const INDEX: u32 = 3;
     const RUNS: State = State::Runs {
         program: 7,
-        how: How::Tc,
+        how: AttachPoint::Tc,
     };
 
     fn wanted() -> Wanted {
@@ -171,7 +171,7 @@ mod tests {
             (
                 State::Runs {
                     program: 8,
-                    how: How::Tc,
+                    how: AttachPoint::Tc,
                 },
                 "program 8 is in its place",
             ),

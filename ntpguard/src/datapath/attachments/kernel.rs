@@ -10,7 +10,7 @@ use rtnetlink::packet_route::link::LinkMessage;
 
 use super::stack::Device;
 use crate::datapath::{
-    Error, Hook, How,
+    AttachPoint, Error, Hook,
     attach::{
         bpf_link::{self, Link},
         clsact::{self, Filters},
@@ -48,7 +48,7 @@ pub(in crate::datapath) enum State {
         /// The program's number.
         program: u32,
         /// Where it runs.
-        how: How,
+        how: AttachPoint,
     },
     /// The link is there, and attached to nothing.
     LinkDetached,
@@ -166,7 +166,7 @@ impl Answer {
         };
         let how = if info.is_tcx() {
             let there = bpf_link::programs_on(hook, index)?;
-            there.contains(&info.program_id).then_some(How::Tc)
+            there.contains(&info.program_id).then_some(AttachPoint::Tc)
         } else {
             let occupant = netlink::occupant(message);
             let ours = occupant.filter(|occupant| occupant.program_id == info.program_id);
@@ -183,7 +183,7 @@ impl Answer {
         match self.filters.get(&(index, hook)) {
             Some(Filters::Ours(program)) => State::Runs {
                 program: *program,
-                how: How::Tc,
+                how: AttachPoint::Tc,
             },
             Some(Filters::Without) => State::NoFilter,
             Some(Filters::NoQdisc) | None => State::NoQdisc,

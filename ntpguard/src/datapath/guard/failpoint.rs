@@ -2,7 +2,7 @@
 
 /// A point at which something pinned has just changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::datapath) enum Stop {
+pub(in crate::datapath) enum Failpoint {
     /// New maps are pinned beside those in use.
     MapsMade,
     /// The programs are in the kernel, attached to nothing.
@@ -28,34 +28,34 @@ pub(in crate::datapath) enum Stop {
 }
 
 #[cfg(not(test))]
-pub(in crate::datapath) const fn here(_: Stop) {}
+pub(in crate::datapath) const fn here(_: Failpoint) {}
 
 #[cfg(test)]
 pub(in crate::datapath) use testing::here;
 
 #[cfg(test)]
 pub(in crate::datapath) mod testing {
-    use super::Stop;
+    use super::Failpoint;
 
     /// Names the stop, in the environment of a process that is to be killed there.
     pub(in crate::datapath) const VARIABLE: &str = "NTPGUARD_TEST_STOP";
 
-    pub(in crate::datapath) const ALL: [Stop; 11] = [
-        Stop::MapsMade,
-        Stop::ProgramsLoaded,
-        Stop::TablesFilled,
-        Stop::MapsSetAside,
-        Stop::MapsPublished,
-        Stop::EgressAttached,
-        Stop::Attached,
-        Stop::AllAttached,
-        Stop::ProgramsPinned,
-        Stop::LinksRetired,
-        Stop::InfoWritten,
+    pub(in crate::datapath) const ALL: [Failpoint; 11] = [
+        Failpoint::MapsMade,
+        Failpoint::ProgramsLoaded,
+        Failpoint::TablesFilled,
+        Failpoint::MapsSetAside,
+        Failpoint::MapsPublished,
+        Failpoint::EgressAttached,
+        Failpoint::Attached,
+        Failpoint::AllAttached,
+        Failpoint::ProgramsPinned,
+        Failpoint::LinksRetired,
+        Failpoint::InfoWritten,
     ];
 
     /// Kills this process, as nothing can prevent, if this is where the test wants it.
-    pub(in crate::datapath) fn here(stop: Stop) {
+    pub(in crate::datapath) fn here(stop: Failpoint) {
         if std::env::var(VARIABLE).is_ok_and(|wanted| wanted == format!("{stop:?}")) {
             nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL).unwrap();
         }

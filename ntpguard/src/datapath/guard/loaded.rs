@@ -7,7 +7,7 @@ use ntpguard_common::{maps::rates::Rates, wire::packet::Link};
 
 use super::held::{Holds, Pinned};
 use crate::datapath::{
-    Error, How, Options, PinDir, Settings,
+    AttachPoint, Error, Options, PinDir, Settings,
     object::{
         loader::Loader,
         programs::{Kind, Programs},
@@ -83,9 +83,9 @@ impl Loaded {
     ) -> Result<(), Error> {
         let mut programs = Programs::new(object);
         match options.attach.best() {
-            How::Native | How::Generic => programs.load_xdp()?,
-            How::Tc => drop(programs.get(Kind::TcIngress)?),
-            How::External => {}
+            AttachPoint::Native | AttachPoint::Generic => programs.load_xdp()?,
+            AttachPoint::Tc => drop(programs.get(Kind::TcIngress)?),
+            AttachPoint::External => {}
         }
         if options.tracking.track {
             programs.get(Kind::TcEgress)?;

@@ -20,7 +20,7 @@ use std::{
 use aya::maps::{MapData, MapInfo, MapType};
 use ntpguard_common::maps::tables::{ABI, Info, names};
 
-use super::failpoint::{self, Stop};
+use super::failpoint::{self, Failpoint};
 use crate::datapath::{Error, PinDir, Settings, Tables, object::loader::Loader, pins};
 
 /// The maps that each set of tables has for itself: what is granted and what tells of it, and events,
@@ -57,7 +57,7 @@ impl Maps {
         pins::remove_dir(&pins.maps_next())?;
         pins::make_dir(&pins.maps_next())?;
         loader.load_over(settings, &pins.maps_next())?;
-        failpoint::here(Stop::MapsMade);
+        failpoint::here(Failpoint::MapsMade);
         match difference(pins)? {
             None => {
                 pins::remove_dir(&pins.maps_next())?;
@@ -92,7 +92,7 @@ impl Maps {
         if pins.maps().exists() {
             pins::remove_dir(&pins.maps_old())?;
             rename(&pins.maps(), &pins.maps_old())?;
-            failpoint::here(Stop::MapsSetAside);
+            failpoint::here(Failpoint::MapsSetAside);
         }
         rename(&pins.maps_next(), &pins.maps())
     }

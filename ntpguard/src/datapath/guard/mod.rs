@@ -39,8 +39,8 @@ use self::{
     loaded::{Fixed, Loaded},
 };
 use super::{
-    AttachMode, Attached, Error, How, Interface, Missing, Mode, PinDir, Reach, Settings, Tables,
-    Tracking, Unloaded,
+    AttachMode, AttachPoint, Attached, Error, Interface, Missing, Mode, PinDir, Reach, Settings,
+    Tables, Tracking, Unloaded,
     attach::{external, ingress::Place, tc},
     attachments::{Device, Upkeep, pinned::Anchor},
     interface::{netlink, stacking},
@@ -149,7 +149,7 @@ impl Guard {
 
     /// Whether a program judges what arrives at an interface.
     pub fn judges(&self, attached: &Attached) -> bool {
-        attached.how != How::External || matches!(external::find(&self.pins), Ok(Some(_)))
+        attached.how != AttachPoint::External || matches!(external::find(&self.pins), Ok(Some(_)))
     }
 
     /// Removes the guard and everything it pinned.

@@ -10,7 +10,7 @@ use super::{
     takeover::note_requests,
 };
 use crate::datapath::{
-    Attached, Error, Guard, Hook, How, Interface,
+    AttachPoint, Attached, Error, Guard, Hook, Interface,
     attach::{ingress::Place, tc},
     attachments::{
         Difference, Expected, Finding, Look, Looked, NOT_ATTACHED_BY_OTHERS, Observed, Outlook,
@@ -47,8 +47,8 @@ impl Guard {
     /// Compares what should be attached and pinned with what the kernel says, lets go of interfaces that
     /// are gone, guards those that are back, and repairs what can be repaired. What cannot stays known,
     /// with the reason.
-    pub fn mend(&mut self, occasion: Occasion) {
-        let outcome = self.try_to_mend(occasion, Instant::now());
+    pub fn reattach(&mut self, occasion: Occasion) {
+        let outcome = self.try_to_reattach(occasion, Instant::now());
         let trouble = outcome.err().map(|error| error.to_string());
         if let Some(trouble) = trouble.as_ref().filter(|_| trouble != self.upkeep.trouble) {
             tracing::error!("cannot inspect attachments: {trouble}");
@@ -56,7 +56,7 @@ impl Guard {
         self.upkeep.trouble = trouble;
     }
 
-    fn try_to_mend(&mut self, occasion: Occasion, now: Instant) -> Result<(), Error> {
+    fn try_to_reattach(&mut self, occasion: Occasion, now: Instant) -> Result<(), Error> {
         // Changes come in crowds, and to ask for all interfaces of a hypervisor takes a while.
         let is_change = occasion == Occasion::Change;
         let all = self.devices_are_stale && !is_change;
@@ -119,7 +119,7 @@ impl Guard {
             why.next().map(ToString::to_string)
         };
         let nobody_attached = || {
-            let is_attached = attached.how != How::External || self.judges(attached);
+            let is_attached = attached.how != AttachPoint::External || self.judges(attached);
             (!is_attached).then(|| NOT_ATTACHED_BY_OTHERS.to_owned())
         };
         let why_untracked = why(Hook::Egress);

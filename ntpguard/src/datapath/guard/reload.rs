@@ -12,7 +12,7 @@ use crate::{
 impl Guard {
     /// Swaps the programs where the others are needed for what is granted now. Where this fails, each
     /// interface has one or the other, and the next call goes on.
-    pub fn suit(&mut self, granted: &Projection) -> Result<(), Error> {
+    pub fn reload_if_needed(&mut self, granted: &Projection) -> Result<(), Error> {
         let other_ports = !granted.endpoints.is_empty();
         if self.programs.fixed.other_ports == other_ports {
             return Ok(());

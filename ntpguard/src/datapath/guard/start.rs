@@ -18,7 +18,7 @@ use ntpguard_common::{
 
 use super::{
     Guard, Options,
-    failpoint::{self, Stop},
+    failpoint::{self, Failpoint},
     held::Holds,
     loaded::{Fixed, Loaded},
     migrate::Maps,
@@ -69,7 +69,7 @@ fn install(
     wanted: &Projection,
 ) -> Result<Guard, Error> {
     let (maps, mut programs) = load(options, pins, !wanted.endpoints.is_empty())?;
-    failpoint::here(Stop::ProgramsLoaded);
+    failpoint::here(Failpoint::ProgramsLoaded);
 
     let mut tables = Tables::open_maps(&maps.dir(pins))?;
     let held = tables.read()?;
@@ -80,9 +80,9 @@ fn install(
     }
     tables.set_trusted_cgroups(&options.senders.for_kernel())?;
     tables.set_trusted_uids(&options.uids)?;
-    failpoint::here(Stop::TablesFilled);
+    failpoint::here(Failpoint::TablesFilled);
     maps.publish(pins)?;
-    failpoint::here(Stop::MapsPublished);
+    failpoint::here(Failpoint::MapsPublished);
 
     announce(&mut tables, options, pins)?;
 
@@ -91,15 +91,15 @@ fn install(
     let used = used.map(|(attached, holds)| (attached.interface.link, holds));
     let to_pin = programs.used(pins, used)?;
     pins::pin_programs(pins, &to_pin)?;
-    failpoint::here(Stop::ProgramsPinned);
+    failpoint::here(Failpoint::ProgramsPinned);
     let (attached, holds): (Vec<Attached>, Vec<Holds>) = taken.into_iter().unzip();
     retire(pins, &attached, &tables.info()?)?;
-    failpoint::here(Stop::LinksRetired);
+    failpoint::here(Failpoint::LinksRetired);
     let indices = || attached.iter().map(|attached| attached.interface.index);
     let mut info = tables.info()?;
     info.interfaces = interfaces(indices());
     tables.set_info(&info)?;
-    failpoint::here(Stop::InfoWritten);
+    failpoint::here(Failpoint::InfoWritten);
     pins::remove_dir(&pins.maps_old())?;
     Ok(Guard {
         tables,

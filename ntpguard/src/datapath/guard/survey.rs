@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, path::Path};
 use ntpguard_common::{maps::tables::Info, wire::packet::Link as Packets};
 
 use crate::datapath::{
-    Difference, Error, Finding, How, Mode, Outlook, PinDir, Tables, Tc,
+    AttachPoint, Difference, Error, Finding, Mode, Outlook, PinDir, Tables, Tc,
     attach::{
         bpf_link::{self, Link},
         external,
@@ -54,7 +54,7 @@ pub struct Guarded {
     /// Its name; `None` where it is gone.
     pub name: Option<String>,
     /// Where the program runs, as the kernel says; `None` where none does.
-    pub how: Option<How>,
+    pub how: Option<AttachPoint>,
     /// Why none does.
     pub why_open: Option<String>,
     /// How what leaves is noted, where it is.
@@ -144,7 +144,7 @@ impl Seen {
             why.next().map(ToString::to_string)
         };
         let how = match (self.ingress, self.external) {
-            (_, Some(true)) => Some(How::External),
+            (_, Some(true)) => Some(AttachPoint::External),
             (State::Runs { how, .. }, _) => Some(how),
             _ => None,
         };

@@ -2,7 +2,7 @@
 //! they arrive.
 
 use super::{
-    failpoint::{self, Stop},
+    failpoint::{self, Failpoint},
     held::{Held, Holds},
     loaded::Loaded,
 };
@@ -30,7 +30,7 @@ pub(in crate::datapath) fn take_over(
             held.pin(pins, Hook::Egress, place.interface.index)?;
         }
         egress.push(held);
-        failpoint::here(Stop::EgressAttached);
+        failpoint::here(Failpoint::EgressAttached);
     }
     let mut taken = Vec::new();
     for (place, egress) in places.into_iter().zip(egress) {
@@ -47,9 +47,9 @@ pub(in crate::datapath) fn take_over(
             egress,
         };
         taken.push((attached, holds));
-        failpoint::here(Stop::Attached);
+        failpoint::here(Failpoint::Attached);
     }
-    failpoint::here(Stop::AllAttached);
+    failpoint::here(Failpoint::AllAttached);
     Ok(taken)
 }
 

@@ -15,7 +15,7 @@ use rtnetlink::{
 };
 use tokio::{runtime, task::JoinHandle};
 
-use crate::datapath::{Error, attach::How};
+use crate::datapath::{Error, attach::AttachPoint};
 
 /// A connection, served by a task that ends with it.
 pub(in crate::datapath) struct Connection {
@@ -182,10 +182,10 @@ pub(in crate::datapath) enum Xdp {
 }
 
 impl Xdp {
-    pub(in crate::datapath) const fn how(self) -> How {
+    pub(in crate::datapath) const fn how(self) -> AttachPoint {
         match self {
-            Self::Native => How::Native,
-            Self::Generic => How::Generic,
+            Self::Native => AttachPoint::Native,
+            Self::Generic => AttachPoint::Generic,
         }
     }
 }

@@ -12,7 +12,7 @@ use super::harness::{
     Pins, Wire, bpftool, in_netns, interface, link, reply, run, servers, set_link_type, tun, veth,
 };
 use crate::datapath::{
-    AttachMode, Error, Guard, How, Interface, Mode, Options, PinDir, Settings, Tracking,
+    AttachMode, AttachPoint, Error, Guard, Interface, Mode, Options, PinDir, Settings, Tracking,
     interface::netlink, object::loader, survey, unload,
 };
 
@@ -26,7 +26,7 @@ fn an_interface_is_guarded_natively_and_let_go() {
 
         let options = Options::new(&pins.0, vec![veth.clone()]);
         let guard = Guard::start(&options, &servers(&["192.0.2.1"])).unwrap();
-        assert_eq!(guard.attached[0].how, How::Native);
+        assert_eq!(guard.attached[0].how, AttachPoint::Native);
         assert_eq!(guard.attached[0].why_not_better, None);
         assert!(!guard.attached[0].adopted);
         assert!(wire.passes("192.0.2.1"));
@@ -79,9 +79,9 @@ fn generic_is_used_when_it_is_asked_for() {
             ..Options::new(&pins.0, vec![veth.clone()])
         };
         let guard = Guard::start(&options, &servers(&["192.0.2.1"])).unwrap();
-        assert_eq!(guard.attached[0].how, How::Generic);
+        assert_eq!(guard.attached[0].how, AttachPoint::Generic);
         let found = survey(&pins.0).unwrap();
-        assert_eq!(found.interfaces[0].how, Some(How::Generic));
+        assert_eq!(found.interfaces[0].how, Some(AttachPoint::Generic));
         let wire = Wire::into(&veth);
         assert!(wire.passes("192.0.2.1"));
         assert!(!wire.passes("192.0.2.9"));
@@ -97,7 +97,7 @@ fn a_driver_that_refuses_native_gives_tc_with_the_reason() {
         assert_eq!(lo.link, Link::Ethernet);
         let options = Options::new(&pins.0, vec![lo]);
         let guard = Guard::start(&options, &servers(&[])).unwrap();
-        assert_eq!(guard.attached[0].how, How::Tc);
+        assert_eq!(guard.attached[0].how, AttachPoint::Tc);
         let why = guard.attached[0].why_not_better.clone().unwrap();
         assert!(
             why.contains("Underlying driver does not support XDP in native mode"),

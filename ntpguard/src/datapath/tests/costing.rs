@@ -28,12 +28,12 @@ fn a_look_at_what_is_attached_costs_next_to_nothing() {
         let options = Options::new(&pins.0, vec![veth("g0")]);
         let mut guard = Guard::start(&options, &servers(&["192.0.2.1"])).unwrap();
         // The first asks for all interfaces.
-        guard.mend(Occasion::Tick);
+        guard.reattach(Occasion::Tick);
         // Other tests run in this process: the least of several rounds is what it costs.
         let least = (0..5)
             .map(|_| {
                 let before = spent();
-                (0..LOOKS).for_each(|_| guard.mend(Occasion::Tick));
+                (0..LOOKS).for_each(|_| guard.reattach(Occasion::Tick));
                 spent().saturating_sub(before) / LOOKS
             })
             .min()

@@ -11,7 +11,7 @@ use super::harness::{Pins, Wire, in_netns, interface, run, servers, veth};
 use crate::{
     causes,
     datapath::{
-        AttachMode, Error, Guard, How, Options, Settings, advice,
+        AttachMode, AttachPoint, Error, Guard, Options, Settings, advice,
         attach::bpf_link::Link,
         interface::{netlink, netlink::Xdp, refusal},
         object::{
@@ -61,7 +61,7 @@ fn a_device_below_one_that_has_a_program_is_refused_in_the_kernels_words() {
         let above = Pins::new();
         let guard =
             Guard::start(&options(&above, "m0", AttachMode::Generic), &servers(&[])).unwrap();
-        assert_eq!(guard.attached[0].how, How::Generic);
+        assert_eq!(guard.attached[0].how, AttachPoint::Generic);
         for attach in [AttachMode::Native, AttachMode::Generic] {
             let said = refusal(&options(&pins, "g0", attach));
             assert!(
@@ -75,7 +75,7 @@ fn a_device_below_one_that_has_a_program_is_refused_in_the_kernels_words() {
         }
         // tc is not in its way, and says why it is not better.
         let guard = Guard::start(&options(&pins, "g0", AttachMode::Auto), &servers(&[])).unwrap();
-        assert_eq!(guard.attached[0].how, How::Tc);
+        assert_eq!(guard.attached[0].how, AttachPoint::Tc);
         let why = guard.attached[0].why_not_better.as_deref().unwrap();
         assert!(why.contains("upper device already has a program"), "{why}");
     });

@@ -5,7 +5,8 @@ use ntpguard_common::maps::tables::{ABI, Info, names};
 use super::harness::{Pins, Wire, in_netns, link, map_id, run, servers, veth};
 use crate::{
     datapath::{
-        AttachMode, Difference, Error, Guard, How, Mode, Occasion, Options, Tables, survey, unload,
+        AttachMode, AttachPoint, Difference, Error, Guard, Mode, Occasion, Options, Tables, survey,
+        unload,
     },
     trust::Found,
 };
@@ -28,7 +29,7 @@ fn a_second_start_swaps_the_program_on_the_same_link_and_keeps_the_maps() {
         };
         let guard = Guard::start(&options, &servers(&["192.0.2.2", "192.0.2.3"])).unwrap();
         assert!(guard.attached[0].adopted);
-        assert_eq!(guard.attached[0].how, How::Native);
+        assert_eq!(guard.attached[0].how, AttachPoint::Native);
         let after = link(&pins, &veth);
         assert_eq!(before["id"], after["id"]);
         assert_ne!(before["prog_id"], after["prog_id"]);
@@ -65,12 +66,12 @@ fn an_adopted_link_keeps_its_kind() {
         let guard = Guard::start(&options, &servers(&[])).unwrap();
         assert_eq!(
             (guard.attached[0].how, guard.attached[0].adopted),
-            (How::Generic, true)
+            (AttachPoint::Generic, true)
         );
         assert!(guard.attached[0].why_not_better.is_some());
         assert_eq!(
             survey(&pins.0).unwrap().interfaces[0].how,
-            Some(How::Generic)
+            Some(AttachPoint::Generic)
         );
 
         let program = link(&pins, &veth)["prog_id"].clone();
@@ -80,7 +81,7 @@ fn an_adopted_link_keeps_its_kind() {
             matches!(
                 error,
                 Error::OtherKind {
-                    how: How::Generic,
+                    how: AttachPoint::Generic,
                     ..
                 }
             ),
@@ -269,7 +270,7 @@ fn a_renamed_interface_is_asked_for_by_its_old_name_also_after_a_handing_over_th
             let name = if command == "up" { "lan0" } else { "g0" };
             run(&format!("ip link set {name} {command}"));
         }
-        guard.mend(Occasion::Tick);
+        guard.reattach(Occasion::Tick);
         let renamed = Difference::Renamed {
             from: "g0".to_owned(),
             to: "lan0".to_owned(),
@@ -284,7 +285,7 @@ fn a_renamed_interface_is_asked_for_by_its_old_name_also_after_a_handing_over_th
         guard.resume(&Found::default(), &granted).unwrap();
         assert_eq!(found(&guard), [renamed]);
         run("ip link delete lan0");
-        guard.mend(Occasion::Tick);
+        guard.reattach(Occasion::Tick);
         assert_eq!(guard.missing[0].interface.name, "g0");
         guard.detach().unwrap();
     });

@@ -11,7 +11,7 @@ use crate::{
     datapath::{
         Error, Guard, Options, Tables,
         guard::failpoint::{
-            Stop,
+            Failpoint,
             testing::{ALL, VARIABLE},
         },
     },
@@ -33,7 +33,7 @@ fn start_and_be_killed() {
 }
 
 /// Starts a guard in a process that is killed at `stop`.
-fn killed_at(stop: Stop, pins: &Pins) {
+fn killed_at(stop: Failpoint, pins: &Pins) {
     let output = Command::new(std::env::current_exe().unwrap())
         .args([
             "--exact",
@@ -64,7 +64,7 @@ fn foreign(pins: &Pins) {
 /// Kills a start at each stop over a guard prepared so, and looks at what is left. At the `torn`
 /// ones requests are noted in new tables and replies looked for in the old, so that all are dropped
 /// until the next start.
-fn over_a_guard(prepare: fn(&Pins), stops: &[Stop], torn: &[Stop]) {
+fn over_a_guard(prepare: fn(&Pins), stops: &[Failpoint], torn: &[Failpoint]) {
     for stop in stops {
         in_netns(|| {
             let pins = Pins::new();
@@ -92,7 +92,7 @@ fn over_a_guard(prepare: fn(&Pins), stops: &[Stop], torn: &[Stop]) {
     }
 }
 
-fn works(guard: &Guard, wire: &Wire, pins: &Pins, stop: Stop) {
+fn works(guard: &Guard, wire: &Wire, pins: &Pins, stop: Failpoint) {
     for source in ["192.0.2.1", "192.0.2.2", "198.51.100.7"] {
         assert!(wire.passes(source), "{stop:?}: {source}");
     }
@@ -105,21 +105,24 @@ fn works(guard: &Guard, wire: &Wire, pins: &Pins, stop: Stop) {
 
 #[test]
 fn killed_while_it_replaces_tables_of_another_layout_it_still_guards() {
-    over_a_guard(foreign, &ALL, &[Stop::EgressAttached]);
+    over_a_guard(foreign, &ALL, &[Failpoint::EgressAttached]);
 }
 
 #[test]
 fn killed_while_it_takes_over_a_guard_it_still_guards() {
-    let stops: Vec<Stop> = ALL
+    let stops: Vec<Failpoint> = ALL
         .into_iter()
-        .filter(|stop| *stop != Stop::MapsSetAside)
+        .filter(|stop| *stop != Failpoint::MapsSetAside)
         .collect();
     over_a_guard(|_| {}, &stops, &[]);
 }
 
 #[test]
 fn killed_in_its_first_start_it_guards_with_its_grants_or_not_at_all() {
-    for stop in ALL.into_iter().filter(|stop| *stop != Stop::MapsSetAside) {
+    for stop in ALL
+        .into_iter()
+        .filter(|stop| *stop != Failpoint::MapsSetAside)
+    {
         in_netns(|| {
             let pins = Pins::new();
             let veth = veth("g0");

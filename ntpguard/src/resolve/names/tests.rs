@@ -234,7 +234,7 @@ fn hurry_makes_every_name_due() {
     let mut names = wanted();
     names.answered(&question(), &answer([v4(1)]), START, 0.0);
     assert!(names.is_idle(START));
-    names.hurry(START);
+    names.refresh_now(START);
     assert_eq!(names.due(START), [question()]);
     assert!(names.all_settled());
 }

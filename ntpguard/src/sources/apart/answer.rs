@@ -17,7 +17,7 @@ use crate::sources::budget::Budget;
 
 /// Most servers and prefixes of one configuration: as many as a table has by default.
 const MAX_WANTS: usize = 1 << 16;
-/// Most problems: more than a draft keeps, and one for each file.
+/// Most problems: more than a reading keeps, and one for each file.
 const MAX_PROBLEMS: usize = 2_000;
 /// Most paths of each kind.
 const MAX_PATHS: usize = 8_192;

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
 
 use super::{
-    super::{Place, Problem, Reading, Severity, Speaker, draft::whole},
+    super::{Place, Problem, Reading, Severity, Speaker, reading_builder::whole},
     unread,
 };
 use crate::{readers::ReaderError, sources::budget::Budget};

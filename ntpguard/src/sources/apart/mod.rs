@@ -25,9 +25,9 @@ use self::{
 use super::{
     Files, Kind, Library as _, Problem, Reading, Severity, Speaker,
     arguments::Said,
-    draft::{Draft, whole},
     files::FileError,
     host::Spelling,
+    reading_builder::{ReadingBuilder, whole},
 };
 use crate::{
     confine::Work,
@@ -121,9 +121,9 @@ impl Reader<'_> {
     /// Reads a command line, and then the files that it names as what they are: root's, or others'.
     fn command_line(self, path: &Path) -> Result<Reading, ReaderError> {
         let Some(daemon) = path.parent().and_then(TimeDaemon::read) else {
-            let mut draft = Draft::new(self.files, path, Spelling::NTPD);
-            draft.unreadable(path, &FileError::Missing, None);
-            return Ok(draft.finish());
+            let mut builder = ReadingBuilder::new(self.files, path, Spelling::NTPD);
+            builder.unreadable(path, &FileError::Missing, None);
+            return Ok(builder.finish());
         };
         self.arguments(path, &daemon)
     }

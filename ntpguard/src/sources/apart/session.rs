@@ -11,8 +11,8 @@ use std::{
 use super::{
     super::{
         Files, Library as _, Problem, Reading, Severity, Speaker,
-        draft::{MAX_FILES, unreadable_include, whole, without_words, writable},
         files::{FileError, Looks, Opened},
+        reading_builder::{MAX_FILES, unreadable_include, whole, without_words, writable},
     },
     answer,
     message::{Answer, Fault, Found, Given, Name, Task, Wish},

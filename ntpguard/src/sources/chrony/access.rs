@@ -9,9 +9,8 @@ use ntpguard_common::{maps::tables::Role, wire::ntp};
 
 use super::{
     super::{
-        Place,
-        draft::{Draft, Line},
-        host,
+        Place, host,
+        reading_builder::{Line, ReadingBuilder},
     },
     source,
     words::{Word, Words},
@@ -41,7 +40,7 @@ impl Access {
     pub(super) fn rule(
         &mut self,
         allow: bool,
-        draft: &mut Draft<'_>,
+        builder: &mut ReadingBuilder<'_>,
         line: &Line,
         words: &mut Words<'_>,
     ) {
@@ -53,7 +52,7 @@ impl Access {
             word = words.next();
         }
         if let Some(extra) = words.next() {
-            draft.error(
+            builder.error(
                 line.at(extra.column),
                 "expected one subnet and the end of the line",
             );
@@ -67,11 +66,11 @@ impl Access {
             Some(Err(SubnetError::Name)) => {
                 let message = "ignored: this is a name, and access to this host must not depend \
                                on DNS; use its address";
-                draft.note(place, message);
+                builder.note(place, message);
                 return;
             }
             Some(Err(SubnetError::Nothing)) => {
-                draft.error(
+                builder.error(
                     place,
                     "expected a subnet, such as 192.0.2.0/24, 192.0.2 or 2001:db8::/32",
                 );
@@ -91,9 +90,14 @@ impl Access {
     }
 
     /// Reads the rest of a `port` line.
-    pub(super) fn port(&mut self, draft: &mut Draft<'_>, line: &Line, words: &mut Words<'_>) {
+    pub(super) fn port(
+        &mut self,
+        builder: &mut ReadingBuilder<'_>,
+        line: &Line,
+        words: &mut Words<'_>,
+    ) {
         let place = line.at(words.column());
-        if let Some(port) = source::port(draft, line, words) {
+        if let Some(port) = source::port(builder, line, words) {
             self.other_port = (port != ntp::PORT).then_some((port, place));
         }
     }
@@ -110,7 +114,7 @@ impl Access {
     }
 
     /// Turns the table into wants.
-    pub(super) fn grant(&self, draft: &mut Draft<'_>) {
+    pub(super) fn grant(&self, builder: &mut ReadingBuilder<'_>) {
         let is_allowed = self.rules.values().any(|rule| rule.allow);
         if let Some((port, place)) = self.other_port.as_ref().filter(|_| is_allowed) {
             let message = match port {
@@ -121,7 +125,7 @@ impl Access {
                     ntp::PORT
                 ),
             };
-            draft.note(place.clone(), message);
+            builder.note(place.clone(), message);
             return;
         }
         let mut wanted: Vec<_> = self
@@ -132,7 +136,7 @@ impl Access {
         wanted.sort_by_key(|(_, rule)| &rule.place);
         for (subnet, rule) in wanted {
             let roles: &[Role] = if rule.allow { &[Role::Client] } else { &[] };
-            draft.prefix(*subnet, roles, rule.place.clone());
+            builder.prefix(*subnet, roles, rule.place.clone());
         }
     }
 

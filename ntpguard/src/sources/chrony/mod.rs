@@ -22,9 +22,9 @@ pub(super) use self::arguments::Piece;
 use self::{access::Access, arguments::Server, words::Words};
 use super::{
     Channel, Dialect, Library, Place, Reading,
-    draft::{Draft, Line, lines},
     files::has_wildcard,
     host::Spelling,
+    reading_builder::{Line, ReadingBuilder, lines},
 };
 
 /// The port that chronyd is asked at unless told otherwise.
@@ -79,13 +79,15 @@ impl Chrony {
                 reader.directive(&directive, &line, &mut Words::new(&named));
             } else {
                 let why = "ignored: on a command line, only an absolute path on this host is read";
-                reader.draft.note(line.at(1), format!("{directive} {why}"));
+                reader
+                    .builder
+                    .note(line.at(1), format!("{directive} {why}"));
             }
         }
         for (directive, number) in found.left_out {
             let why = "grants nothing on a command line: use chronyd's configuration file";
             let place = line_of(path, number).at(1);
-            reader.draft.note(place, format!("{directive} {why}"));
+            reader.builder.note(place, format!("{directive} {why}"));
         }
         reader.command_port = found.command_port.unwrap_or(reader.command_port);
         reader.finish()
@@ -101,7 +103,7 @@ fn line_of(file: &Path, number: u32) -> Line {
 
 /// A configuration being read.
 struct Reader<'a> {
-    draft: Draft<'a>,
+    builder: ReadingBuilder<'a>,
     /// The rules of root's files, and those of files that others wrote. They are kept apart, since a
     /// rule can take others back.
     access: Access,
@@ -115,7 +117,7 @@ struct Reader<'a> {
 impl<'a> Reader<'a> {
     fn new(files: &'a dyn Library, path: &Path) -> Self {
         Self {
-            draft: Draft::new(files, path, Spelling::CHRONYD),
+            builder: ReadingBuilder::new(files, path, Spelling::CHRONYD),
             access: Access::default(),
             access_of_others: Access::default(),
             source_files: Vec::new(),
@@ -129,26 +131,26 @@ impl<'a> Reader<'a> {
             self.source_file(&path, Some(&from));
         }
         for access in [&self.access, &self.access_of_others] {
-            access.grant(&mut self.draft);
+            access.grant(&mut self.builder);
         }
-        self.draft.channel(Channel::ChronyPort(self.command_port));
-        self.draft.finish()
+        self.builder.channel(Channel::ChronyPort(self.command_port));
+        self.builder.finish()
     }
 
     fn file(&mut self, path: &Path, from: Option<&Place>) {
-        let Some(text) = self.draft.open(path, from) else {
+        let Some(text) = self.builder.open(path, from) else {
             return;
         };
         let file: Arc<Path> = path.into();
         for (line, text, _) in lines(&file, &text) {
             self.line(&line, text);
         }
-        self.draft.close();
+        self.builder.close();
     }
 
     /// Reads a file of a source directory, where nothing but sources counts.
     fn source_file(&mut self, path: &Path, from: Option<&Place>) {
-        let Some(text) = self.draft.open(path, from) else {
+        let Some(text) = self.builder.open(path, from) else {
             return;
         };
         let file: Arc<Path> = path.into();
@@ -157,14 +159,14 @@ impl<'a> Reader<'a> {
                 continue;
             };
             if !terminated {
-                self.draft.note(
+                self.builder.note(
                     line.at(keyword.column),
                     "ignored: chronyd ignores a last line without a newline in this kind of file",
                 );
             } else if source::is_source(&keyword.text) {
-                source::source(&mut self.draft, &keyword.text, &line, &mut words);
+                source::source(&mut self.builder, &keyword.text, &line, &mut words);
             } else {
-                self.draft.note(
+                self.builder.note(
                     line.at(keyword.column),
                     format!(
                         "chronyd ignores {:?} here: it expects server, pool or peer",
@@ -173,7 +175,7 @@ impl<'a> Reader<'a> {
                 );
             }
         }
-        self.draft.close();
+        self.builder.close();
     }
 
     fn line(&mut self, line: &Line, text: &str) {
@@ -181,7 +183,7 @@ impl<'a> Reader<'a> {
             return;
         };
         if text.len() > MAX_LINE {
-            self.draft.error(
+            self.builder.error(
                 line.at(keyword.column),
                 format!("ignored: longer than the {MAX_LINE} bytes that chronyd reads"),
             );
@@ -194,21 +196,21 @@ impl<'a> Reader<'a> {
     fn directive(&mut self, keyword: &str, line: &Line, words: &mut Words<'_>) {
         match keyword {
             name if source::is_source(name) => {
-                source::source(&mut self.draft, name, line, words);
+                source::source(&mut self.builder, name, line, words);
             }
-            "initstepslew" => source::initial(&mut self.draft, line, words),
+            "initstepslew" => source::initial(&mut self.builder, line, words),
             "allow" | "deny" => {
-                let (access, draft) = self.access_of(line);
-                access.rule(keyword == "allow", draft, line, words);
+                let (access, builder) = self.access_of(line);
+                access.rule(keyword == "allow", builder, line, words);
             }
             "cmdport" => {
-                if let Some(port) = source::port(&mut self.draft, line, words) {
+                if let Some(port) = source::port(&mut self.builder, line, words) {
                     self.command_port = port;
                 }
             }
             "port" => {
-                let (access, draft) = self.access_of(line);
-                access.port(draft, line, words);
+                let (access, builder) = self.access_of(line);
+                access.port(builder, line, words);
             }
             "include" => self.include(line, words),
             "confdir" => {
@@ -229,24 +231,24 @@ impl<'a> Reader<'a> {
     fn argument_server(&mut self, server: &Server, line: &Line) {
         for port in &server.ports {
             let roles = &[Role::Server];
-            self.draft
+            self.builder
                 .source_at(&server.host, *port, server.family, roles, line.at(1));
         }
     }
 
     /// The rules that a line belongs to.
-    fn access_of(&mut self, line: &Line) -> (&mut Access, &mut Draft<'a>) {
-        let access = if self.draft.is_of_root(&line.file) {
+    fn access_of(&mut self, line: &Line) -> (&mut Access, &mut ReadingBuilder<'a>) {
+        let access = if self.builder.is_of_root(&line.file) {
             &mut self.access
         } else {
             &mut self.access_of_others
         };
-        (access, &mut self.draft)
+        (access, &mut self.builder)
     }
 
     fn include(&mut self, line: &Line, words: &mut Words<'_>) {
         let Some(name) = words.next() else {
-            self.draft.error(
+            self.builder.error(
                 line.at(words.column()),
                 "expected the name of a file to include",
             );
@@ -254,15 +256,15 @@ impl<'a> Reader<'a> {
         };
         let place = line.at(name.column);
         if let Some(extra) = words.next() {
-            self.draft.error(
+            self.builder.error(
                 line.at(extra.column),
                 "ignored: include takes one name, without spaces",
             );
             return;
         }
-        let path = self.draft.files().beside(&line.file, name.text);
+        let path = self.builder.files().beside(&line.file, name.text);
         if has_wildcard(name.text) {
-            for path in self.draft.glob(&path, &place) {
+            for path in self.builder.glob(&path, &place) {
                 self.included(&path, &place);
             }
         } else {
@@ -271,8 +273,8 @@ impl<'a> Reader<'a> {
     }
 
     fn included(&mut self, path: &Path, from: &Place) {
-        if self.draft.depth() >= MAX_DEPTH {
-            self.draft.error(
+        if self.builder.depth() >= MAX_DEPTH {
+            self.builder.error(
                 from.clone(),
                 format!("ignored: chronyd has at most {MAX_DEPTH} files open at once"),
             );
@@ -295,21 +297,21 @@ impl<'a> Reader<'a> {
             count += 1;
             let place = line.at(word.column);
             if count > MAX_DIRECTORIES {
-                self.draft.error(
+                self.builder.error(
                     place,
                     format!("ignored: chronyd takes {MAX_DIRECTORIES} directories per line"),
                 );
                 break;
             }
-            let directory = self.draft.files().beside(&line.file, word.text);
-            for path in self.draft.directory(&directory, suffix, Some(&place)) {
+            let directory = self.builder.files().beside(&line.file, word.text);
+            for path in self.builder.directory(&directory, suffix, Some(&place)) {
                 if let Some(name) = path.file_name().map(ToOwned::to_owned) {
                     found.entry(name).or_insert_with(|| (path, place.clone()));
                 }
             }
         }
         if count == 0 {
-            self.draft
+            self.builder
                 .error(line.at(words.column()), "expected a directory");
         }
         found.into_values().collect()

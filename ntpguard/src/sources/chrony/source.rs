@@ -5,7 +5,7 @@ use ntpguard_common::{maps::tables::Role, wire::ntp};
 use super::{
     super::{
         Family,
-        draft::{Draft, Line},
+        reading_builder::{Line, ReadingBuilder},
     },
     words::Words,
 };
@@ -16,15 +16,20 @@ pub(super) fn is_source(keyword: &str) -> bool {
 }
 
 /// Reads the rest of a `server`, `pool` or `peer` line.
-pub(super) fn source(draft: &mut Draft<'_>, keyword: &str, line: &Line, words: &mut Words<'_>) {
+pub(super) fn source(
+    builder: &mut ReadingBuilder<'_>,
+    keyword: &str,
+    line: &Line,
+    words: &mut Words<'_>,
+) {
     let Some(name) = words.next() else {
-        draft.error(
+        builder.error(
             line.at(words.column()),
             "expected the name or address of a time source",
         );
         return;
     };
-    let Some(options) = options(draft, line, words) else {
+    let Some(options) = options(builder, line, words) else {
         return;
     };
     let place = line.at(name.column);
@@ -34,7 +39,7 @@ pub(super) fn source(draft: &mut Draft<'_>, keyword: &str, line: &Line, words: &
     } else {
         &[Role::Server]
     };
-    draft.source_at(name.text, options.port, options.family, roles, place);
+    builder.source_at(name.text, options.port, options.family, roles, place);
 }
 
 /// What the options say that matters here.
@@ -44,7 +49,11 @@ struct Options {
 }
 
 /// Reads the options. Those that do not matter are not looked at: there are more in each release.
-fn options(draft: &mut Draft<'_>, line: &Line, words: &mut Words<'_>) -> Option<Options> {
+fn options(
+    builder: &mut ReadingBuilder<'_>,
+    line: &Line,
+    words: &mut Words<'_>,
+) -> Option<Options> {
     let mut options = Options {
         family: Family::Any,
         port: ntp::PORT,
@@ -55,36 +64,40 @@ fn options(draft: &mut Draft<'_>, line: &Line, words: &mut Words<'_>) -> Option<
         } else if option.text.eq_ignore_ascii_case("ipv6") {
             options.family = Family::V6;
         } else if option.text.eq_ignore_ascii_case("port") {
-            options.port = port(draft, line, words)?;
+            options.port = port(builder, line, words)?;
         }
     }
     Some(options)
 }
 
 /// Reads a port, or tells that there is none.
-pub(super) fn port(draft: &mut Draft<'_>, line: &Line, words: &mut Words<'_>) -> Option<u16> {
+pub(super) fn port(
+    builder: &mut ReadingBuilder<'_>,
+    line: &Line,
+    words: &mut Words<'_>,
+) -> Option<u16> {
     let word = words.next();
     let port = word.and_then(|word| word.text.parse().ok());
     if port.is_none() {
         let column = word.map_or(words.column(), |word| word.column);
-        draft.error(line.at(column), "expected a port, a number from 0 to 65535");
+        builder.error(line.at(column), "expected a port, a number from 0 to 65535");
     }
     port
 }
 
 /// Reads the rest of an `initstepslew` line: how far off the clock may be, then servers.
-pub(super) fn initial(draft: &mut Draft<'_>, line: &Line, words: &mut Words<'_>) {
+pub(super) fn initial(builder: &mut ReadingBuilder<'_>, line: &Line, words: &mut Words<'_>) {
     let threshold = words.next();
     if threshold.is_none_or(|word| word.text.parse::<f64>().is_err()) {
         let column = threshold.map_or(words.column(), |word| word.column);
-        draft.error(
+        builder.error(
             line.at(column),
             "expected a number of seconds, then time servers",
         );
         return;
     }
     while let Some(name) = words.next() {
-        draft.source(
+        builder.source(
             name.text,
             Family::Any,
             &[Role::Server],

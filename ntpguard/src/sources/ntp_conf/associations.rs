@@ -7,8 +7,8 @@ use ntpguard_common::{maps::tables::Role, wire::ntp};
 use super::{
     super::{
         Family, Host, Place,
-        draft::{Draft, Line},
         host::{self, Spelling},
+        reading_builder::{Line, ReadingBuilder},
     },
     expect_word,
     lexer::{Expect, Lexer, Word},
@@ -30,8 +30,13 @@ const TEXTS: &[&str] = &["aead", "ca", "cert", "ident", "path", "ppspath", "refi
 const SERVERS: &[&str] = &["ask", "require"];
 
 /// Reads the rest of a `server`, `pool` or `peer` line.
-pub(super) fn source(draft: &mut Draft<'_>, keyword: &str, line: &Line, words: &mut Lexer<'_>) {
-    let Some((family, word)) = address(draft, line, words) else {
+pub(super) fn source(
+    builder: &mut ReadingBuilder<'_>,
+    keyword: &str,
+    line: &Line,
+    words: &mut Lexer<'_>,
+) {
+    let Some((family, word)) = address(builder, line, words) else {
         return;
     };
     // A peer is polled like a server, and NTPsec takes it for one.
@@ -44,13 +49,13 @@ pub(super) fn source(draft: &mut Draft<'_>, keyword: &str, line: &Line, words: &
     if is_reference_clock(&word.text) {
         return;
     }
-    let options = options(draft, line, words);
+    let options = options(builder, line, words);
     match name_without_port(&word.text) {
-        Named::Host(name) => draft.source(name, family, roles, place),
+        Named::Host(name) => builder.source(name, family, roles, place),
         Named::HostAndPort(name, port) if options.nts || port == ntp::PORT => {
-            draft.source(name, family, roles, place);
+            builder.source(name, family, roles, place);
         }
-        Named::HostAndPort(_, port) => draft.note(
+        Named::HostAndPort(_, port) => builder.note(
             place,
             format!(
                 "ignored: ntpd queries port {} only, and this source has {port}",
@@ -59,21 +64,28 @@ pub(super) fn source(draft: &mut Draft<'_>, keyword: &str, line: &Line, words: &
         ),
     }
     for server in options.servers {
-        draft.source(&server.text, family, roles, line.at(server.column));
+        builder.source(&server.text, family, roles, line.at(server.column));
     }
 }
 
 /// Reads `[-4|-6] ADDRESS`.
-fn address(draft: &mut Draft<'_>, line: &Line, words: &mut Lexer<'_>) -> Option<(Family, Word)> {
+fn address(
+    builder: &mut ReadingBuilder<'_>,
+    line: &Line,
+    words: &mut Lexer<'_>,
+) -> Option<(Family, Word)> {
     let what = "the name or address of a time source";
-    let first = expect_word(draft, line, words, Expect::Text, what)?;
+    let first = expect_word(builder, line, words, Expect::Text, what)?;
     // ntpd looks at no more of the word than this.
     let family = match first.text.get(..2) {
         Some("-4") => Family::V4,
         Some("-6") => Family::V6,
         _ => return Some((Family::Any, first)),
     };
-    Some((family, expect_word(draft, line, words, Expect::Text, what)?))
+    Some((
+        family,
+        expect_word(builder, line, words, Expect::Text, what)?,
+    ))
 }
 
 /// What the options say that matters here.
@@ -85,7 +97,7 @@ struct Options {
 
 /// Reads options up to the first that neither ntpd knows, or the end. NTPsec keeps a source with
 /// an option that it does not know (seen with 1.2.2).
-fn options(draft: &mut Draft<'_>, line: &Line, words: &mut Lexer<'_>) -> Options {
+fn options(builder: &mut ReadingBuilder<'_>, line: &Line, words: &mut Lexer<'_>) -> Options {
     let mut options = Options::default();
     while let Some(option) = words.next(Expect::Keyword) {
         let known = option.keyword().unwrap_or_default();
@@ -99,7 +111,7 @@ fn options(draft: &mut Draft<'_>, line: &Line, words: &mut Lexer<'_>) -> Options
         } else if TEXTS.contains(&known) || SERVERS.contains(&known) {
             words.next(Expect::Text).filter(|value| !value.foreign)
         } else {
-            draft.note(
+            builder.note(
                 line.at(option.column),
                 format!(
                     "unknown option {:?}: ntpd ignores the rest of this line and keeps the source",
@@ -109,7 +121,7 @@ fn options(draft: &mut Draft<'_>, line: &Line, words: &mut Lexer<'_>) -> Options
             break;
         };
         let Some(value) = value else {
-            draft.note(
+            builder.note(
                 line.at(option.column),
                 format!("{known} has no value: ntpd skips this line; the source is granted"),
             );
@@ -154,13 +166,18 @@ fn name_without_port(text: &str) -> Named<'_> {
 
 /// Grants the groups that are listened to, and tells what has to be done by hand for a command that takes
 /// time from whoever sends it.
-pub(super) fn listener(draft: &mut Draft<'_>, keyword: &str, place: Place, words: &mut Lexer<'_>) {
+pub(super) fn listener(
+    builder: &mut ReadingBuilder<'_>,
+    keyword: &str,
+    place: Place,
+    words: &mut Lexer<'_>,
+) {
     if keyword == "multicastclient" {
         while let Some(word) = words.next(Expect::Text) {
             if let Ok(group) = word.text.parse::<IpAddr>()
                 && group.is_multicast()
             {
-                draft.prefix(group.into(), &[Role::Broadcast], place.clone());
+                builder.prefix(group.into(), &[Role::Broadcast], place.clone());
             }
         }
     }
@@ -171,7 +188,7 @@ pub(super) fn listener(draft: &mut Draft<'_>, keyword: &str, place: Place, words
         "it names no broadcast server: grant each manually (`ntpguard allowlist add ADDR --role \
          broadcast`)"
     };
-    draft.note(place, format!("{keyword} grants nothing: {advice}"));
+    builder.note(place, format!("{keyword} grants nothing: {advice}"));
 }
 
 /// Sources that `unpeer` or `unconfig` takes back, wherever it stands: ntpd looks at these when it
@@ -185,8 +202,13 @@ pub(super) struct Unwanted {
 
 impl Unwanted {
     /// Reads the rest of the line.
-    pub(super) fn read(&mut self, draft: &mut Draft<'_>, line: &Line, words: &mut Lexer<'_>) {
-        let Some((family, word)) = address(draft, line, words) else {
+    pub(super) fn read(
+        &mut self,
+        builder: &mut ReadingBuilder<'_>,
+        line: &Line,
+        words: &mut Lexer<'_>,
+    ) {
+        let Some((family, word)) = address(builder, line, words) else {
             return;
         };
         // NTPsec's `unpeer clock TYPE`, and the number of an association, name no host.
@@ -201,16 +223,16 @@ impl Unwanted {
                 self.names.insert(name.to_ascii_lowercase());
             }
             Err(error) if error.is_note() => {}
-            Err(error) => draft.error(line.at(word.column), error.to_string()),
+            Err(error) => builder.error(line.at(word.column), error.to_string()),
         }
     }
 
     /// Takes them back.
-    pub(super) fn remove_from(&self, draft: &mut Draft<'_>) {
+    pub(super) fn remove_from(&self, builder: &mut ReadingBuilder<'_>) {
         if self.addresses.is_empty() && self.names.is_empty() {
             return;
         }
-        draft.remove_sources(|host| match host {
+        builder.remove_sources(|host| match host {
             Host::Address(address) => self.addresses.contains(address),
             Host::Name(name) => self.names.contains(&name.to_ascii_lowercase()),
         });

@@ -20,8 +20,8 @@ use self::{
 };
 use super::{
     Dialect, Library, Place, Reading,
-    draft::{Draft, Line, lines},
     host::Spelling,
+    reading_builder::{Line, ReadingBuilder, lines},
 };
 
 /// How many files may be open at once: the main one, and five that include each other.
@@ -42,7 +42,7 @@ impl Dialect for NtpConf {
 
     fn read_from(&self, files: &dyn Library, path: &Path) -> Reading {
         let mut reader = Reader {
-            draft: Draft::new(files, path, Spelling::NTPD),
+            builder: ReadingBuilder::new(files, path, Spelling::NTPD),
             table: Table::default(),
             table_of_others: Table::default(),
             unwanted: Unwanted::default(),
@@ -50,17 +50,17 @@ impl Dialect for NtpConf {
         };
         if reader.file(path, None) {
             reader.ntp_d(path);
-            reader.unwanted.remove_from(&mut reader.draft);
-            reader.table.grant(self.serve, &mut reader.draft);
-            reader.table_of_others.grant_named(&mut reader.draft);
+            reader.unwanted.remove_from(&mut reader.builder);
+            reader.table.grant(self.serve, &mut reader.builder);
+            reader.table_of_others.grant_named(&mut reader.builder);
         }
-        reader.draft.finish()
+        reader.builder.finish()
     }
 }
 
 /// A configuration being read.
 struct Reader<'a> {
-    draft: Draft<'a>,
+    builder: ReadingBuilder<'a>,
     table: Table,
     /// What other files than root's say besides: an entry can take back what another says.
     table_of_others: Table,
@@ -72,7 +72,7 @@ struct Reader<'a> {
 impl<'a> Reader<'a> {
     /// Reads a file; says whether it could be opened.
     fn file(&mut self, path: &Path, from: Option<&Place>) -> bool {
-        let Some(text) = self.draft.open(path, from) else {
+        let Some(text) = self.builder.open(path, from) else {
             return false;
         };
         let file: Arc<Path> = path.into();
@@ -84,19 +84,19 @@ impl<'a> Reader<'a> {
         }
         // Others cannot end what root goes on to say.
         self.ended &= self.is_like_main(&file);
-        self.draft.close();
+        self.builder.close();
         true
     }
 
     /// NTPsec reads the directory `ntp.d` beside the main file after it, `end` or no `end`.
     fn ntp_d(&mut self, main: &Path) {
         self.ended = false;
-        let directory = self.draft.files().beside(main, "ntp.d");
+        let directory = self.builder.files().beside(main, "ntp.d");
         self.directory(&directory, None);
     }
 
     fn directory(&mut self, directory: &Path, from: Option<&Place>) {
-        for path in self.draft.directory(directory, ".conf", from) {
+        for path in self.builder.directory(directory, ".conf", from) {
             if self.ended {
                 break;
             }
@@ -111,27 +111,27 @@ impl<'a> Reader<'a> {
         };
         match command.keyword() {
             Some(keyword @ ("server" | "pool" | "peer")) => {
-                associations::source(&mut self.draft, keyword, line, &mut words);
+                associations::source(&mut self.builder, keyword, line, &mut words);
             }
             Some(keyword @ ("broadcastclient" | "multicastclient" | "manycastclient")) => {
                 let place = line.at(command.column);
-                associations::listener(&mut self.draft, keyword, place, &mut words);
+                associations::listener(&mut self.builder, keyword, place, &mut words);
             }
             Some("unconfig" | "unpeer") => {
-                self.unwanted.read(&mut self.draft, line, &mut words);
+                self.unwanted.read(&mut self.builder, line, &mut words);
             }
             Some("restrict") => {
-                let (table, draft) = self.table_of(line);
-                restrict::restrict(table, draft, line, &mut words);
+                let (table, builder) = self.table_of(line);
+                restrict::restrict(table, builder, line, &mut words);
             }
             Some(keyword @ ("unrestrict" | "delrestrict")) => {
-                let (table, draft) = self.table_of(line);
-                restrict::unrestrict(table, draft, keyword, line, &mut words);
+                let (table, builder) = self.table_of(line);
+                restrict::unrestrict(table, builder, keyword, line, &mut words);
             }
             Some("includefile") => self.include(line, &mut words),
             Some("end") => self.ended = true,
             Some(keyword) if OTHER_COMMANDS.contains(&keyword) => {}
-            _ => self.draft.error(
+            _ => self.builder.error(
                 line.at(command.column),
                 format!("ntpd has no command {:?} and skips this line", command.text),
             ),
@@ -139,23 +139,23 @@ impl<'a> Reader<'a> {
     }
 
     /// The table that a line belongs to.
-    fn table_of(&mut self, line: &Line) -> (&mut Table, &mut Draft<'a>) {
+    fn table_of(&mut self, line: &Line) -> (&mut Table, &mut ReadingBuilder<'a>) {
         let table = if self.is_like_main(&line.file) {
             &mut self.table
         } else {
             &mut self.table_of_others
         };
-        (table, &mut self.draft)
+        (table, &mut self.builder)
     }
 
     /// Whether a file is root's, or the main one is not either.
     fn is_like_main(&self, file: &Path) -> bool {
-        self.draft.is_of_root(file) || !self.draft.is_of_root(&self.draft.whole().file)
+        self.builder.is_of_root(file) || !self.builder.is_of_root(&self.builder.whole().file)
     }
 
     fn include(&mut self, line: &Line, words: &mut Lexer<'_>) {
         let Some(name) = words.next(Expect::Text) else {
-            self.draft.error(
+            self.builder.error(
                 line.at(words.column()),
                 "expected the name of a file to include",
             );
@@ -163,11 +163,11 @@ impl<'a> Reader<'a> {
         };
         let place = line.at(name.column);
         if name.foreign {
-            self.draft.error(place, NOT_ASCII);
+            self.builder.error(place, NOT_ASCII);
             return;
         }
-        if self.draft.depth() >= MAX_DEPTH {
-            self.draft.error(
+        if self.builder.depth() >= MAX_DEPTH {
+            self.builder.error(
                 place,
                 format!("ignored: ntpd follows at most {} includes", MAX_DEPTH - 1),
             );
@@ -175,7 +175,7 @@ impl<'a> Reader<'a> {
         }
         // NTPsec looks beside the including file; the classic ntpd where it was started, which
         // nobody can know.
-        let files = self.draft.files();
+        let files = self.builder.files();
         let path = files.beside(&line.file, &name.text);
         if files.is_dir(&path) {
             self.directory(&path, Some(&place));
@@ -190,7 +190,7 @@ const NOT_ASCII: &str = "ntpd skips all non-ASCII characters: write the word wit
 
 /// A word that must be there.
 fn expect_word(
-    draft: &mut Draft<'_>,
+    builder: &mut ReadingBuilder<'_>,
     line: &Line,
     words: &mut Lexer<'_>,
     expect: Expect,
@@ -198,12 +198,12 @@ fn expect_word(
 ) -> Option<Word> {
     match words.next(expect) {
         Some(word) if word.foreign => {
-            draft.error(line.at(word.column), NOT_ASCII);
+            builder.error(line.at(word.column), NOT_ASCII);
             None
         }
         Some(word) => Some(word),
         None => {
-            draft.error(
+            builder.error(
                 line.at(words.column()),
                 format!("expected {what}, not the end of the line"),
             );

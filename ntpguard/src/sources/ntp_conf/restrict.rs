@@ -7,8 +7,8 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use super::{
     super::{
         Family,
-        draft::{Draft, Line},
         host::{self, HostError},
+        reading_builder::{Line, ReadingBuilder},
     },
     expect_word,
     lexer::{Expect, Lexer, Word},
@@ -52,14 +52,14 @@ struct Said {
 /// Reads the rest of a `restrict` line.
 pub(super) fn restrict(
     table: &mut Table,
-    draft: &mut Draft<'_>,
+    builder: &mut ReadingBuilder<'_>,
     line: &Line,
     words: &mut Lexer<'_>,
 ) {
-    let Some((column, whom)) = whom(draft, line, words) else {
+    let Some((column, whom)) = whom(builder, line, words) else {
         return;
     };
-    let said = match flags(draft, line, words) {
+    let said = match flags(builder, line, words) {
         Some(said) => said,
         // Nobody knows what the line was to forbid, so whom it names stays closed.
         None if matches!(whom, Whom::Named(_)) => Said {
@@ -84,7 +84,7 @@ pub(super) fn restrict(
 /// Reads the rest of a line that takes back an entry, or the flags of one.
 pub(super) fn unrestrict(
     table: &mut Table,
-    draft: &mut Draft<'_>,
+    builder: &mut ReadingBuilder<'_>,
     keyword: &str,
     line: &Line,
     words: &mut Lexer<'_>,
@@ -96,10 +96,10 @@ pub(super) fn unrestrict(
     if early_ntp_port {
         first = words.next(Expect::Keyword);
     }
-    let Some((_, whom)) = whom_from(first, draft, line, words) else {
+    let Some((_, whom)) = whom_from(first, builder, line, words) else {
         return;
     };
-    let Some(said) = flags(draft, line, words) else {
+    let Some(said) = flags(builder, line, words) else {
         return;
     };
     for prefix in prefixes(&whom) {
@@ -121,20 +121,24 @@ fn prefixes(whom: &Whom) -> Vec<IpNet> {
 }
 
 /// Reads `[-4|-6] default`, `source`, or `[-4|-6] ADDRESS[/LENGTH] [mask MASK]`.
-fn whom(draft: &mut Draft<'_>, line: &Line, words: &mut Lexer<'_>) -> Option<(u32, Whom)> {
+fn whom(
+    builder: &mut ReadingBuilder<'_>,
+    line: &Line,
+    words: &mut Lexer<'_>,
+) -> Option<(u32, Whom)> {
     let first = words.next(Expect::Keyword);
-    whom_from(first, draft, line, words)
+    whom_from(first, builder, line, words)
 }
 
 fn whom_from(
     first: Option<Word>,
-    draft: &mut Draft<'_>,
+    builder: &mut ReadingBuilder<'_>,
     line: &Line,
     words: &mut Lexer<'_>,
 ) -> Option<(u32, Whom)> {
     let what = "`default`, `source` or an address";
     let Some(first) = first else {
-        draft.error(
+        builder.error(
             line.at(words.column()),
             format!("expected {what}, not the end of the line"),
         );
@@ -143,11 +147,11 @@ fn whom_from(
     let (family, word) = match first.keyword() {
         Some("-4") => (
             Family::V4,
-            expect_word(draft, line, words, Expect::Keyword, what)?,
+            expect_word(builder, line, words, Expect::Keyword, what)?,
         ),
         Some("-6") => (
             Family::V6,
-            expect_word(draft, line, words, Expect::Keyword, what)?,
+            expect_word(builder, line, words, Expect::Keyword, what)?,
         ),
         _ => (Family::Any, first),
     };
@@ -158,15 +162,15 @@ fn whom_from(
     }
     match named(&word.text, family) {
         Ok(prefix) => {
-            let prefix = match mask(draft, line, words, prefix)? {
+            let prefix = match mask(builder, line, words, prefix)? {
                 Some(masked) => masked,
                 None => prefix,
             };
-            check(prefix, draft, line, &word).map(|prefix| (word.column, Whom::Named(prefix)))
+            check(prefix, builder, line, &word).map(|prefix| (word.column, Whom::Named(prefix)))
         }
         Err(message) => {
             if host::is_name(&word.text) && word.text.contains(|c: char| c.is_ascii_alphabetic()) {
-                draft.note(
+                builder.note(
                     line.at(word.column),
                     format!(
                         "ignored: {} is a name, and access to this host must not depend on DNS; \
@@ -175,7 +179,7 @@ fn whom_from(
                     ),
                 );
             } else {
-                draft.error(line.at(word.column), message);
+                builder.error(line.at(word.column), message);
             }
             None
         }
@@ -218,7 +222,7 @@ fn named(text: &str, family: Family) -> Result<IpNet, String> {
     reason = "no mask and a wrong mask are two things"
 )]
 fn mask(
-    draft: &mut Draft<'_>,
+    builder: &mut ReadingBuilder<'_>,
     line: &Line,
     words: &mut Lexer<'_>,
     prefix: IpNet,
@@ -226,7 +230,7 @@ fn mask(
     if !words.take_keyword("mask") {
         return Some(None);
     }
-    let word = expect_word(draft, line, words, Expect::Keyword, "an address mask")?;
+    let word = expect_word(builder, line, words, Expect::Keyword, "an address mask")?;
     let masked = match (prefix.addr(), host::address(&word.text)) {
         (IpAddr::V4(address), Some(IpAddr::V4(mask))) => {
             Ipv4Net::with_netmask(address, mask).ok().map(IpNet::V4)
@@ -237,7 +241,7 @@ fn mask(
         _ => None,
     };
     if masked.is_none() {
-        draft.error(
+        builder.error(
             line.at(word.column),
             format!(
                 "{:?} is not a mask for {}: expected one bits followed by zero bits, as in {}",
@@ -255,7 +259,12 @@ fn mask(
 }
 
 /// Leaves out what no packet can come from: loopback silently, as every file names it.
-fn check(prefix: IpNet, draft: &mut Draft<'_>, line: &Line, word: &Word) -> Option<IpNet> {
+fn check(
+    prefix: IpNet,
+    builder: &mut ReadingBuilder<'_>,
+    line: &Line,
+    word: &Word,
+) -> Option<IpNet> {
     let lowest = prefix.network();
     if prefix.prefix_len() >= 8 && lowest.is_loopback() {
         return None;
@@ -264,7 +273,7 @@ fn check(prefix: IpNet, draft: &mut Draft<'_>, line: &Line, word: &Word) -> Opti
         || prefix.prefix_len() == prefix.max_prefix_len()
             && host::unicast(lowest, Family::Any).is_err();
     if nobody {
-        draft.error(
+        builder.error(
             line.at(word.column),
             format!("ignored: no packet comes from {prefix}"),
         );
@@ -274,7 +283,7 @@ fn check(prefix: IpNet, draft: &mut Draft<'_>, line: &Line, word: &Word) -> Opti
 }
 
 /// Reads flags to the end of the line; `None` after one that ntpd does not know.
-fn flags(draft: &mut Draft<'_>, line: &Line, words: &mut Lexer<'_>) -> Option<Said> {
+fn flags(builder: &mut ReadingBuilder<'_>, line: &Line, words: &mut Lexer<'_>) -> Option<Said> {
     let mut said = Said {
         limits: Limits::default(),
         ntp_port: false,
@@ -287,7 +296,7 @@ fn flags(draft: &mut Draft<'_>, line: &Line, words: &mut Lexer<'_>) -> Option<Sa
             Some("ntpport") => said.ntp_port = true,
             Some(option @ ("ippeerlimit" | "serverresponse")) => {
                 expect_word(
-                    draft,
+                    builder,
                     line,
                     words,
                     Expect::Keyword,
@@ -296,7 +305,7 @@ fn flags(draft: &mut Draft<'_>, line: &Line, words: &mut Lexer<'_>) -> Option<Sa
             }
             Some(flag) if OTHER_FLAGS.contains(&flag) => {}
             Some(flag @ ("-4" | "-6")) => {
-                draft.error(
+                builder.error(
                     line.at(word.column),
                     format!(
                         "{flag} precedes the address, as in `restrict {flag} default`: this line \
@@ -306,7 +315,7 @@ fn flags(draft: &mut Draft<'_>, line: &Line, words: &mut Lexer<'_>) -> Option<Sa
                 return None;
             }
             _ => {
-                draft.error(
+                builder.error(
                     line.at(word.column),
                     format!("unknown flag {:?}: this line grants nothing", word.text),
                 );

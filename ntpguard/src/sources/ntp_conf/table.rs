@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use ntpguard_common::maps::tables::Role;
 
-use super::super::{Place, draft::Draft};
+use super::super::{Place, reading_builder::ReadingBuilder};
 
 /// What an entry forbids.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -90,24 +90,24 @@ impl Table {
     }
 
     /// Turns the list into wants. The default entry grants something only if `serve` says so.
-    pub(super) fn grant(&self, serve: bool, draft: &mut Draft<'_>) {
+    pub(super) fn grant(&self, serve: bool, builder: &mut ReadingBuilder<'_>) {
         let mut granted = self.named();
         if serve {
-            self.serve_everybody(&mut granted, draft);
+            self.serve_everybody(&mut granted, builder);
         } else {
-            self.note_everybody(draft);
+            self.note_everybody(builder);
         }
-        withdraw_control(&mut granted, draft);
-        deny_time(&mut granted, draft);
+        withdraw_control(&mut granted, builder);
+        deny_time(&mut granted, builder);
         for (prefix, grant) in wanted(&granted) {
-            draft.prefix(prefix, &grant.roles(), grant.place.clone());
+            builder.prefix(prefix, &grant.roles(), grant.place.clone());
         }
     }
 
     /// Turns the table into wants where another one says what holds by default.
-    pub(super) fn grant_named(&self, draft: &mut Draft<'_>) {
+    pub(super) fn grant_named(&self, builder: &mut ReadingBuilder<'_>) {
         for (prefix, grant) in wanted(&self.named()) {
-            draft.prefix(prefix, &grant.roles(), grant.place.clone());
+            builder.prefix(prefix, &grant.roles(), grant.place.clone());
         }
     }
 
@@ -153,9 +153,9 @@ impl Table {
             })
     }
 
-    fn serve_everybody(&self, granted: &mut BTreeMap<IpNet, Granted>, draft: &Draft) {
+    fn serve_everybody(&self, granted: &mut BTreeMap<IpNet, Granted>, builder: &ReadingBuilder) {
         for (everybody, place) in self.open_families() {
-            let place = place.cloned().unwrap_or_else(|| draft.whole());
+            let place = place.cloned().unwrap_or_else(|| builder.whole());
             granted.insert(
                 everybody,
                 Granted {
@@ -167,7 +167,7 @@ impl Table {
         }
     }
 
-    fn note_everybody(&self, draft: &mut Draft<'_>) {
+    fn note_everybody(&self, builder: &mut ReadingBuilder<'_>) {
         let open: Vec<_> = self.open_families().collect();
         let Some((_, first)) = open.first() else {
             return;
@@ -177,8 +177,8 @@ impl Table {
             [(IpNet::V6(_), _)] => "every IPv6 host",
             _ => "everyone",
         };
-        let place = first.cloned().unwrap_or_else(|| draft.whole());
-        draft.note(
+        let place = first.cloned().unwrap_or_else(|| builder.whole());
+        builder.note(
             place,
             format!(
                 "ntpd would serve {whom} by default; ntpguard ignores that default. Use --serve \
@@ -203,7 +203,7 @@ fn covering(
 
 /// Takes `control` from a prefix in which others may ask for the time but not read variables:
 /// grants cannot say that, and `control` is the one to do without.
-fn withdraw_control(granted: &mut BTreeMap<IpNet, Granted>, draft: &mut Draft<'_>) {
+fn withdraw_control(granted: &mut BTreeMap<IpNet, Granted>, builder: &mut ReadingBuilder<'_>) {
     let mut withdrawn = BTreeMap::new();
     for (prefix, _) in granted
         .iter()
@@ -216,7 +216,7 @@ fn withdraw_control(granted: &mut BTreeMap<IpNet, Granted>, draft: &mut Draft<'_
     for (wider, narrower) in withdrawn {
         if let Some(grant) = granted.get_mut(&wider) {
             grant.control = false;
-            draft.note(
+            builder.note(
                 grant.place.clone(),
                 format!(
                     "queries from {wider} are not admitted, as {narrower} within it must not send \
@@ -230,7 +230,7 @@ fn withdraw_control(granted: &mut BTreeMap<IpNet, Granted>, draft: &mut Draft<'_
 
 /// Denies what may only ask queries within a prefix whose hosts may ask for the time, as ntpd
 /// forbids it that: a denial is the one way to say so, and takes the queries with it.
-fn deny_time(granted: &mut BTreeMap<IpNet, Granted>, draft: &mut Draft<'_>) {
+fn deny_time(granted: &mut BTreeMap<IpNet, Granted>, builder: &mut ReadingBuilder<'_>) {
     let is_served = |prefix: &IpNet| covering(granted, *prefix).any(|(_, wider)| wider.client);
     let denied: Vec<IpNet> = granted
         .iter()
@@ -240,7 +240,7 @@ fn deny_time(granted: &mut BTreeMap<IpNet, Granted>, draft: &mut Draft<'_>) {
     for prefix in denied {
         if let Some(grant) = granted.get_mut(&prefix) {
             grant.control = false;
-            draft.note(
+            builder.note(
                 grant.place.clone(),
                 format!("{prefix} is not served, so its queries are not admitted either"),
             );

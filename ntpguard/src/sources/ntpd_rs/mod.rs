@@ -17,8 +17,8 @@ use toml::{
 
 use super::{
     Channel, Dialect, Family, Library, Place, Reading,
-    draft::{Draft, Line},
     host::Spelling,
+    reading_builder::{Line, ReadingBuilder},
 };
 
 /// The reader of ntp.toml.
@@ -31,23 +31,23 @@ impl Dialect for NtpdRs {
     }
 
     fn read_from(&self, files: &dyn Library, path: &Path) -> Reading {
-        let mut draft = Draft::new(files, path, Spelling::NTPD_RS);
-        if let Some(text) = draft.open(path, None) {
+        let mut builder = ReadingBuilder::new(files, path, Spelling::NTPD_RS);
+        if let Some(text) = builder.open(path, None) {
             let mut reader = Reader {
-                draft: &mut draft,
+                builder: &mut builder,
                 file: path.into(),
                 text: &text,
             };
             reader.read();
-            draft.close();
+            builder.close();
         }
-        draft.finish()
+        builder.finish()
     }
 }
 
 /// A file being read.
 struct Reader<'a, 'f> {
-    draft: &'a mut Draft<'f>,
+    builder: &'a mut ReadingBuilder<'f>,
     file: Arc<Path>,
     text: &'a str,
 }
@@ -71,8 +71,8 @@ impl Reader<'_, '_> {
             .and_then(|section| section.get_ref().get("observation-path"))
             .and_then(|path| path.get_ref().as_str());
         if let Some(path) = path {
-            let path = self.draft.files().beside(&self.file, path);
-            self.draft.channel(Channel::Observation(path));
+            let path = self.builder.files().beside(&self.file, path);
+            self.builder.channel(Channel::Observation(path));
         }
     }
 
@@ -130,7 +130,7 @@ impl Reader<'_, '_> {
 
     fn host(&mut self, name: &str, port: u16, span: Range<usize>) {
         let place = self.place(span);
-        self.draft
+        self.builder
             .source_at(name, port, Family::Any, &[Role::Server], place);
     }
 
@@ -151,7 +151,7 @@ impl Reader<'_, '_> {
 
     fn broken(&mut self, span: Range<usize>, message: &str) {
         let place = self.place(span);
-        self.draft.broken(
+        self.builder.broken(
             place,
             format!("{message}: ntpd-rs does not start with this file"),
         );

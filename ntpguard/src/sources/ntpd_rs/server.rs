@@ -26,7 +26,9 @@ pub(super) fn grant(reader: &mut Reader<'_, '_>, sections: &[&Spanned<DeValue<'_
         for (prefix, place) in &section.allowed {
             // A wider denial goes before a narrower permission.
             if !section.denies(*prefix) {
-                reader.draft.prefix(*prefix, &[Role::Client], place.clone());
+                reader
+                    .builder
+                    .prefix(*prefix, &[Role::Client], place.clone());
             }
         }
     }
@@ -37,7 +39,7 @@ pub(super) fn grant(reader: &mut Reader<'_, '_>, sections: &[&Spanned<DeValue<'_
             // A denial in one section does not bind another that serves the same clients.
             let served = sections.iter().any(|other| other.serves(*prefix));
             if matters && !served {
-                reader.draft.prefix(*prefix, &[], place.clone());
+                reader.builder.prefix(*prefix, &[], place.clone());
             }
         }
     }
@@ -74,7 +76,7 @@ fn read(reader: &mut Reader<'_, '_>, section: &Spanned<DeValue<'_>>) -> Option<S
             address.port(),
             ntp::PORT
         );
-        reader.draft.note(place, message);
+        reader.builder.note(place, message);
         return None;
     }
     let families = families(address.ip());

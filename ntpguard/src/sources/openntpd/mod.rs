@@ -20,8 +20,8 @@ use ntpguard_common::maps::tables::Role;
 use self::words::{Scanner, Word};
 use super::{
     Dialect, Family, Library, Place, Reading,
-    draft::{Draft, Line},
     host::{self, Spelling},
+    reading_builder::{Line, ReadingBuilder},
 };
 
 /// The reader of OpenNTPD's ntpd.conf.
@@ -34,18 +34,18 @@ impl Dialect for OpenNtpd {
     }
 
     fn read_from(&self, files: &dyn Library, path: &Path) -> Reading {
-        let mut draft = Draft::new(files, path, Spelling::OPENNTPD);
-        if let Some(text) = draft.open(path, None) {
+        let mut builder = ReadingBuilder::new(files, path, Spelling::OPENNTPD);
+        if let Some(text) = builder.open(path, None) {
             let mut reader = Reader {
-                draft: &mut draft,
+                builder: &mut builder,
                 file: path.into(),
                 listens: [None, None],
             };
             reader.text(&text);
             reader.serve();
-            draft.close();
+            builder.close();
         }
-        draft.finish()
+        builder.finish()
     }
 }
 
@@ -58,7 +58,7 @@ struct Fault {
 
 /// A file being read.
 struct Reader<'a, 'f> {
-    draft: &'a mut Draft<'f>,
+    builder: &'a mut ReadingBuilder<'f>,
     file: Arc<Path>,
     /// Where it first says to answer IPv4 and IPv6 clients.
     listens: [Option<Place>; 2],
@@ -88,7 +88,7 @@ impl Reader<'_, '_> {
     fn broken(&mut self, fault: &Fault) {
         let place = self.place(fault.line, fault.column);
         let message = format!("{}: ntpd does not start with this file", fault.message);
-        self.draft.broken(place, message);
+        self.builder.broken(place, message);
     }
 
     fn statement(&mut self, words: &mut Statement) -> Result<(), Fault> {
@@ -122,7 +122,7 @@ impl Reader<'_, '_> {
         let name = words.next("the name or address of a time source")?;
         words.options(&[("weight", true), ("trusted", false)])?;
         let place = self.place(name.line, name.column);
-        self.draft
+        self.builder
             .source(&name.text, Family::Any, &[Role::Server], place);
         Ok(())
     }
@@ -150,7 +150,7 @@ impl Reader<'_, '_> {
         let anybody: [IpAddr; 2] = [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
         for (address, place) in anybody.into_iter().zip(std::mem::take(&mut self.listens)) {
             if let (Some(place), Ok(prefix)) = (place, IpNet::new(address, 0)) {
-                self.draft.prefix(prefix, &[Role::Client], place);
+                self.builder.prefix(prefix, &[Role::Client], place);
             }
         }
     }

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::super::draft::Draft;
+use super::super::reading_builder::ReadingBuilder;
 
 /// The main file, below each of [`DIRECTORIES`].
 const MAIN: &str = "systemd/timesyncd.conf";
@@ -38,16 +38,16 @@ pub(super) fn drop_in_directories(root: &Path) -> impl Iterator<Item = PathBuf> 
 
 /// The drop-ins in the order they are read: by name, and of one name that in the first directory.
 /// A link to /dev/null, or an empty file, hides those of its name.
-pub(super) fn drop_ins(draft: &mut Draft<'_>, directories: &[PathBuf]) -> Vec<PathBuf> {
+pub(super) fn drop_ins(builder: &mut ReadingBuilder<'_>, directories: &[PathBuf]) -> Vec<PathBuf> {
     let mut found: BTreeMap<OsString, PathBuf> = BTreeMap::new();
     for directory in directories {
-        for path in draft.directory(directory, ".conf", None) {
+        for path in builder.directory(directory, ".conf", None) {
             if let Some(name) = path.file_name().map(ToOwned::to_owned) {
                 found.entry(name).or_insert(path);
             }
         }
     }
-    let files = draft.files();
+    let files = builder.files();
     let found = found.into_values();
     found.filter(|path| !files.is_null(path)).collect()
 }

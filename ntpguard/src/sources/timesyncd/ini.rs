@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::Arc};
 
-use super::super::draft::{Line, lines};
+use super::super::reading_builder::{Line, lines};
 
 /// `KEY=VALUE` in a section.
 pub(super) struct Assignment {

@@ -16,8 +16,8 @@ use ntpguard_common::maps::tables::Role;
 pub(super) use self::files::main_files;
 use super::{
     Dialect, Family, Library, Place, Reading,
-    draft::{Draft, Line, lines},
     host::{self, Spelling},
+    reading_builder::{Line, ReadingBuilder, lines},
 };
 
 /// The reader of timesyncd.conf.
@@ -34,7 +34,7 @@ impl Dialect for Timesyncd {
 
     fn read_from(&self, files: &dyn Library, path: &Path) -> Reading {
         let mut reader = Reader {
-            draft: Draft::new(files, path, Spelling::TIMESYNCD),
+            builder: ReadingBuilder::new(files, path, Spelling::TIMESYNCD),
             servers: Servers::default(),
         };
         match files::root_of(path) {
@@ -42,7 +42,7 @@ impl Dialect for Timesyncd {
             None => reader.alone(path),
         }
         reader.grant();
-        reader.draft.finish()
+        reader.builder.finish()
     }
 }
 
@@ -63,15 +63,15 @@ struct Servers {
 }
 
 struct Reader<'a> {
-    draft: Draft<'a>,
+    builder: ReadingBuilder<'a>,
     servers: Servers,
 }
 
 impl Reader<'_> {
     /// Reads all that timesyncd would read below `root`. There may be drop-ins alone.
     fn system(&mut self, root: &Path) {
-        main_files(root).for_each(|main| self.draft.watch(&main));
-        let files = self.draft.files();
+        main_files(root).for_each(|main| self.builder.watch(&main));
+        let files = self.builder.files();
         if let Some(main) = main_files(root).find(|main| files.exists(main)) {
             self.file(&main);
         }
@@ -88,13 +88,13 @@ impl Reader<'_> {
     }
 
     fn drop_ins(&mut self, directories: &[PathBuf]) {
-        for path in files::drop_ins(&mut self.draft, directories) {
+        for path in files::drop_ins(&mut self.builder, directories) {
             self.file(&path);
         }
     }
 
     fn file(&mut self, path: &Path) {
-        let Some(text) = self.draft.open(path, None) else {
+        let Some(text) = self.builder.open(path, None) else {
             return;
         };
         let file: Arc<Path> = path.into();
@@ -115,16 +115,16 @@ impl Reader<'_> {
         if self.servers.built_in.is_none() {
             self.servers.built_in = built_in(&file, &text);
         }
-        self.draft.close();
+        self.builder.close();
     }
 
     /// networkd's state is a file of assignments, of which one names the servers of all links.
     fn networkd(&mut self, path: &Path) {
-        self.draft.watch(path);
-        if !self.draft.files().exists(path) {
+        self.builder.watch(path);
+        if !self.builder.files().exists(path) {
             return;
         }
-        let Some(text) = self.draft.open(path, None) else {
+        let Some(text) = self.builder.open(path, None) else {
             return;
         };
         for (line, text, _) in lines(&path.into(), &text) {
@@ -132,7 +132,7 @@ impl Reader<'_> {
                 self.servers.link = placed(ini::words(&line, value, "NTP=".len()));
             }
         }
-        self.draft.close();
+        self.builder.close();
     }
 
     /// timesyncd goes through the servers of `NTP=` and of the links, and takes to others only
@@ -151,7 +151,7 @@ impl Reader<'_> {
                 (Some(fallback), _) => fallback,
                 (None, Some(built_in)) => {
                     if let Some((_, place)) = built_in.first() {
-                        self.draft.note(
+                        self.builder.note(
                             place.clone(),
                             "no line names a server, so timesyncd uses its built-in ones, which \
                              this comment shows",
@@ -160,8 +160,8 @@ impl Reader<'_> {
                     built_in
                 }
                 (None, None) => {
-                    let place = self.draft.whole();
-                    self.draft.note(
+                    let place = self.builder.whole();
+                    self.builder.note(
                         place,
                         "no line names a server, and timesyncd's built-in ones are not shown \
                          here: only the running daemon knows them",
@@ -171,7 +171,7 @@ impl Reader<'_> {
             });
         }
         for (name, place) in named {
-            self.draft
+            self.builder
                 .source(&name, Family::Any, &[Role::Server], place);
         }
     }

@@ -29,7 +29,7 @@ fn mixed(theirs: Vec<Want>) -> Reading {
     reading
 }
 
-fn said(book: &Book) -> Vec<String> {
+fn said(book: &ClaimSet) -> Vec<String> {
     let problems = book.problems().map(|problem| problem.to_string());
     problems.collect()
 }
@@ -38,7 +38,7 @@ fn said(book: &Book) -> Vec<String> {
 fn servers_of_others_end_with_their_budget_and_roots_do_not() {
     for speaker in [Speaker::CommandLine, Speaker::Others, Speaker::Container] {
         let most = Budget::of(speaker).servers;
-        let mut book = Book::default();
+        let mut book = ClaimSet::default();
         let reading = said_by(speaker, servers(MAIN, 54_000));
         book.read(ID, Path::new(MAIN), reading, NOW);
         assert_eq!(book.claims().len(), most);
@@ -54,14 +54,14 @@ fn servers_of_others_end_with_their_budget_and_roots_do_not() {
             "{said:?}"
         );
     }
-    let mut book = Book::default();
+    let mut book = ClaimSet::default();
     book.read(ID, Path::new(MAIN), reading(servers(MAIN, 5_000)), NOW);
     assert_eq!(book.claims().len(), 5_000);
 }
 
 #[test]
 fn roots_server_counts_whatever_others_name_before_it() {
-    let mut book = Book::default();
+    let mut book = ClaimSet::default();
     book.read(ID, Path::new(MAIN), mixed(servers(THEIRS, 54_000)), NOW);
     assert!(granted(&book).contains(&"192.0.2.7 server config".to_owned()));
 }
@@ -69,7 +69,7 @@ fn roots_server_counts_whatever_others_name_before_it() {
 #[test]
 fn names_of_others_and_their_addresses_end_with_their_budget() {
     let budget = Budget::of(Speaker::Others);
-    let mut book = Book::default();
+    let mut book = ClaimSet::default();
     book.read(ID, Path::new(MAIN), mixed(named(THEIRS, 250)), NOW);
     let questions = book.names.due(NOW);
     assert_eq!(questions.len(), budget.names);
@@ -103,20 +103,23 @@ fn names_of_others_and_their_addresses_end_with_their_budget() {
 
 #[test]
 fn what_an_earlier_version_wrote_down_for_others_is_cut_to_their_budget() {
-    let mut before = Book::default();
+    let mut before = ClaimSet::default();
     before.read(ID, Path::new(MAIN), reading(servers(MAIN, 3_000)), NOW);
     let mut rows = before.rows(NOW);
     for row in &mut rows {
         row.speaker = Speaker::Others;
     }
     let budget = Budget::of(Speaker::Others);
-    assert_eq!(Book::restored(&rows, NOW).claims().len(), budget.servers);
-    assert_eq!(Book::recorded(rows, NOW).claims().len(), budget.grants);
+    assert_eq!(
+        ClaimSet::restored(&rows, NOW).claims().len(),
+        budget.servers
+    );
+    assert_eq!(ClaimSet::recorded(rows, NOW).claims().len(), budget.grants);
 }
 
 #[test]
 fn files_that_come_and_go_add_nothing_to_the_budget() {
-    let mut book = Book::default();
+    let mut book = ClaimSet::default();
     for round in 0..8 {
         let file = format!("/srv/them/{round}.conf");
         let mut reading = mixed(servers(&file, 200));

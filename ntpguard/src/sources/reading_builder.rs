@@ -23,7 +23,7 @@ pub(super) const MAX_TOTAL: u64 = 16 * MAX_BYTES;
 const MAX_PROBLEMS: usize = 200;
 
 /// A reading in the making, and the files it is made of.
-pub(super) struct Draft<'a> {
+pub(super) struct ReadingBuilder<'a> {
     files: &'a dyn Library,
     spelling: Spelling,
     reading: Reading,
@@ -37,7 +37,7 @@ pub(super) struct Draft<'a> {
     more: usize,
 }
 
-impl<'a> Draft<'a> {
+impl<'a> ReadingBuilder<'a> {
     /// A reading of `main`, for a daemon that spells addresses like this.
     pub(super) fn new(files: &'a dyn Library, main: &Path, spelling: Spelling) -> Self {
         let main: Arc<Path> = main.into();
