@@ -211,7 +211,7 @@ fn is_not_believed(serve: impl Fn(&str) -> Command) -> Result<()> {
         let silent = inventory["silent"].as_array().context("no list")?;
         let is_named = |silent: &&Value| {
             let why = silent["why"].as_str().unwrap_or_default();
-            silent["daemon"] == "ntpd-rs" && why.contains("another process")
+            silent["daemon"] == "ntpd-rs" && why.contains("a process other than")
         };
         ensure!(silent.iter().any(|silent| is_named(&silent)), "{inventory}");
         Ok(())
@@ -258,7 +258,7 @@ fn a_timesyncd_of_another_network_namespace_is_not_believed_on_the_bus() -> Resu
         let silent = inventory["silent"].as_array().context("no list")?;
         let is_named = |silent: &&Value| {
             let why = silent["why"].as_str().unwrap_or_default();
-            silent["daemon"] == "systemd-timesyncd" && why.contains("another process")
+            silent["daemon"] == "systemd-timesyncd" && why.contains("a process other than")
         };
         ensure!(silent.iter().any(|silent| is_named(&silent)), "{inventory}");
         ensure!(!inventory.to_string().contains(FORGED), "{inventory}");
