@@ -1,7 +1,8 @@
 //! A guard that is to be replaced goes on until its successor has it, and where that fails.
 
 use std::{
-    process::ExitStatus,
+    fs,
+    process::{Command, ExitStatus},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -16,6 +17,7 @@ use ntpguard_tests::{
     guard::{Guard, Home},
     lab::Lab,
     packets::flood::Flood,
+    process,
     wait::eventually,
 };
 
@@ -70,7 +72,7 @@ fn a_successor_that_would_attach_otherwise_is_refused_before_it_asks_for_anythin
         .ready()?;
     let (ended, said) = refused(&lab, &mut guard, &["--attach", "native"])?;
     ensure!(ended.code() == Some(1), "{ended}: {said}");
-    ensure!(said.contains("guarded already, by generic XDP"), "{said}");
+    ensure!(said.contains("already guarded by generic XDP"), "{said}");
     ensure!(
         !guard.stderr().contains("is taking over"),
         "{}",
@@ -152,14 +154,25 @@ fn a_guard_whose_successor_fails_after_it_yielded_goes_on_with_all_it_had() -> R
             .status
             .success()
     );
-    // What is granted does not fit, as only the tables themselves can say.
-    let (ended, said) = refused(&lab, &mut guard, &["--table-size", "1"])?;
+    // Tables of another size are made in a directory of their own, where something else is pinned.
+    let pins = guard.home().pin_dir();
+    let in_the_way = pins.join("maps-next");
+    let program = pins.join("programs/ingress");
+    let mut pin = Command::new("bpftool");
+    pin.args(["prog", "pin", "pinned"])
+        .args([&program, &in_the_way]);
+    process::run(pin)?;
+    let (ended, said) = refused(&lab, &mut guard, &["--table-size", "2000"])?;
     ensure!(
-        ended.code() == Some(1) && said.contains("ALLOW_V4"),
+        ended.code() == Some(1) && said.contains("maps-next"),
         "{ended}: {said}"
     );
-    let before = guard.stderr();
-    ensure!(before.contains("resumed guarding"), "{before}");
+    fs::remove_file(&in_the_way)?;
+    eventually(SOON, "a guard again, once nothing is in the way", || {
+        let before = guard.stderr();
+        ensure!(before.contains("resumed guarding"), "{before}");
+        Ok(())
+    })?;
     for address in [LISTED, "192.0.2.7"] {
         lab.admits(guard.home(), address, Role::Server)?;
     }
