@@ -50,6 +50,8 @@ const LOOK_FOR_SENDERS: Duration = Duration::from_secs(5);
 
 /// How often what is attached and pinned is compared with what should be.
 const LOOK_AT_ATTACHMENTS: Duration = Duration::from_secs(3);
+/// How long after a vain try to guard again as before a handing over the next one comes: each logs why.
+const TAKE_BACK_RETRY: Duration = Duration::from_secs(2);
 
 /// Most questions to DNS at a time.
 pub(super) const ASKED_AT_ONCE: usize = 16;
@@ -77,6 +79,8 @@ pub(super) struct Daemon<'a> {
     pub(super) serving: Serving,
     /// Whether a successor may have changed what is pinned, and failed.
     pub(super) is_to_take_back: bool,
+    /// When that was last undone in vain.
+    took_back: Option<Instant>,
     asked: FuturesUnordered<Asked<'a>>,
     poller: Poller,
     /// Who waits for an update to be done, and what was granted when it began.
@@ -120,6 +124,7 @@ impl<'a> Daemon<'a> {
             found,
             serving,
             is_to_take_back: false,
+            took_back: None,
             asked: FuturesUnordered::new(),
             poller,
             updates: Vec::new(),
@@ -374,10 +379,16 @@ impl<'a> Daemon<'a> {
     }
 
     fn commit(&mut self) {
-        if self.is_to_take_back
-            && let Err(trouble) = self.take_back()
-        {
-            return self.note_trouble(trouble);
+        if self.is_to_take_back {
+            let is_too_soon = |at: Instant| at.elapsed() < TAKE_BACK_RETRY;
+            if self.took_back.is_some_and(is_too_soon) {
+                return;
+            }
+            self.took_back = Some(Instant::now());
+            if let Err(trouble) = self.take_back() {
+                return self.note_trouble(trouble);
+            }
+            self.took_back = None;
         }
         let now = BootSeconds::now();
         if self.reconciler.is_save_due(now)
