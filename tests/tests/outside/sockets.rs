@@ -220,7 +220,7 @@ fn is_not_believed(serve: impl Fn(&str) -> Command) -> Result<()> {
     for _ in 0..3 {
         guard.json(&["allowlist", "update", "--json"])?;
     }
-    let lines = guard.stderr().matches("another process").count();
+    let lines = guard.stderr().matches("a process other than").count();
     ensure!(lines == 1, "{lines} lines: {}", guard.stderr());
     Ok(())
 }
