@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::ErrorKind,
     path::PathBuf,
     time::{Duration, Instant},
 };
@@ -147,8 +148,12 @@ pub(super) fn send(pid: u32, signal: Signal) -> Result<()> {
 pub(super) fn descriptors(pid: u32) -> Result<Vec<String>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(format!("/proc/{pid}/fd"))? {
-        let target = fs::read_link(entry?.path())?;
-        found.push(target.to_string_lossy().into_owned());
+        match fs::read_link(entry?.path()) {
+            Ok(target) => found.push(target.to_string_lossy().into_owned()),
+            // It was closed since.
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error.into()),
+        }
     }
     found.sort_unstable();
     Ok(found)
