@@ -6,7 +6,7 @@ use etherparse::{NetSlice, SlicedPacket, TransportSlice};
 use ntpguard_common::{
     clock::Clocks,
     fixtures::{
-        self, Coalesced, Fixture, ModelTables, NOW, Step, StoppedClocks, judge_split, untracked,
+        self, Described, Fixture, ModelTables, NOW, Step, StoppedClocks, judge_split, untracked,
     },
     reason::{Reason, Verdict},
     rule::{
@@ -144,7 +144,7 @@ fn several_datagrams_in_one_buffer_are_dropped_whatever_the_first_is() {
     for fixture in fixtures::all() {
         let tables = fixtures::tables();
         let policy = untracked(fixture.link);
-        let frame = Coalesced(&fixture.frame);
+        let frame = Described::coalesced(&fixture.frame);
         let got = judge(&frame, &StoppedClocks(NOW), policy, &tables);
         let expected = fixtures::coalesced(fixture.expected);
         assert!(expected.contains(&got), "{}: {got:?}", fixture.name);
@@ -161,7 +161,7 @@ fn several_datagrams_in_one_buffer_are_noted_for_nothing() {
         let tables = fixtures::tables();
         for step in &exchange.steps {
             if let Step::Leaves { frame, tracked, .. } = step {
-                let frame = Coalesced(frame);
+                let frame = Described::coalesced(frame);
                 let got = track(
                     &frame,
                     || true,

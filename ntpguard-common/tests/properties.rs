@@ -3,7 +3,7 @@
 use etherparse::{Ipv6ExtensionSlice, LenSource, NetSlice, SlicedPacket, TransportSlice};
 use ntpguard_common::{
     fixtures::{
-        self, Fixture, ModelTables, NOW, OnInterface, StoppedClocks, untracked, with_options,
+        self, Described, Fixture, ModelTables, NOW, StoppedClocks, untracked, with_options,
         with_tags,
     },
     maps::lookup::TrackerOf as _,
@@ -318,7 +318,7 @@ proptest! {
         (frame, link) in mutated_link_local(),
         interface in 0..4_u32,
     ) {
-        let frame = OnInterface(frame.as_slice(), interface);
+        let frame = Described::on_interface(frame.as_slice(), interface);
         let judge = |tables: &ModelTables| judge(&frame, &StoppedClocks(NOW), untracked(link), tables);
         let flat = fixtures::tables().on_interface(interface);
         prop_assert_eq!(judge(&fixtures::tables()), judge(&flat));

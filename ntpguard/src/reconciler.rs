@@ -309,7 +309,10 @@ impl Reconciler {
 
     /// What tables of `room` are to hold, root's first.
     pub fn fit(&mut self, room: Room, now: BootSeconds) -> Projection {
-        let (wanted, left_out) = self.book.wanted(now).within(room);
+        let claims = self.book.claims();
+        self.see_interfaces_of(&claims);
+        let wanted = projection::wanted(&claims, &self.book.interfaces, now);
+        let (wanted, left_out) = wanted.within(room);
         self.left_out = left_out;
         wanted
     }
@@ -333,12 +336,8 @@ impl Reconciler {
         now: BootSeconds,
     ) -> Result<bool, ReconcilerError> {
         self.book.expire(now);
-        let claims = self.book.claims();
-        self.see_interfaces_of(&claims);
         let room = tables.as_deref().map_or(Room::ENDLESS, Tables::room);
-        let wanted = projection::wanted(&claims, &self.book.interfaces, now);
-        let (wanted, left_out) = wanted.within(room);
-        self.left_out = left_out;
+        let wanted = self.fit(room, now);
         if wanted == self.projected {
             if self.is_save_due(now) {
                 self.save(now)?;

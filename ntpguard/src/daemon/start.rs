@@ -83,7 +83,6 @@ impl Start {
         let mut finding = Finding::new();
         let found = finding.first(&options.senders).await;
         guard.senders = found.clone();
-        reconciler.see_interfaces();
         let wanted = reconciler.fit(Room::of(options.table_size), BootSeconds::now());
         Ok(Self {
             lock,

@@ -11,14 +11,15 @@ use ntpguard_common::{maps::tables::Role, wire::ntp};
 
 use super::{
     Channel, Family, Host, Library, Place, Problem, Reading, Severity, Speaker, Want,
-    files::{FileError, Identity, MAX_BYTES, Opened, directory_of_pattern},
+    budget::Budget,
+    files::{FileError, Identity, Opened, directory_of_pattern},
     host::{self, Spelling},
 };
 
 /// Most files of one configuration.
-pub(super) const MAX_FILES: usize = 1_000;
+pub(super) const MAX_FILES: usize = Budget::of(Speaker::Root).files;
 /// Most bytes of one configuration, all files together.
-pub(super) const MAX_TOTAL: u64 = 16 * MAX_BYTES;
+pub(super) const MAX_TOTAL: u64 = Budget::of(Speaker::Root).bytes;
 /// Most notes and errors that are kept: nobody reads more, and rubbish has one a line.
 const MAX_PROBLEMS: usize = 200;
 

@@ -138,7 +138,7 @@ pub fn names(hierarchy: &Hierarchy, wanted: &BTreeSet<u64>) -> BTreeMap<u64, Pat
 }
 
 /// The directories in a directory; none where it cannot be read.
-fn directories(directory: &Path) -> impl Iterator<Item = PathBuf> {
+pub(super) fn directories(directory: &Path) -> impl Iterator<Item = PathBuf> {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     entries
         .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))

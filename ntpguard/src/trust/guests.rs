@@ -5,8 +5,10 @@ use std::{
     fs::{self, File},
     io::{self, Read as _},
     os::unix::fs::MetadataExt as _,
-    path::{Path, PathBuf},
+    path::Path,
 };
+
+use super::cgroup::directories;
 
 /// Most cgroups, and most processes, that are looked at: those of a container are all alike.
 const MOST: usize = 64;
@@ -45,7 +47,7 @@ fn processes(cgroup: &Path) -> Vec<String> {
         let text = listed(&directory.join("cgroup.procs")).unwrap_or_default();
         let room = MOST.saturating_sub(processes.len());
         processes.extend(text.lines().take(room).map(str::to_owned));
-        to_see.extend(below(&directory).take(MOST.saturating_sub(to_see.len())));
+        to_see.extend(directories(&directory).take(MOST.saturating_sub(to_see.len())));
     }
     processes
 }
@@ -60,13 +62,6 @@ fn listed(path: &Path) -> io::Result<String> {
     let end = text.rfind('\n').map_or(0, |end| end + 1);
     text.truncate(end);
     Ok(text)
-}
-
-fn below(directory: &Path) -> impl Iterator<Item = PathBuf> {
-    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-    entries
-        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
-        .map(|entry| entry.path())
 }
 
 #[cfg(test)]

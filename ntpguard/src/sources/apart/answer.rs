@@ -15,12 +15,14 @@ use super::{
 };
 use crate::sources::budget::Budget;
 
-/// Most servers and prefixes of one configuration: as many as a table has by default.
-const MAX_WANTS: usize = 1 << 16;
+/// No speaker may have more than root.
+const ROOT: &Budget = Budget::of(Speaker::Root);
+/// Most servers and prefixes of one configuration.
+const MAX_WANTS: usize = ROOT.servers;
 /// Most problems: more than a reading keeps, and one for each file.
-const MAX_PROBLEMS: usize = 2_000;
+const MAX_PROBLEMS: usize = ROOT.problems;
 /// Most paths of each kind.
-const MAX_PATHS: usize = 8_192;
+const MAX_PATHS: usize = ROOT.watched;
 /// Most ways to ask a daemon.
 const MAX_CHANNELS: usize = 64;
 /// The longest message, in characters.
